@@ -1,0 +1,69 @@
+"""Break real training clusters and repair them: see README.md."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.collectives.group import CollectiveTimeout, Group, PeerLost
+    from labkit.faults import (
+        At,
+        Cut,
+        Delay,
+        Drop,
+        FaultPlan,
+        Heal,
+        Kill,
+        Partition,
+        Pause,
+        Restart,
+        Resume,
+        Slow,
+    )
+    from labkit.runtime.cluster import Cluster
+    from labkit.runtime.run import Run, RunError
+    from labkit.view import View
+
+__version__ = "0.1.0"
+
+# Loaded at first use: `from labkit import Cluster` takes milliseconds and imports no torch.
+_HOMES = {
+    "labkit.faults": (
+        "At Cut Delay Drop FaultPlan Heal Kill Partition Pause Restart Resume Slow"
+    ),
+    "labkit.runtime.cluster": "Cluster",
+    "labkit.runtime.run": "Run RunError",
+    "labkit.collectives.group": "CollectiveTimeout Group PeerLost",
+    "labkit.view": "View",
+}
+_WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
+__all__ = [
+    "At",
+    "Cluster",
+    "CollectiveTimeout",
+    "Cut",
+    "Delay",
+    "Drop",
+    "FaultPlan",
+    "Group",
+    "Heal",
+    "Kill",
+    "Partition",
+    "Pause",
+    "PeerLost",
+    "Restart",
+    "Resume",
+    "Run",
+    "RunError",
+    "Slow",
+    "View",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'labkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,74 @@
+"""recover_lab.py JOB TIMES SEED: the lab loses one rank of four, TIMES times, in a fresh cluster.
+
+JOB is "digits" (the CNN of the course in training) or "bare" (all-reduces of 4 MB, as the peers
+do). Not a peer, but measured as they are: a program of its own.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+
+import psutil
+import torch
+from say import live, say
+
+from labkit import Cluster
+from labkit.collectives.group import PeerLost
+from labkit.training.loop import train
+
+RANKS, VICTIM = 4, 2
+FLOATS = 1_000_000  # 4 MB
+WARM_UP = 20  # steps, since the first ones import and allocate
+
+
+def digits(worker):
+    train(worker, "cnn", steps=100_000)
+
+
+def bare(worker):
+    bucket = worker.group.bucket(FLOATS)
+    for step in range(100_000):
+        worker.group.all_reduce(bucket.fill_(1.0))
+        worker.step(step)
+
+
+JOBS = {"digits": digits, "bare": bare}
+
+
+def until_death(worker, job):
+    """Works until a peer is lost, then completes a 4 MB all-reduce with the survivors."""
+    if worker.rank == VICTIM:
+        worker.report(pid=os.getpid())
+    try:
+        job(worker)
+    except PeerLost:
+        out = time.monotonic()
+    group = worker.regroup()
+    total = group.all_reduce(torch.ones(FLOATS))
+    return out, time.monotonic(), group.size, bool((total == group.size).all())
+
+
+def lose_one(job, dice):
+    """One death, at a random moment of a training step."""
+    with Cluster(RANKS, backend="gloo", device="cpu", seed=dice.randrange(1000)) as cluster:
+        run = cluster.run(until_death, job=job)
+        run.wait_step(WARM_UP, timeout=30)
+        pid = next(int(e.data["value"]) for e in run.events if e.name == "pid")
+        resident = psutil.Process(pid).memory_info().rss
+        time.sleep(dice.uniform(0.0, 0.1))
+        killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        say("killed", time=killed, resident=resident)
+        run.wait(timeout=30)
+    for rank, (out, recovered, size, right) in run.results.items():
+        say("out", rank=rank, time=out)
+        say("recovered", rank=rank, time=recovered, size=size, right=right)
+
+
+if __name__ == "__main__":
+    live(300)
+    job, times, dice = JOBS[sys.argv[1]], int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    for _ in range(times):
+        lose_one(job, dice)

@@ -1,0 +1,202 @@
+"""`check("why.1", my_function)`: a first look at an answer, inside the notebook.
+
+It runs the function on a few drawn cases, says in one sentence what is right or wrong, and draws
+expected beside got. It never raises and never waits past the exercise's deadline, so that an
+unsolved notebook runs from top to bottom. Graded checks are another matter: this one trusts the
+learner, and runs the answer in the learner's own kernel.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import inspect
+import math
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from labkit.checks import Case, Exercise, find
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`passed` is None for "not done yet"."""
+
+    passed: bool | None
+    sentence: str
+    cases: list[Case] = field(default_factory=list)
+
+
+def check(name: str, function: Callable[..., Any], seed: int = 0) -> None:
+    """Prints one sentence and shows, where there is something to draw, expected beside got."""
+    try:
+        verdict = judge(name, function, seed)
+        print(verdict.sentence)
+        if verdict.cases:
+            show(find(name), verdict)
+    except Exception as error:  # whatever it is, the notebook goes on
+        print(f"{name} could not be checked: {error.args[0] if error.args else error}.")
+
+
+def judge(name: str, function: Callable[..., Any], seed: int = 0) -> Verdict:
+    """Runs `function` on the cases drawn from `seed`. Raises KeyError for an unknown name."""
+    exercise = find(name)
+    draws = [exercise.draw(random.Random(f"{seed}/{i}")) for i in range(exercise.cases)]
+    cases: list[Case] = []
+    wrong = within(exercise.seconds, partial(answer, exercise, function, draws, cases))
+    if isinstance(wrong, NotImplementedError):
+        return Verdict(None, f"{name}: not done yet.")
+    if isinstance(wrong, TimeoutError):
+        return Verdict(False, f"{name}: no answer within {exercise.seconds:g} s; does it wait?")
+    if isinstance(wrong, BaseException):
+        where = call_text(function, draws[min(len(cases), len(draws) - 1)])
+        said = " ".join(str(wrong).split())[:120]
+        raised = f"{type(wrong).__name__}{f' ({said})' if said else ''}"
+        return Verdict(False, f"{name}: {where} raises {raised}.", cases)
+    if wrong is None:
+        return Verdict(True, f"{name} is right: {len(cases)} of {len(cases)} cases agree.", cases)
+    named = mistake(exercise, function, draws)
+    return Verdict(False, f"{name}: {wrong}{f': {named}' if named else ''}.", cases)
+
+
+def answer(
+    exercise: Exercise, function: Callable[..., Any], draws: list[tuple], cases: list[Case]
+) -> str | None:
+    """Fills `cases`; what is wrong with the first wrong one, or None."""
+    first = None
+    for arguments in draws:
+        # each gets its own copy: an all-reduce, say, works in place
+        expected = exercise.run(exercise.reference, *copy.deepcopy(arguments))
+        got = exercise.run(function, *copy.deepcopy(arguments))
+        cases.append(Case(arguments, expected, got))
+        wrong = difference(expected, got, exercise.tolerance)
+        if wrong and not first:
+            first = call_text(function, arguments) + wrong
+    return first
+
+
+def mistake(exercise: Exercise, function: Callable[..., Any], draws: list[tuple]) -> str | None:
+    """The sentence of the known mistake that gives the same answers on every case."""
+    for sentence, wrong_function in exercise.mistakes.items():
+        twin = Exercise(wrong_function, exercise.draw, run=exercise.run)
+        if within(exercise.seconds, partial(answer, twin, function, draws, [])) is None:
+            return sentence
+    return None
+
+
+def within(seconds: float, function: Callable[[], Any]) -> Any:
+    """The value of `function()`, or the exception it raised, or TimeoutError after `seconds`.
+
+    It runs in a thread, since a fork of a kernel with torch and a live cluster in it is not safe.
+    A thread that is late is asked to stop; one that waits in C code stays behind, as a daemon.
+    """
+    box: list[Any] = []
+
+    def target() -> None:
+        try:
+            box.append(function())
+        except BaseException as error:  # a learner's sys.exit() must not end the notebook
+            box.append(error)
+
+    thread = threading.Thread(target=target, daemon=True, name="check")
+    thread.start()
+    thread.join(seconds)
+    if not thread.is_alive():
+        return box[0]
+    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    return TimeoutError()
+
+
+def difference(expected: Any, got: Any, tolerance: float = 1e-6, place: str = "") -> str | None:
+    """None when the values agree, else how they differ, to be read after the call's text."""
+    if hasattr(expected, "detach"):  # a tensor, without importing torch
+        if not hasattr(got, "detach"):
+            return f"{place} should be a tensor, yours is {text(got)}"
+        expected, got = expected.detach().cpu().numpy(), got.detach().cpu().numpy()
+    if isinstance(expected, np.ndarray):
+        return array_difference(expected, got, tolerance, place)
+    if isinstance(expected, dict):
+        if not isinstance(got, dict) or set(got) != set(expected):
+            return f"{place} should have the keys {sorted(expected)}, yours is {text(got)}"
+        pairs = [(f"{place}[{key!r}]", expected[key], got[key]) for key in expected]
+    elif isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple) or len(got) != len(expected):
+            return f"{place} should have {len(expected)} items, yours is {text(got)}"
+        pairs = [(f"{place}[{i}]", expected[i], got[i]) for i in range(len(expected))]
+    elif same(expected, got, tolerance):
+        return None
+    else:
+        return f"{place} should be {text(expected)}, yours gives {text(got)}"
+    return next((d for p, a, b in pairs if (d := difference(a, b, tolerance, p))), None)
+
+
+def array_difference(expected: np.ndarray, got: Any, tolerance: float, place: str) -> str | None:
+    got = np.asarray(got)
+    if got.shape != expected.shape:
+        return f"{place} should have shape {expected.shape}, yours has {got.shape}"
+    if got.dtype == object or expected.dtype.kind in "SU":
+        agree = got == expected
+    else:
+        agree = np.isclose(expected, got, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if np.all(agree):
+        return None
+    first = tuple(int(i) for i in np.argwhere(~np.asarray(agree))[0])
+    index = f"[{', '.join(map(str, first))}]" if first else ""
+    want, have = expected[first].item(), got[first].item()
+    return f"{place}{index} should be {text(want)}, yours gives {text(have)}"
+
+
+def same(expected: Any, got: Any, tolerance: float) -> bool:
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(expected, bool) or not isinstance(expected, numbers):
+        return bool(expected == got)
+    if isinstance(got, bool) or not isinstance(got, numbers):
+        return False
+    if math.isnan(expected):
+        return math.isnan(got)
+    return math.isclose(expected, got, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
+
+
+def text(value: Any) -> str:
+    """A value as a reader wants it in a sentence: numbers to six digits, long texts cut."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        shown = f"[{', '.join(map(text, value))}]"
+    else:
+        shown = " ".join(repr(value).split())
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+
+
+def call_text(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    """`goodput(mtbf=3.1, write=0.01)`, with the names of the function's parameters."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    shown = [text(a) for a in arguments]
+    if len(names) == len(shown):
+        shown = [f"{name}={value}" for name, value in zip(names, shown, strict=True)]
+    return f"{getattr(function, '__name__', 'your function')}({', '.join(shown)})"
+
+
+def show(exercise: Exercise, verdict: Verdict) -> None:
+    """Draws; a picture that cannot be drawn is left out, for the sentence is what counts."""
+    from labkit.views.check import expected_beside_got
+
+    picture = exercise.picture or expected_beside_got
+    try:
+        figure = picture(verdict.cases)
+    except Exception:
+        return
+    if figure is not None:
+        from IPython.display import display
+
+        display(figure)

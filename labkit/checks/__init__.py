@@ -1,0 +1,67 @@
+"""The exercises and what judges them: one file per topic, here `labkit/checks/<topic>.py`.
+
+Exercise `ring.1` is the entry "ring.1" of the dict EXERCISES in `labkit/checks/ring.py`:
+
+    EXERCISES = {"ring.1": Exercise(reference=chunk_bounds, draw=draw_bounds, mistakes={...})}
+
+1. `reference(*arguments)` is the right answer; `draw(random)` returns the arguments of one case.
+2. `mistakes` maps a sentence to the wrong function that a learner is likely to write: when every
+   answer equals the mistake's, the check says the sentence. The tests hold each one to fail.
+3. An answer that is no plain function of its arguments needs `run(function, *arguments)`: how to
+   run it (on n ranks, say, over memory links) and get the value that is compared.
+4. `picture(cases) -> Figure` replaces the drawing of expected beside got; `seconds` bounds it all.
+
+Values are compared by `labkit.check.difference`: numbers to `tolerance` (relative), arrays and
+tensors with their shapes, containers item by item.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One drawn case: what went in, what should come out, what came out."""
+
+    arguments: tuple[Any, ...]
+    expected: Any
+    got: Any
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """What `check` needs to know of one exercise; the fields are explained above."""
+
+    reference: Callable[..., Any]
+    draw: Callable[[random.Random], tuple[Any, ...]]
+    mistakes: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    run: Callable[..., Any] = call
+    picture: Callable[[Sequence[Case]], Any] | None = None
+    cases: int = 6
+    seconds: float = 10.0
+    tolerance: float = 1e-6
+
+
+def find(name: str) -> Exercise:
+    """The exercise called `name`, such as "why.1". Raises KeyError with a sentence."""
+    topic = name.partition(".")[0]
+    exercises: dict[str, Exercise] = {}
+    if topic.isidentifier():
+        try:
+            exercises = import_module(f"labkit.checks.{topic}").EXERCISES
+        except ModuleNotFoundError as error:
+            if error.name != f"labkit.checks.{topic}":
+                raise
+    if name not in exercises:
+        known = f"{topic} has {', '.join(exercises)}" if exercises else "check the topic's name"
+        raise KeyError(f"there is no exercise {name!r}: {known}")
+    return exercises[name]

@@ -1,0 +1,306 @@
+"""A process group that can be left behind and formed again.
+
+A collective blocks inside Gloo, NCCL or MPI, and when a member dies some ranks stay blocked there
+for minutes: the word that frees them comes from outside, from a failure detector. So each group
+owns one thread on which its collectives run, and the caller waits for *either* the end of the
+collective *or* a word from the detector. On that word the group is abandoned: its thread, its
+descriptors and its buffers stay behind, never to be used again (an abandoned all-reduce has been
+seen to write into its tensor a second later), and a new group is formed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from labkit import collectives, events
+from labkit.collectives.link import Abandoned, Link
+from labkit.view import View
+
+GRACE = 5.0
+"""Seconds in which the detector must explain an error of the transport, which came first."""
+_SLICE = 0.5
+
+
+class PeerLost(RuntimeError):
+    """A member of the group is gone; `rank` says who, `view` of which view.
+
+    The survivors go on after `worker.regroup()`, which waits for the next view.
+    """
+
+    def __init__(self, rank: int, view: View) -> None:
+        super().__init__(rank, view)
+        self.rank, self.view = rank, view
+
+    def __str__(self) -> str:
+        return (
+            f"rank {self.rank} of {self.view} is gone: "
+            "worker.regroup() forms a group of the survivors"
+        )
+
+
+class CollectiveTimeout(RuntimeError):
+    """A collective did not end within the group's deadline, and no member is known to be dead."""
+
+
+class FailureDetector(Protocol):
+    """Whoever says that a rank is gone."""
+
+    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+        """Calls `tell(rank)`, from any thread, once for each member of `view` that is gone, also
+        for one that was gone before; the returned function ends that."""
+
+
+class Pending:
+    """A collective under way on the group's thread."""
+
+    def __init__(self, group: Group, task: Callable[[], Any], name: str) -> None:
+        self.group, self.task, self.name = group, task, name
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.ended = False
+
+    def done(self) -> bool:
+        return self.ended
+
+    def wait(self) -> Any:
+        """The collective's result. Raises PeerLost, CollectiveTimeout, or what it raised."""
+        return self.group._await(self)
+
+    def run(self) -> None:
+        try:
+            self.value = self.task()
+        except BaseException as error:
+            self.error = error
+        with self.group.changed:
+            self.ended = True
+            self.group.changed.notify_all()
+
+
+_left_behind: list[Any] = []
+"""Abandoned groups: dropping the last reference to a stuck one would block for ever."""
+
+
+class Group:
+    """The members of `view`, connected by `form()`'s link.
+
+    `form() -> (link, process group or None)` runs on the group's own thread, since it blocks when
+    a member does not come. `deadline` is in seconds of time in which this process was awake: a
+    laptop that sleeps does not use it up.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        rank: int,
+        form: Callable[[], tuple[Link, Any]],
+        detector: FailureDetector,
+        deadline: float = 60.0,
+    ) -> None:
+        self.view, self.members, self.size = view, view.members, len(view.members)
+        self.rank = view.members.index(rank)
+        self.deadline = deadline
+        self.changed = threading.Condition()
+        self.lost: int | None = None
+        self.abandoned = False
+        self.link: Link
+        self.process_group: Any = None
+        self._buckets: list[Tensor] = []
+        self._tasks: SimpleQueue[Pending | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
+        self._unsubscribe = detector.subscribe(view, self._on_lost)
+        self._thread.start()
+        with events.span("forming group", view=view.number):
+            self.link, self.process_group = self._submit(form, "forming the group").wait()
+
+    # -- the collectives: places in the group count from 0, whatever the ranks
+
+    def all_reduce(self, tensor: Tensor, op: str = "sum", algorithm: str = "ring") -> Tensor:
+        """Every member's tensor becomes the combination of all; in place, and returned."""
+        with events.span("all-reduce", bytes=tensor.nbytes, algorithm=algorithm):
+            return self.all_reduce_async(tensor, op, algorithm).wait()
+
+    def all_reduce_async(
+        self, tensor: Tensor, op: str = "sum", algorithm: str = "ring"
+    ) -> PendingCopy:
+        """The same without waiting: the tensor is changed by the `wait()` of what is returned."""
+        own = self._own(tensor)
+        if algorithm == "builtin":
+            task = self._builtin(own, op)
+        else:
+            task = lambda: collectives.all_reduce(self.link, own, op, algorithm)  # noqa: E731
+        return PendingCopy(self._submit(task, "all_reduce"), own, tensor)
+
+    def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
+        return self._in_place(tensor, "broadcast", source)
+
+    def reduce(self, tensor: Tensor, op: str = "sum", target: int = 0) -> Tensor:
+        return self._in_place(tensor, "reduce", op, target)
+
+    def scatter(
+        self, tensor: Tensor, pieces: Sequence[Tensor] | None = None, source: int = 0
+    ) -> Tensor:
+        copies = None if pieces is None else [piece.clone() for piece in pieces]
+        return self._in_place(tensor, "scatter", copies, source)
+
+    def gather(self, tensor: Tensor, target: int = 0) -> list[Tensor] | None:
+        return self._run("gather", tensor.detach().clone(), target)
+
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
+        return self._run("all_gather", tensor.detach().clone())
+
+    def reduce_scatter(self, tensor: Tensor, op: str = "sum") -> Tensor:
+        return self._run("reduce_scatter", tensor.detach().clone(), op)
+
+    def barrier(self) -> None:
+        self._run("barrier")
+
+    def bucket(self, elements: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A 1-D tensor that belongs to the group: collectives work in it without a copy. It must
+        not be used after the group is gone."""
+        device = getattr(self.link, "device", "cpu")
+        self._buckets.append(torch.zeros(elements, dtype=dtype, device=device))
+        return self._buckets[-1]
+
+    # -- leaving
+
+    def abandon(self) -> None:
+        """Leaves the group behind, with whatever its thread is stuck in. Any thread."""
+        with self.changed:
+            if self.abandoned:
+                return
+            self.abandoned = True
+            _left_behind.append(self)
+            self.changed.notify_all()
+        self._unsubscribe()
+        if hasattr(self, "link"):
+            self.link.abandon()
+        self._tasks.put(None)
+
+    def close(self) -> None:
+        """Ends a group in which nothing is stuck, and gives its threads and descriptors back."""
+        if self.abandoned:
+            return
+        self._unsubscribe()
+        self._tasks.put(None)
+        self._thread.join(_SLICE)
+        if self._thread.is_alive():
+            self.abandon()
+            return
+        self.abandoned = True
+        self.link.close()
+        self.process_group = None
+
+    # -- inside
+
+    def _serve(self) -> None:
+        while (pending := self._tasks.get()) is not None:
+            pending.run()
+
+    def _submit(self, task: Callable[[], Any], name: str) -> Pending:
+        pending = Pending(self, task, name)
+        self._tasks.put(pending)
+        return pending
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        collective = getattr(collectives, name)
+        with events.span(name.replace("_", "-")):
+            return self._submit(lambda: collective(self.link, *arguments), name).wait()
+
+    def _in_place(self, tensor: Tensor, name: str, *arguments: Any) -> Tensor:
+        own = self._own(tensor)
+        self._run(name, own, *arguments)
+        return tensor if own is tensor else tensor.detach().copy_(own)
+
+    def _own(self, tensor: Tensor) -> Tensor:
+        """What the group's thread may write into: a bucket of the group, or a copy."""
+        mine = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
+        if any(bucket.untyped_storage().data_ptr() == mine for bucket in self._buckets):
+            return tensor
+        return tensor.detach().clone()
+
+    def _builtin(self, tensor: Tensor, op: str) -> Callable[[], Any]:
+        """torch.distributed's own all-reduce, for comparison."""
+        from torch.distributed import AllreduceOptions, ReduceOp
+
+        options = AllreduceOptions()
+        options.reduceOp = getattr(ReduceOp, "SUM" if op == "avg" else op.upper())
+
+        def task() -> None:
+            self.process_group.allreduce([tensor], options).wait()
+            if op == "avg":
+                tensor.div_(self.size)
+
+        return task
+
+    def _on_lost(self, rank: int) -> None:
+        with self.changed:
+            if self.lost is None:
+                self.lost = rank
+            self.changed.notify_all()
+
+    def _await(self, pending: Pending) -> Any:
+        """Either the end of the collective or the detector's word, whichever comes first."""
+        left, explained = self.deadline, GRACE
+        with self.changed:
+            while not (pending.ended and pending.error is None):
+                if self.lost is not None or self.abandoned:
+                    break
+                if pending.ended:
+                    explained -= self._doze()
+                    if not _transport(pending.error) or explained <= 0:
+                        break
+                else:
+                    left -= self._doze()
+                    if left <= 0:
+                        break
+        if pending.ended and pending.error is None:
+            return pending.value
+        if pending.ended and not _transport(pending.error):
+            raise pending.error  # a mistake in the call: nothing was sent, the group is whole
+        self.abandon()
+        if self.lost is not None:
+            raise PeerLost(self.lost, self.view)
+        if pending.error is not None:
+            raise pending.error
+        if left > 0:
+            raise Abandoned(f"{pending.name}: the group of {self.view} was left behind")
+        raise CollectiveTimeout(
+            f"{pending.name} of rank {self.members[self.rank]} in {self.view} did not end within "
+            f"{self.deadline:g} s, and no member is known to be dead: one of them is slow, stopped, "
+            "cut off, or never called it"
+        )
+
+    def _doze(self) -> float:
+        """Waits for a change; the seconds of it that count, at most one slice however long this
+        process itself stood still."""
+        begin = time.monotonic()
+        self.changed.wait(_SLICE)
+        return min(time.monotonic() - begin, _SLICE)
+
+
+class PendingCopy:
+    """An all-reduce on the group's copy of a tensor, which `wait` writes back."""
+
+    def __init__(self, pending: Pending, own: Tensor, tensor: Tensor) -> None:
+        self.pending, self.own, self.tensor = pending, own, tensor
+
+    def done(self) -> bool:
+        return self.pending.done()
+
+    def wait(self) -> Tensor:
+        self.pending.wait()
+        if self.own is not self.tensor:
+            self.tensor.detach().copy_(self.own)
+        return self.tensor
+
+
+def _transport(error: BaseException | None) -> bool:
+    """An error that a dead peer could have caused, not a mistake in the call."""
+    return isinstance(error, RuntimeError | OSError) and not isinstance(error, NotImplementedError)

@@ -1,0 +1,97 @@
+"""A link over torch.distributed's point-to-point calls, on Gloo or on NCCL.
+
+It holds a bare `ProcessGroupGloo` or `ProcessGroupNCCL` and not the global default group, so that
+it can be left behind while another one is formed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup, Work
+
+from labkit.collectives.link import Link, Message, Pending, raw
+from labkit.collectives.polling import poll
+
+
+class TorchLink(Link):
+    """`backend` is "gloo" or "nccl"; the rank and size are the group's.
+
+    Gloo moves the memory of the processor alone, so tensors on a GPU are staged through pinned
+    copies. NCCL needs all tensors on `device`, and every rank must make its link at the same time,
+    since that connects them: a group whose first grouped call has only some of the ranks hangs
+    (torch.distributed.batch_isend_irecv, last note).
+    """
+
+    def __init__(
+        self,
+        group: ProcessGroup,
+        backend: str = "gloo",
+        device: torch.device | str = "cpu",
+        members: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(group.rank(), group.size(), members)
+        if backend not in ("gloo", "nccl"):
+            raise ValueError(f"no link over backend {backend!r}: use gloo or nccl")
+        self.device = torch.device(device)
+        self.group = group
+        self.backend = backend
+        if backend == "nccl":
+            group.eager_connect_single_device(self.device)
+
+    def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
+        if self.backend == "nccl":
+            return self._grouped(sends, receives)
+        # Receives first: a message that is already awaited goes straight to its place.
+        incoming = [(self._host(tensor, fill=False), tensor, source) for tensor, source in receives]
+        works = [self.group.recv([host], source, 0) for host, _, source in incoming]
+        works += [self.group.send([self._host(tensor)], to, 0) for tensor, to in sends]
+        return _GlooTransfer(works, [(host, tensor) for host, tensor, _ in incoming])
+
+    def _host(self, tensor: Tensor, fill: bool = True) -> Tensor:
+        """The tensor's bytes, where Gloo can reach them."""
+        if tensor.device.type == "cpu":
+            return raw(tensor)
+        host = torch.empty(tensor.nbytes, dtype=torch.uint8, pin_memory=True)
+        return host.copy_(raw(tensor)) if fill else host
+
+    def _grouped(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
+        """One NCCL group: all sends and receives become one kernel, so no order can deadlock."""
+        self.group._start_coalescing()
+        try:
+            for tensor, source in receives:
+                self.group.recv([raw(tensor)], source, 0)
+            for tensor, to in sends:
+                self.group.send([raw(tensor)], to, 0)
+        finally:
+            work = self.group._end_coalescing()
+        return _NcclTransfer(self, work)
+
+
+class _GlooTransfer:
+    """Works in progress; they keep their tensors alive."""
+
+    def __init__(self, works: list[Work], staged: list[tuple[Tensor, Tensor]]) -> None:
+        self.works, self.staged = works, staged
+
+    def wait(self) -> None:
+        for work in self.works:
+            work.wait()
+        for host, tensor in self.staged:
+            if tensor.device.type != "cpu":
+                raw(tensor).copy_(host, non_blocking=True)
+
+
+class _NcclTransfer:
+    """NCCL runs on the GPU's stream: the host asks an event and never waits for the device, which
+    would not return when a peer is dead."""
+
+    def __init__(self, link: TorchLink, work: Work | None) -> None:
+        self.link, self.work = link, work
+
+    def wait(self) -> None:
+        if self.work is not None:
+            poll(self.link, self.work.is_completed)
+            self.work.wait()  # done already: orders the stream behind it, or raises its error

@@ -1,0 +1,66 @@
+"""Bare process groups of torch, without the global default group: they can be left behind."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed as dist
+
+from labkit.collectives.link import Link
+from labkit.collectives.links.torch_p2p import TorchLink
+
+OPERATION_SECONDS = 1800.0
+"""Nothing waits on Gloo's own time-out: the group's deadline and its detector come first."""
+
+
+def form(
+    backend: str,
+    device: str,
+    store: dist.Store,
+    place: int,
+    size: int,
+    members: Sequence[int],
+) -> tuple[Link, Any]:
+    """Connects `size` members through `store`. Blocks until all have come, or the store's own
+    time-out has passed; runs on the group's thread."""
+    group = _nccl(store, place, size) if backend == "nccl" else _gloo(store, place, size)
+    return TorchLink(group, backend, device, members), group
+
+
+def _gloo(store: dist.Store, place: int, size: int) -> Any:
+    options = dist.ProcessGroupGloo._Options()
+    interface = os.environ.get("GLOO_SOCKET_IFNAME")
+    # A host's own name may resolve to 127.0.1.1 or to nothing: an address is certain.
+    options._devices = [
+        dist.ProcessGroupGloo.create_device(interface=interface)
+        if interface
+        else dist.ProcessGroupGloo.create_device(hostname=_own_address())
+    ]
+    options._timeout = timedelta(seconds=OPERATION_SECONDS)
+    return dist.ProcessGroupGloo(store, place, size, options)
+
+
+def _nccl(store: dist.Store, place: int, size: int) -> Any:
+    """Not blocking, so that a dead peer can be left; asynchronous error handling would end the
+    survivors (torch, ProcessGroupNCCL; TORCH_NCCL_ASYNC_ERROR_HANDLING)."""
+    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+    os.environ.setdefault("TORCH_NCCL_USE_COMM_NONBLOCKING", "1")
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = timedelta(seconds=OPERATION_SECONDS)
+    torch.cuda.set_device(0)
+    return dist.ProcessGroupNCCL(store, place, size, options)
+
+
+def _own_address() -> str:
+    """The address that the worker's wire listens on; loopback on one machine."""
+    address = os.environ.get("LABKIT_ADDRESS", "127.0.0.1")
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return socket.gethostbyname(address)

@@ -1,0 +1,265 @@
+"""The fault vocabulary, as plain data, and the named places where faults strike.
+
+A *fault* is injected, a *failure* is observed. The same words are verbs of a live cluster
+(`cluster.kill(2)`) and entries of a `FaultPlan`, which needs no hands and is therefore repeatable:
+
+    FaultPlan(At(Kill(2), step=10), At(Pause(1, seconds=1.0), point="all_reduce"))
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Union
+
+import msgspec
+
+from labkit import events
+
+
+class _Fault(msgspec.Struct, frozen=True, tag=True, tag_field="fault"):
+    """Base of all faults: immutable, comparable, printable as the code that makes it."""
+
+    def __str__(self) -> str:
+        values = [f"{f}={getattr(self, f)!r}" for f in self.__struct_fields__]
+        return f"{type(self).__name__}({', '.join(v for v in values if not v.endswith('=None'))})"
+
+
+class Kill(_Fault, frozen=True):
+    """SIGKILL: the process ends between two instructions and says nothing."""
+
+    rank: int
+
+
+class Pause(_Fault, frozen=True):
+    """SIGSTOP: the process stands still and keeps its sockets open; SIGCONT after `seconds`."""
+
+    rank: int
+    seconds: float | None = None
+
+
+class Resume(_Fault, frozen=True):
+    """SIGCONT."""
+
+    rank: int
+
+
+class Restart(_Fault, frozen=True):
+    """A new process takes the rank; the old one, if it lives, is killed."""
+
+    rank: int
+
+
+class Slow(_Fault, frozen=True):
+    """A straggler: compute at named points takes `factor` times as long, beats stay on time."""
+
+    rank: int
+    factor: float
+
+
+class Partition(_Fault, frozen=True):
+    """Nothing passes between the groups; inside a group all is well."""
+
+    groups: tuple[tuple[int, ...], ...]
+
+
+class Cut(_Fault, frozen=True):
+    """One way only: what `source` sends to `target` does not arrive."""
+
+    source: int
+    target: int
+
+
+class Delay(_Fault, frozen=True):
+    """What `source` sends to `target` arrives `seconds` later."""
+
+    source: int
+    target: int
+    seconds: float
+
+
+class Drop(_Fault, frozen=True):
+    """Each message from `source` to `target` is lost with this probability."""
+
+    source: int
+    target: int
+    probability: float
+
+
+class Heal(_Fault, frozen=True):
+    """Every link and every speed is as before. The dead stay dead."""
+
+
+Fault = Union[Kill, Pause, Resume, Restart, Slow, Partition, Cut, Delay, Drop, Heal]
+
+
+def describe(fault: Fault) -> dict[str, Any]:
+    """What the event of an injected fault carries: its plain data and the ranks it concerns."""
+    match fault:
+        case Partition(groups):
+            ranks = [rank for group in groups for rank in group]
+        case Cut(source, target) | Delay(source, target) | Drop(source, target):
+            ranks = [source, target]
+        case Heal():
+            ranks = []
+        case _:
+            ranks = [fault.rank]
+    return {"fault": msgspec.to_builtins(fault), "ranks": ranks}
+
+
+class At(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a fault strikes: exactly one of `seconds` after the run's start, training `step`, `point`.
+
+    At a step or a point, the rank that gets there strikes: the fault's own rank, or `on` where the
+    fault has none. `count` is the how-manieth visit of the point.
+    """
+
+    fault: Fault
+    seconds: float | None = None
+    step: int | None = None
+    point: str | None = None
+    count: int = 1
+    on: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(x is not None for x in (self.seconds, self.step, self.point)) != 1:
+            raise ValueError(f"say when {self.fault} strikes: one of seconds=, step=, point=")
+
+    @property
+    def striker(self) -> int | None:
+        """The rank whose progress decides the moment; None when the clock does."""
+        if self.seconds is not None:
+            return None
+        return self.on if self.on is not None else getattr(self.fault, "rank", 0)
+
+
+class FaultPlan:
+    """What, whom, when: a list of `At`, in any order."""
+
+    def __init__(self, *entries: At) -> None:
+        self.entries = entries
+
+    def __repr__(self) -> str:
+        return f"FaultPlan({', '.join(map(repr, self.entries))})"
+
+
+class LinkState(msgspec.Struct):
+    """What one direction between two ranks does to messages."""
+
+    cut: bool = False
+    delay: float = 0.0
+    drop: float = 0.0
+
+
+class Conditions:
+    """The faults in force as one process sees them: its own speed, and the links that leave it.
+
+    Every process is told of every fault and keeps what concerns it. `changed` is notified on each
+    change, so that a sender held by a cut link goes on the moment it heals.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.changed = threading.Condition()
+        self.random = random.Random(seed)
+        self._slow: dict[int, float] = {}
+        self._links: dict[tuple[int, int], LinkState] = {}
+
+    def apply(self, fault: Fault) -> None:
+        with self.changed:
+            match fault:
+                case Slow(rank, factor):
+                    self._slow[rank] = factor
+                case Partition(groups):
+                    for a in groups:
+                        for b in groups:
+                            if a is not b:
+                                for pair in ((x, y) for x in a for y in b):
+                                    self._link(*pair).cut = True
+                case Cut(source, target):
+                    self._link(source, target).cut = True
+                case Delay(source, target, seconds):
+                    self._link(source, target).delay = seconds
+                case Drop(source, target, probability):
+                    self._link(source, target).drop = probability
+                case Heal():
+                    self._slow.clear()
+                    self._links.clear()
+            self.changed.notify_all()
+
+    def slowness(self, rank: int) -> float:
+        return self._slow.get(rank, 1.0)
+
+    def link(self, source: int, target: int) -> LinkState:
+        return self._links.get((source, target), _clear)
+
+    def _link(self, source: int, target: int) -> LinkState:
+        return self._links.setdefault((source, target), LinkState())
+
+
+_clear = LinkState()
+conditions = Conditions()
+"""The conditions of this process."""
+
+
+class Armed:
+    """The part of a plan that this rank strikes itself, and how it strikes."""
+
+    def __init__(self, entries: tuple[At, ...] = (), strike: Callable[[Fault], None] = print):
+        self.waiting = list(entries)
+        self.strike = strike
+        self.visits: Counter[str] = Counter()
+
+    def reach(self, point: str | None = None, step: int | None = None) -> None:
+        if not self.waiting:
+            return
+        if point is not None:
+            self.visits[point] += 1
+        for entry in list(self.waiting):
+            at_point = point is not None and entry.point == point
+            at_step = step is not None and entry.step == step
+            if at_step or (at_point and self.visits[entry.point or ""] == entry.count):
+                self.waiting.remove(entry)
+                self.strike(entry.fault)
+
+
+armed = Armed()
+
+
+def arm(entries: tuple[At, ...], strike: Callable[[Fault], None]) -> None:
+    """Sets the faults that wait in this process, in place of any earlier ones."""
+    global armed
+    armed = Armed(entries, strike)
+
+
+def point(name: str) -> None:
+    """A named place where a planned fault may strike; without one it costs a comparison."""
+    armed.reach(point=name)
+
+
+class work:
+    """A slice of computing that a `Slow` fault stretches: `with work("computing", step=3): …`.
+
+    The stretch is a sleep after the block, so that the process's other threads are not slowed.
+    """
+
+    def __init__(self, name: str = "computing", **data: object) -> None:
+        self.span = events.span(name, **data)
+
+    def __enter__(self) -> None:
+        self.span.__enter__()
+        self.begin = time.monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        factor = conditions.slowness(events.current().rank)
+        if factor > 1 and kind is None:
+            time.sleep((factor - 1) * (time.monotonic() - self.begin))
+        self.span.__exit__(kind, error, trace)

@@ -1,0 +1,7 @@
+"""Models on paper: how often things fail, what that costs, and what a message costs.
+
+Pure functions of numbers (or numpy arrays of them), with the source of every formula. Read in this
+order: `mtbf` (how often), `young_daly` (how often to save), `goodput` (what is left, by formula and
+by simulation), `economics` (in dollars), `published` (beside other people's figures), and, on its
+own, `communication` (what an all-reduce costs).
+"""

@@ -1,0 +1,242 @@
+"""`Cluster`: real worker processes, and the verbs that break them."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from labkit import faults
+from labkit.runtime.driver import Driver
+from labkit.runtime.launch import launcher_for
+from labkit.runtime.loop import Loop
+from labkit.runtime.machine import detect
+from labkit.runtime.placement import Placement, place
+from labkit.runtime.run import Run
+from labkit.runtime.ship import pack
+
+START_SECONDS = 60.0
+
+
+class Cluster:
+    """`world_size` worker processes, one a rank, ready to run functions.
+
+    `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
+    Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
+    (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
+    `patience` how long a wait without time-out goes on when no rank is heard. Returns when all
+    ranks are ready; raises ValueError, before anything is started, for what cannot work here.
+
+    A context manager, and of use without `with`: the workers end with `close()`, when nothing
+    refers to the cluster any more, when this process exits, and when it is killed.
+    """
+
+    def __init__(
+        self,
+        world_size: int = 4,
+        backend: str = "auto",
+        device: str = "auto",
+        launcher: str = "local",
+        *,
+        seed: int = 0,
+        deadline: float = 60.0,
+        patience: float = 60.0,
+        record: bool = True,
+    ) -> None:
+        refuse_platform()
+        make_launcher = launcher_for(launcher)
+        placement = place(world_size, backend, device, machine=detect())
+        if placement.warning:
+            print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
+        directory = run_directory() if record else None
+        loop = driver_loop()
+        self._driver = Driver(
+            placement, make_launcher(loop), loop, directory, seed, deadline, patience
+        )
+        self._finalizer = weakref.finalize(self, self._driver.close)
+        try:
+            self._driver.wait_ready(START_SECONDS)
+        except BaseException:
+            self.close()
+            raise
+
+    # -- life
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all workers and waits until they are gone."""
+        self._finalizer()
+
+    def __repr__(self) -> str:
+        if self._driver.closed:
+            return f"<a closed cluster of {self.world_size} ranks>"
+        alive = len(self._driver.living())
+        return f"<a cluster of {self.world_size} ranks, {alive} alive: {self.placement}>"
+
+    @property
+    def world_size(self) -> int:
+        return self._driver.world_size
+
+    @property
+    def placement(self) -> Placement:
+        """Which device and backend each rank has, and why."""
+        return self._driver.placement
+
+    @property
+    def directory(self) -> Path | None:
+        """Where this cluster's events are recorded."""
+        return self._driver.directory
+
+    # -- work
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        *,
+        faults: faults.FaultPlan | Sequence[faults.At] = (),
+        **arguments: Any,
+    ) -> Run:
+        """Starts `function(worker, **arguments)` on every living rank, and returns at once.
+
+        The function may be defined in the notebook; what it refers to goes with it. `await` the
+        returned run, or call its `wait()`. A run that is still under way is cancelled. Raises
+        TypeError, naming it, for a function or an argument that cannot be sent.
+        """
+        self._check_open()
+        plan = faults if isinstance(faults, _FaultPlan) else _FaultPlan(*faults)
+        self._check_plan(plan)
+        payload = pack(function, arguments)
+        name = getattr(function, "__name__", type(function).__name__)
+        driver = self._driver
+        return driver.start(payload, name, plan, driver.seed, driver.deadline)
+
+    # -- faults
+
+    def kill(self, rank: int) -> None:
+        """SIGKILL: the rank's process ends between two instructions."""
+        self._inject(faults.Kill(rank))
+
+    def pause(self, rank: int, seconds: float | None = None) -> None:
+        """SIGSTOP: the rank stands still, its sockets open; for `seconds`, or until `resume`."""
+        self._inject(faults.Pause(rank, seconds))
+
+    def resume(self, rank: int) -> None:
+        """SIGCONT."""
+        self._inject(faults.Resume(rank))
+
+    def slow(self, rank: int, factor: float) -> None:
+        """The rank's computing takes `factor` times as long; its messages stay on time."""
+        if factor < 1:
+            raise ValueError(f"a slow rank takes at least as long as before: factor {factor} < 1")
+        self._inject(faults.Slow(rank, factor))
+
+    def partition(self, *groups: Sequence[int]) -> None:
+        """Nothing passes between the groups: `partition([0, 1], [2, 3])`."""
+        self._inject(faults.Partition(tuple(tuple(group) for group in groups)))
+
+    def cut(self, source: int, target: int) -> None:
+        """One way: what `source` sends to `target` does not arrive."""
+        self._inject(faults.Cut(source, target))
+
+    def delay(self, source: int, target: int, seconds: float) -> None:
+        """What `source` sends to `target` arrives `seconds` later."""
+        self._inject(faults.Delay(source, target, seconds))
+
+    def drop(self, source: int, target: int, probability: float) -> None:
+        """Each message from `source` to `target` is lost with this probability."""
+        if not 0 <= probability <= 1:
+            raise ValueError(f"a probability lies between 0 and 1, not at {probability}")
+        self._inject(faults.Drop(source, target, probability))
+
+    def heal(self) -> None:
+        """Links and speeds are as before. The dead stay dead, the paused paused."""
+        self._inject(faults.Heal())
+
+    def restart(self, rank: int) -> None:
+        """A new process takes the rank, and joins the next view."""
+        self._check_ranks(faults.Restart(rank))
+        self._driver.restart(rank)
+
+    def inject(self, fault: faults.Fault) -> None:
+        """A fault as data: `cluster.inject(Kill(2))` is `cluster.kill(2)`."""
+        self._inject(fault)
+
+    def status(self) -> Any:
+        """A table of the ranks: state, view, step, device, memory, and the GPU's use if any."""
+        from labkit.runtime.status import rows
+        from labkit.views.status import status_table
+
+        return status_table(rows(self._driver))
+
+    # -- inside
+
+    def _inject(self, fault: faults.Fault) -> None:
+        self._check_ranks(fault)
+        self._driver.inject(fault)
+
+    def _check_open(self) -> None:
+        if self._driver.closed:
+            raise RuntimeError("this cluster is closed: make a new one, Cluster(...)")
+
+    def _check_ranks(self, fault: faults.Fault) -> None:
+        self._check_open()
+        strange = [r for r in faults.describe(fault)["ranks"] if r not in self._driver.seats]
+        if strange:
+            raise ValueError(
+                f"{fault}: there is no rank {strange[0]}; "
+                f"this cluster has ranks 0 to {self.world_size - 1}"
+            )
+
+    def _check_plan(self, plan: faults.FaultPlan) -> None:
+        for entry in plan.entries:
+            self._check_ranks(entry.fault)
+            if entry.striker is not None and entry.striker not in self._driver.seats:
+                raise ValueError(f"{entry}: there is no rank {entry.striker} to strike it")
+
+
+_FaultPlan = faults.FaultPlan
+_loop: tuple[int, Loop] | None = None
+_lock = threading.Lock()
+
+
+def driver_loop() -> Loop:
+    """The one loop of this process (a fork of it gets its own)."""
+    global _loop
+    with _lock:
+        if _loop is None or _loop[0] != os.getpid():
+            loop = Loop("labkit driver", lambda text: print(text, file=sys.stderr))
+            loop.start()
+            _loop = (os.getpid(), loop)
+        return _loop[1]
+
+
+def run_directory() -> Path:
+    """A new directory below `runs/` (or below LABKIT_RUNS), named by the time."""
+    from labkit.notebooks.runs import new_run
+
+    return new_run()
+
+
+def refuse_platform() -> None:
+    if sys.platform not in ("linux", "darwin"):
+        raise RuntimeError(
+            f"labkit runs on Linux and macOS, not on {sys.platform}: on Windows use WSL2, or open "
+            "the repository in its .devcontainer"
+        )

@@ -1,0 +1,171 @@
+"""`Worker`: what a function that runs on a rank is given as its first argument."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import timedelta
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from labkit import events, faults
+from labkit.collectives.group import Group
+from labkit.runtime.host import Host
+from labkit.runtime.messages import Parcel, Start, Welcome
+from labkit.view import View
+
+if TYPE_CHECKING:
+    import torch
+
+FORMING_SECONDS = 10.0
+"""A member that does not come within this time is taken for absent (Gloo's connect time-out)."""
+
+
+class Worker:
+    """One rank, as the function that runs on it sees it.
+
+    `rank` and `world_size` are those of the cluster; a `group` counts its own places from 0, and
+    has fewer of them after a death. `device` is where tensors belong, as torch names it.
+    """
+
+    def __init__(self, host: Host, welcome: Welcome, start: Start) -> None:
+        self.rank = host.me.rank
+        self.world_size = welcome.world_size
+        self.backend, self.device = welcome.backend, welcome.device
+        self.seed = start.seed
+        self.view = View(start.view, start.members)
+        self.deadline = start.deadline
+        self.last_step: int | None = None
+        self._host, self._run = host, start.run
+        self._group: Group | None = None
+        self._default_group = False
+        self._ids = itertools.count()
+
+    # -- the group
+
+    @property
+    def group(self) -> Group:
+        """The process group of the view, formed at first use: all members must use it."""
+        if self._group is None:
+            self._group = self._form(self.view)
+        return self._group
+
+    def regroup(self, timeout: float = 30.0) -> Group:
+        """After PeerLost: waits until the survivors agree on the next view, and forms its group.
+
+        Forms again by itself when another member is lost meanwhile. Raises TimeoutError when no
+        new view is agreed on within `timeout` seconds.
+        """
+        from labkit.collectives.group import PeerLost
+
+        if self._group is not None:
+            self._group.abandon()
+            self._group = None
+        while True:
+            with events.span("agreeing"):
+                self.view = self._next_view(timeout)
+            try:
+                self._group = self._form(self.view)
+                return self._group
+            except PeerLost:
+                continue
+
+    def _next_view(self, timeout: float) -> View:
+        host = self._host
+        with host.view_changed:
+            if not host.view_changed.wait_for(lambda: host.view.number > self.view.number, timeout):
+                raise TimeoutError(
+                    f"rank {self.rank}: no view after {self.view} within {timeout:g} s"
+                )
+            return host.view
+
+    def _form(self, view: View) -> Group:
+        from labkit.collectives.process_group import form
+
+        place, size = view.members.index(self.rank), len(view.members)
+        store = self._store(f"run {self._run}, {view}", view)
+        return Group(
+            view,
+            self.rank,
+            lambda: form(self.backend, self.device, store, place, size, view.members),
+            self._host,
+            self.deadline,
+        )
+
+    def _store(self, epoch: str, view: View) -> Any:
+        from labkit.runtime.store import WireStore
+
+        owner = min(view.members)
+        return WireStore(lambda request: self._host.ask(owner, request), epoch, FORMING_SECONDS)
+
+    def init_process_group(self, seconds: float = 60.0) -> None:
+        """Makes torch.distributed's own default group of this view, on the lab's store, so that
+        `torch.distributed` and `DistributedDataParallel` can be used beside the lab's own."""
+        import torch.distributed as dist
+
+        dist.init_process_group(
+            self.backend,
+            store=self._store(f"default group of run {self._run}, {self.view}", self.view),
+            rank=self.view.members.index(self.rank),
+            world_size=len(self.view.members),
+            timeout=timedelta(seconds=seconds),
+        )
+        self._default_group = True
+
+    # -- messages between functions
+
+    def send(self, to: int, value: Any) -> None:
+        """Sends any value to the function on rank `to`. It may be lost when the link is faulty."""
+        id = f"{self.rank}.{self._host.me.life}.{next(self._ids)}"
+        body = cloudpickle.dumps(value)
+        event = events.record("send", id=id, peer=to, bytes=len(body))
+        self._host.send_parcel(to, Parcel(self._run, event.clock, id, body))
+
+    def receive(self, source: int, timeout: float = 10.0) -> Any:
+        """The next value that rank `source` sent in this run. Raises TimeoutError."""
+        queue, end = self._host._parcels_from(source), time.monotonic() + timeout
+        while True:
+            try:
+                parcel = queue.get(timeout=max(0.0, end - time.monotonic()))
+            except Empty:
+                raise TimeoutError(
+                    f"rank {self.rank} had no message from rank {source} within {timeout:g} s"
+                ) from None
+            if parcel.run == self._run:
+                events.record("receive", id=parcel.id, peer=source, bytes=len(parcel.body))
+                return cloudpickle.loads(parcel.body)
+
+    # -- progress
+
+    def step(self, step: int) -> None:
+        """This rank has completed training step `step`; a fault planned for it strikes here."""
+        self.last_step = step
+        events.record("step", step=step)
+        faults.armed.reach(step=step)
+
+    def report(self, step: int | None = None, **values: float) -> None:
+        """Numbers worth a curve, such as `loss=…`; with the last step unless another is given."""
+        at = self.last_step if step is None else step
+        for name, value in values.items():
+            events.record("metric", name, value=float(value), step=at)
+
+    def expect(self, steps: int) -> None:
+        """How many steps this run has, for the progress bar."""
+        events.record("total", steps=steps)
+
+    def tensor(self, *shape: int, fill: float = 0.0) -> torch.Tensor:
+        """A float32 tensor of this shape on the rank's device."""
+        import torch
+
+        return torch.full(shape, fill, device=self.device)
+
+    def close(self) -> None:
+        """Ends what the run made. What is stuck stays behind."""
+        if self._group is not None:
+            self._group.close()
+        if self._default_group:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()

@@ -1,0 +1,448 @@
+"""The driver's side of a cluster: it launches, injects faults, listens and keeps the record.
+
+It decides nothing for the system under test. Everything here runs on the one loop thread that all
+clusters of this process share; `Cluster` is the part that people see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from labkit import events, faults
+from labkit.events import Event, EventLog
+from labkit.runtime import wire
+from labkit.runtime.launch.process import Process
+from labkit.runtime.loop import Loop
+from labkit.runtime.messages import (
+    CODEC,
+    Cancel,
+    Failed,
+    Finished,
+    Happened,
+    Hello,
+    Inject,
+    Installed,
+    Member,
+    Roster,
+    Shutdown,
+    Start,
+    Strike,
+    Welcome,
+)
+from labkit.runtime.placement import Placement
+from labkit.runtime.run import Died, Raised, Run, died
+from labkit.runtime.watch import Watch
+from labkit.view import View
+
+CANCEL_SECONDS = 2.0
+"""A rank that has not left a cancelled run by then is in a call that cannot be left: replaced."""
+EXIT_SECONDS = 2.0
+
+
+@dataclass
+class Seat:
+    """What the driver knows of one rank in its present life."""
+
+    rank: int
+    life: int = 0
+    state: str = "starting"  # then ready, paused, dead
+    pid: int | None = None
+    host: str = ""
+    address: tuple[str, int] | None = None
+    connection: wire.Connection | None = None
+    view: View = View(0, ())
+    clock: int = 0
+    step: int | None = None
+    doing: str = ""
+    file: Path | None = None
+    died: Died | None = None
+
+    @property
+    def member(self) -> Member:
+        return Member(self.rank, self.life)
+
+
+class Driver:
+    """One cluster. Public methods may be called from any thread but the loop's."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        launcher: Any,
+        loop: Loop,
+        directory: Path | None,
+        seed: int,
+        deadline: float,
+        patience: float,
+    ) -> None:
+        self.placement, self.launcher, self.loop = placement, launcher, loop
+        self.directory, self.seed = directory, seed
+        self.deadline, self.patience = deadline, patience
+        self.world_size = len(placement.ranks)
+        self.token = secrets.token_bytes(32)
+        self.changed = threading.Condition()
+        self.seats = {rank: Seat(rank) for rank in range(self.world_size)}
+        self.processes: set[Process] = set()
+        self.closed = False
+        self.run: Run | None = None
+        self._numbers = itertools.count(1)
+        self._timed: list[Any] = []
+        self._injected: list[faults.Fault] = []
+        self._output: deque[tuple[int, str]] = deque()
+        self._last_words: deque[str] = deque(maxlen=200)
+        self.watching = 0
+        path = directory / "events" / "driver.jsonl" if directory else None
+        self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
+        self.loop.call(self._listen)
+        self._launch(list(self.seats.values()))
+
+    def _listen(self) -> None:
+        self._listener = wire.listen(
+            self.loop, self.token, CODEC, lambda c: None, self._on_message, self._on_close
+        )
+        host, port = self._listener.getsockname()[:2]
+        self.join = f"{host}:{port}"
+
+    # -- starting
+
+    def _launch(self, seats: list[Seat]) -> None:
+        environment = {**os.environ, "LABKIT_TOKEN": self.token.hex()}
+        members = [(seat.rank, seat.life) for seat in seats]
+        self.processes |= set(
+            self.launcher.start(self.join, members, environment, self._on_output, self._on_exit)
+        )
+
+    def wait_ready(self, seconds: float) -> None:
+        """Until every living rank has installed the same view of all of them. Raises RuntimeError
+        with what the workers said when one of them ends before that."""
+
+        def ready() -> bool:
+            living = self.living()
+            views = {self.seats[rank].view for rank in living}
+            return views == {View(max(v.number for v in views), living)} if views else True
+
+        end = time.monotonic() + seconds
+        with self.changed:
+            while not ready():
+                early = [s for s in self.seats.values() if s.died and s.view.number == 0]
+                if early:
+                    said = "\n".join(self._last_words)
+                    raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
+                if time.monotonic() > end:
+                    states = ", ".join(f"rank {s.rank} {s.state}" for s in self.seats.values())
+                    raise RuntimeError(
+                        f"the ranks have not agreed on a view within {seconds:g} s: {states}. "
+                        "Resume or restart the one that stands still, or heal() the links"
+                    )
+                self.changed.wait(0.2)
+
+    def living(self) -> tuple[int, ...]:
+        return tuple(seat.rank for seat in self.seats.values() if seat.state != "dead")
+
+    def _on_hello(self, connection: wire.Connection, hello: Hello) -> None:
+        seat = self.seats.get(hello.member.rank)
+        if seat is None or seat.life != hello.member.life or seat.connection is not None:
+            return connection.close()
+        connection.peer = seat
+        seat.connection, seat.address = connection, hello.address
+        seat.pid, seat.host = hello.pid, hello.host
+        home = self.placement.ranks[seat.rank]
+        if self.directory is not None:
+            seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
+        file = str(seat.file) if seat.file else None
+        connection.send(
+            Welcome(self.world_size, home.backend, home.device, home.visible, file)
+        )
+        for fault in self._injected:
+            connection.send(Inject(fault))
+        with self.changed:
+            seat.state = "ready"
+            self.changed.notify_all()
+        self._send_roster()
+
+    def _send_roster(self) -> None:
+        """Once all that are on their way have said where they are."""
+        there = [s for s in self.seats.values() if s.state != "dead"]
+        if all(seat.address for seat in there):
+            roster = Roster([(s.member, s.address) for s in there if s.address])
+            self._broadcast(roster)
+
+    # -- what workers say
+
+    def _on_message(self, connection: wire.Connection, message: Any) -> None:
+        if isinstance(message, Hello):
+            return self._on_hello(connection, message)
+        seat: Seat | None = connection.peer
+        if seat is None:
+            return wire.reject("out of turn")
+        match message:
+            case Happened(happened):
+                self._take(seat, happened)
+            case Installed(number, members):
+                with self.changed:
+                    seat.view = View(number, members)
+                    self.changed.notify_all()
+            case Finished(run, result):
+                self._on_outcome(seat, run, lambda: cloudpickle.loads(result))
+            case Failed(run):
+                self._on_outcome(seat, run, lambda: _raised(seat.rank, message))
+            case Strike(fault):
+                self.inject(fault)
+
+    def _on_outcome(self, seat: Seat, number: int, outcome: Callable[[], Any]) -> None:
+        seat.doing = ""
+        run = self.run
+        if run is not None and run.number == number:
+            try:
+                value = outcome()
+            except Exception as error:
+                text = f"its result cannot be unpickled here: {error}"
+                value = Raised(seat.rank, type(error).__name__, text, text, seat.step, None)
+            self._end_on(seat.rank, value)
+
+    def _end_on(self, rank: int, outcome: Any) -> None:
+        """The run is over on this rank; when it is over on all, what was planned is off."""
+        if self.run is not None:
+            self.run.end(rank, outcome)
+            if self.run.done:
+                for timer in self._timed:
+                    timer.cancel()
+
+    def _take(self, seat: Seat, happened: list[Event]) -> None:
+        fresh = [e for e in happened if e.clock > seat.clock]
+        for event in fresh:
+            seat.clock = event.clock
+            if event.kind == "step":
+                seat.step = event.data.get("step")
+            if event.kind == "begin":
+                seat.doing = event.name
+        if fresh:
+            self.log.witness(fresh[-1].clock)
+        if self.run is not None and fresh:
+            self.run.add(fresh)
+
+    def _keep(self, event: Event) -> None:
+        if self.run is not None:
+            self.run.add([event])
+
+    # -- deaths
+
+    def _on_exit(self, process: Process, code: int) -> None:
+        with self.changed:
+            self.processes.discard(process)
+            self.changed.notify_all()
+        seat = self.seats[process.rank]
+        if seat.life == process.life:
+            self._bury(seat, code)
+
+    def _on_close(self, connection: wire.Connection) -> None:
+        seat: Seat | None = connection.peer
+        if seat is not None:  # the launcher's word, which knows the cause, should come soon
+            self.loop.call_later(EXIT_SECONDS, lambda: self._bury(seat, None))
+
+    def _bury(self, seat: Seat, code: int | None) -> None:
+        if seat.state == "dead" or self.closed:
+            return
+        if seat.file is not None and seat.file.exists():
+            self._take(seat, events.read(seat.file))  # its last words, which were not sent
+        ended = died(seat.rank, code, seat.step)
+        self.log.record(
+            "death", ended.signal or "", rank=seat.rank, signal=ended.signal, code=code,
+            step=seat.step,
+        )  # fmt: skip
+        if seat.connection is not None:
+            seat.connection.close()
+        with self.changed:
+            seat.state, seat.died = "dead", ended
+            self.changed.notify_all()
+        self._end_on(seat.rank, ended)
+        self._send_roster()
+
+    # -- runs
+
+    def start(
+        self, payload: bytes, name: str, plan: faults.FaultPlan, seed: int, deadline: float
+    ) -> Run:
+        if self.run is not None and not self.run.done:
+            self.cancel(self.run)
+        self.wait_ready(self.patience)
+        with self.changed:
+            ranks = tuple(rank for rank in self.living())
+            view = self.seats[ranks[0]].view if ranks else View(0, ())
+        if not ranks:
+            raise RuntimeError("every rank is dead: cluster.restart(0), or make a new cluster")
+        run = Run(self, next(self._numbers), ranks, name)
+
+        def begin() -> None:
+            self.run = run
+            for seat in self.seats.values():
+                seat.step = None
+                if seat.state == "dead":
+                    run.end(seat.rank, seat.died)
+            entries = list(plan.entries)
+            message = Start(run.number, view.number, view.members, payload, entries, seed, deadline)
+            self._broadcast(message)
+            self._timed = [
+                self.loop.call_later(entry.seconds, lambda f=entry.fault: self.inject(f))  # type: ignore[misc]
+                for entry in entries
+                if entry.seconds is not None
+            ]
+
+        self.loop.call(begin)
+        return run
+
+    def cancel(self, run: Run) -> None:
+        """Interrupts a run and waits for its end; ranks that cannot be interrupted are replaced."""
+        self.loop.call(lambda: self._broadcast(Cancel(run.number)))
+        self.loop.call(lambda: [timer.cancel() for timer in self._timed])
+        end = time.monotonic() + CANCEL_SECONDS
+        with run.changed:
+            while not run.done and time.monotonic() < end:
+                run.changed.wait(0.1)
+        for rank in sorted(run.waiting):
+            self.restart(rank)
+
+    def _broadcast(self, message: Any) -> None:
+        for seat in self.seats.values():
+            if seat.connection is not None and seat.state != "dead":
+                seat.connection.send(message)
+
+    def watch(self, run: Run, timeout: float | None, aim: str) -> Watch:
+        return Watch(self, run, timeout, aim)
+
+    # -- faults
+
+    def inject(self, fault: faults.Fault) -> None:
+        """Does to the cluster what the fault says, and records it. Any thread."""
+        if isinstance(fault, faults.Heal):
+            self.log.record("heal")
+        else:
+            self.log.record("fault", str(fault), **faults.describe(fault))
+        match fault:
+            case faults.Kill(rank):
+                self._signal(rank, signal.SIGKILL)
+            case faults.Pause(rank, seconds):
+                self._signal(rank, signal.SIGSTOP, "paused")
+                if seconds is not None:
+                    resume = lambda: self.inject(faults.Resume(rank))  # noqa: E731
+                    self.loop.call_soon(lambda: self.loop.call_later(seconds, resume))
+            case faults.Resume(rank):
+                self._signal(rank, signal.SIGCONT, "ready")
+            case faults.Restart(rank):
+                self.loop.call_soon(self._restart, self.seats[rank])
+            case faults.Heal():
+                self._injected.clear()
+            case _:
+                self._injected.append(fault)
+        self.loop.call_soon(self._broadcast, Inject(fault))
+
+    def _signal(self, rank: int, number: int, state: str | None = None) -> None:
+        seat = self.seats[rank]
+        if seat.state == "dead" or seat.pid is None:
+            return
+        if state is not None:
+            seat.state = state
+        try:
+            self.launcher.signal(seat.pid, number)
+        except ProcessLookupError:
+            return  # it died by itself a moment ago; the launcher's word is on its way
+
+    def restart(self, rank: int, seconds: float = 30.0) -> None:
+        """A new process takes the rank and joins the next view."""
+        self.inject(faults.Restart(rank))
+        life = self.seats[rank].life
+
+        def back() -> bool:
+            seat = self.seats[rank]
+            return seat.life > life or (seat.life == life and seat.view.number > 0)
+
+        with self.changed:
+            self.changed.wait_for(back, seconds)
+        self.wait_ready(seconds)
+
+    def _restart(self, seat: Seat) -> None:
+        if seat.state != "dead":
+            self._signal(seat.rank, signal.SIGKILL)
+            self.loop.call_later(0.01, lambda: self._restart(seat))
+            return
+        if self.seats[seat.rank] is seat:
+            with self.changed:
+                self.seats[seat.rank] = Seat(seat.rank, seat.life + 1)
+                self.changed.notify_all()
+            self._launch([self.seats[seat.rank]])
+
+    # -- output
+
+    def _on_output(self, rank: int, line: str) -> None:
+        text = f"[rank {rank}] {line}"
+        self._last_words.append(text)
+        self._output.append((rank, text))
+        if not self.watching:
+            self.show_output()
+
+    def show_output(self) -> None:
+        while self._output:
+            print(self._output.popleft()[1], flush=True)
+
+    # -- the end
+
+    def close(self) -> None:
+        """Ends every worker and waits until they are gone. Any thread, any number of times."""
+        if threading.current_thread() is self.loop.thread:  # the garbage collector chose this one
+            threading.Thread(target=self.close, daemon=True).start()
+            return
+        with self.changed:
+            if self.closed:
+                return
+            self.closed = True
+        self.loop.call(self._say_goodbye)
+        self._wait_gone(EXIT_SECONDS / 4)
+        for process in list(self.processes):
+            if process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self.launcher.signal(process.pid, signal.SIGKILL)
+        self._wait_gone(EXIT_SECONDS)
+        self.loop.call(self._end_conversations)
+        self.log.close()
+
+    def _say_goodbye(self) -> None:
+        for timer in self._timed:
+            timer.cancel()
+        for seat in self.seats.values():
+            if seat.state == "paused":  # it could not hear
+                self._signal(seat.rank, signal.SIGKILL)
+        self._broadcast(Shutdown())
+        self._listener.close()
+
+    def _wait_gone(self, seconds: float) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: not self.processes, seconds)
+
+    def _end_conversations(self) -> None:
+        self.loop.unwatch(self._listener)
+        for seat in self.seats.values():
+            if seat.connection is not None:
+                seat.connection.close()
+
+
+def _raised(rank: int, failed: Failed) -> Raised:
+    error: BaseException | None = None
+    if failed.error is not None:
+        try:
+            error = cloudpickle.loads(failed.error)
+        except Exception:  # its class may not exist here; the words are enough
+            error = None
+    return Raised(rank, failed.kind, failed.message, failed.trace, failed.step, error)

@@ -1,0 +1,289 @@
+"""The host of a worker: one thread with the wire, the peers, the views and the store.
+
+The main thread trains; this one keeps the rank's place in the cluster while it does, so its
+handlers are short. It decides with the other hosts who is in the view; the driver only tells it
+where the others are, what to run, and which faults are in force.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+from labkit import events, faults
+from labkit.runtime import wire
+from labkit.runtime.loop import Loop
+from labkit.runtime.membership import Membership
+from labkit.runtime.messages import (
+    CODEC,
+    Cancel,
+    Echo,
+    Gone,
+    Happened,
+    Hello,
+    Inject,
+    Installed,
+    Member,
+    Parcel,
+    PeerHello,
+    Propose,
+    Refuse,
+    Roster,
+    Shutdown,
+    Start,
+    StoreReply,
+    StoreRequest,
+    Strike,
+    Welcome,
+)
+from labkit.runtime.outbox import Outbox
+from labkit.runtime.store import StoreServer
+from labkit.view import View
+
+FLUSH_SECONDS = 0.03
+"""How long events wait for company on their way to the driver; on the disk they are at once."""
+
+
+class Host:
+    """Everything a worker does besides training. `on_cancel(run)` is called from its thread."""
+
+    def __init__(
+        self, me: Member, driver: tuple[str, int], token: bytes, on_cancel: Callable[[int], None]
+    ) -> None:
+        self.me, self.token, self.on_cancel = me, token, on_cancel
+        self.inbox: SimpleQueue[Start | None] = SimpleQueue()
+        self.parcels: dict[int, SimpleQueue[Parcel]] = {}
+        self.welcome: Future[Welcome] = Future()
+        self.view = View(0, ())
+        self.view_changed = threading.Condition()
+        self.lives: dict[int, int] = {me.rank: me.life}
+        self.loop = Loop(f"host of rank {me.rank}", lambda text: os.write(2, text.encode()))
+        self._peers: dict[int, wire.Connection] = {}
+        self._gone: set[Member] = set()
+        self._outboxes: dict[int, Outbox] = {}
+        self._subscribers: list[tuple[View, Callable[[int], None]]] = []
+        self._lock = threading.Lock()  # of _gone and _subscribers
+        self._store = StoreServer()
+        self._asked: dict[int, tuple[int, Future[StoreReply]]] = {}
+        self._striking: dict[faults.Fault, list[threading.Event]] = {}
+        self._unsent: deque[events.Event] = deque()
+        self._flushing = False
+        self._membership = Membership(me, self._to_peer, self._install, self._drop)
+        self.loop.start()
+        self.loop.call(lambda: self._open(driver))
+
+    def _open(self, driver: tuple[str, int]) -> None:
+        self._driver = wire.connect(
+            self.loop, driver, self.token, CODEC, self._on_driver, self._from_driver, self._leave
+        )
+        mine = self._driver.sock.getsockname()[0]  # the address of the route to the driver
+        self._listener = wire.listen(
+            self.loop, self.token, CODEC, lambda peer: None, self._from_peer, self._lost, mine
+        )
+
+    # -- the driver
+
+    def _on_driver(self, driver: wire.Connection) -> None:
+        address = self._listener.getsockname()[:2]
+        driver.send(Hello(self.me, os.getpid(), os.uname().nodename, address))
+
+    def _from_driver(self, driver: wire.Connection, message: Any) -> None:
+        match message:
+            case Welcome():
+                self.welcome.set_result(message)
+            case Roster(members):
+                self._meet(members)
+            case Start():
+                self.inbox.put(message)
+            case Cancel(run):
+                self.on_cancel(run)
+            case Inject(fault):
+                faults.conditions.apply(fault)
+                for outbox in self._outboxes.values():
+                    outbox.flush()
+                for struck in self._striking.pop(fault, []):
+                    struck.set()
+            case Shutdown():
+                self._leave(driver)
+
+    def _leave(self, driver: wire.Connection) -> None:
+        """The driver is gone, or says that it is over: nothing of this worker may stay."""
+        os._exit(0)
+
+    def tell_driver(self, message: Any) -> None:
+        """Sends after all events that were recorded before. Any thread."""
+        self.loop.call_soon(self._flush_events)
+        self.loop.call_soon(lambda: self._driver.send(message))
+
+    def strike(self, fault: faults.Fault) -> threading.Event:
+        """Asks the driver to inject a planned fault; the event is set when it is in force here."""
+        struck = threading.Event()
+        self.loop.call(lambda: self._striking.setdefault(fault, []).append(struck))
+        self.tell_driver(Strike(fault))
+        return struck
+
+    def stream(self, event: events.Event) -> None:
+        """Takes an event on its way to the driver. Any thread."""
+        self._unsent.append(event)
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(
+                lambda: self.loop.call_later(FLUSH_SECONDS, self._flush_events)
+            )
+
+    def _flush_events(self) -> None:
+        self._flushing = False
+        batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
+        if batch:
+            self._driver.send(Happened(batch))
+
+    # -- the peers
+
+    def _meet(self, members: list[tuple[Member, tuple[str, int]]]) -> None:
+        """Of two members the later life opens the connection, else the higher rank."""
+        for member, address in members:
+            newer = (self.me.life, self.me.rank) > (member.life, member.rank)
+            if newer and self.lives.get(member.rank) != member.life:
+                self._open_peer(member, address)
+        self._membership.expect({member for member, _ in members})
+
+    def _open_peer(self, member: Member, address: tuple[str, int]) -> None:
+        def ready(peer: wire.Connection) -> None:
+            peer.send(PeerHello(self.me, self._membership.highest))
+
+        try:
+            wire.connect(
+                self.loop, address, self.token, CODEC, ready, self._from_peer, self._lost
+            )
+        except OSError:
+            self._membership.lost(member)  # it died before we met
+
+    def _from_peer(self, peer: wire.Connection, message: Any) -> None:
+        if isinstance(message, PeerHello):
+            return self._greeted(peer, message)
+        member: Member | None = peer.peer
+        if member is None:
+            return wire.reject("out of turn")
+        match message:
+            case Propose():
+                self._membership.on_propose(member.rank, message)
+            case Echo():
+                self._membership.on_echo(member, message)
+            case Gone():
+                self._membership.on_gone(message)
+            case Refuse():
+                self._membership.on_refuse(message)
+            case StoreRequest():
+                self._store.handle(message, peer.send)
+            case StoreReply(id):
+                if id in self._asked:
+                    self._asked.pop(id)[1].set_result(message)
+            case Parcel(clock=clock):
+                events.current().witness(clock)
+                self._parcels_from(member.rank).put(message)
+            case _:
+                wire.reject("out of turn")
+
+    def _greeted(self, peer: wire.Connection, hello: PeerHello) -> None:
+        member = hello.member
+        first = peer.peer is None
+        peer.peer = member
+        if member.rank in self._peers and self._peers[member.rank] is not peer:
+            self._peers[member.rank].close()  # an earlier life of this rank
+        self._peers[member.rank] = peer
+        self._outboxes[member.rank] = Outbox(self.loop, self.me.rank, member.rank, peer.send)
+        self.lives[member.rank] = member.life
+        if first and not peer.connector:
+            peer.send(PeerHello(self.me, self._membership.highest))
+        self._membership.joined(member, hello.highest)
+
+    def _to_peer(self, rank: int, message: Any) -> None:
+        if rank in self._outboxes:
+            self._outboxes[rank].put(message)
+
+    def send_parcel(self, rank: int, parcel: Parcel) -> None:
+        """A message between functions: a cut or lossy link loses it. Any thread."""
+
+        def send() -> None:
+            if rank in self._outboxes:
+                self._outboxes[rank].put(parcel, reliable=False)
+
+        self.loop.call_soon(send)
+
+    def _parcels_from(self, rank: int) -> SimpleQueue[Parcel]:
+        return self.parcels.setdefault(rank, SimpleQueue())
+
+    # -- the failure detector: a closed connection
+
+    def _lost(self, peer: wire.Connection) -> None:
+        member: Member | None = peer.peer
+        if member is None or self._peers.get(member.rank) is not peer:
+            return
+        del self._peers[member.rank]
+        self._outboxes.pop(member.rank).close()
+        events.record("lost", peer=member.rank, view=self.view.number)
+        with self._lock:
+            self._gone.add(member)
+            told = [tell for view, tell in self._subscribers if member.rank in view.members]
+        for tell in told:
+            tell(member.rank)
+        for id, (rank, future) in list(self._asked.items()):
+            if rank == member.rank:
+                del self._asked[id]
+                future.set_exception(ConnectionError(f"rank {rank}, owner of the store, is gone"))
+        self._membership.lost(member)
+
+    def _drop(self, member: Member) -> None:
+        peer = self._peers.get(member.rank)
+        if peer is not None and peer.peer == member:
+            peer.close()
+
+    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+        entry = (view, tell)
+        with self._lock:
+            self._subscribers.append(entry)
+            present = {rank: self.lives.get(rank) for rank in view.members}
+            gone = [m.rank for m in self._gone if present.get(m.rank) == m.life]
+        for rank in gone:
+            tell(rank)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if entry in self._subscribers:
+                    self._subscribers.remove(entry)
+
+        return unsubscribe
+
+    def _install(self, view: View) -> None:
+        events.record("view", str(view), number=view.number, members=view.members)
+        with self.view_changed:
+            self.view = view
+            self.view_changed.notify_all()
+        self._driver.send(Installed(view.number, view.members))
+
+    # -- the store
+
+    def ask(self, owner: int, request: StoreRequest) -> Future[StoreReply]:
+        """Sends a request to the store that `owner` keeps. Any thread but the host's."""
+        future: Future[StoreReply] = Future()
+
+        def send() -> None:
+            id = self._next_id = getattr(self, "_next_id", 0) + 1
+            numbered = StoreRequest(
+                id, request.epoch, request.operation, request.keys, request.values, request.amount
+            )
+            if owner == self.me.rank:
+                self._store.handle(numbered, future.set_result)
+            elif owner in self._outboxes:
+                self._asked[id] = (owner, future)
+                self._outboxes[owner].put(numbered)
+            else:
+                future.set_exception(ConnectionError(f"rank {owner}, the store's owner, is gone"))
+
+        self.loop.call_soon(send)
+        return future

@@ -1,0 +1,158 @@
+"""A small fork server: one process that has imported torch and forks workers in milliseconds.
+
+It is single-threaded and has run no operation of torch, so that a child begins with no thread pool,
+no CUDA context and no lock that a lost thread holds. Children belong to it: when its parent goes, by
+whatever signal, it kills them and goes too. Only its main thread forks, because Linux sends the
+death signal when the *thread* that forked ends.
+
+Requests come on a Unix socket: 4 bytes of length with a file descriptor (the child's output), then
+msgpack. What goes back is `("forked", id, pid)` and `("exited", pid, wait status)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import random
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+import msgspec
+
+PRELOADED = (
+    "numpy",
+    "torch",
+    "torch.distributed",
+    "labkit.worker",
+    "labkit.collectives.process_group",
+    "labkit.runtime.store",
+    "labkit.training",
+)
+PR_SET_PDEATHSIG = 1
+
+
+class Request(msgspec.Struct):
+    """One child: what `labkit.worker.main` is called with, and the world that it finds."""
+
+    id: int
+    join: str
+    rank: int
+    life: int
+    environment: dict[str, str]
+    directory: str
+    path: list[str]
+
+
+def send(sock: socket.socket, message: Any, descriptors: list[int] | None = None) -> None:
+    body = msgspec.msgpack.encode(message)
+    socket.send_fds(sock, [len(body).to_bytes(4, "big")], descriptors or [])
+    sock.sendall(body)
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and its descriptors; raises EOFError when the other end is gone."""
+    head, descriptors, _, _ = socket.recv_fds(sock, 4, 4)
+    while 0 < len(head) < 4:
+        head += sock.recv(4 - len(head)) or b"\0" * 4
+    if not head:
+        raise EOFError
+    body = b""
+    while len(body) < int.from_bytes(head, "big"):
+        chunk = sock.recv(int.from_bytes(head, "big") - len(body))
+        if not chunk:
+            raise EOFError
+        body += chunk
+    return body, list(descriptors)
+
+
+class ForkServer:
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.children: set[int] = set()
+        self.wake_in, self.wake_out = socket.socketpair()
+        self.wake_in.setblocking(False)
+        self.wake_out.setblocking(False)
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self.wake_out.fileno())
+        die_with_parent()
+        send(self.control, ("ready", os.getpid(), 0))
+        try:
+            while True:
+                readable, _, _ = select.select([self.control, self.wake_in], [], [])
+                if self.wake_in in readable:
+                    self.wake_in.recv(4096)
+                    self.reap()
+                if self.control in readable:
+                    self.fork(*receive(self.control))
+        except (EOFError, ConnectionError):
+            for pid in self.children:  # ours alone: each is reaped by us, so no pid is reused
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        for pid in list(self.children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self.children.discard(pid)
+                send(self.control, ("exited", pid, status))
+
+    def fork(self, body: bytes, descriptors: list[int]) -> None:
+        request = msgspec.msgpack.decode(body, type=Request)
+        pid = os.fork()
+        if pid == 0:
+            self.become_worker(request, descriptors[0])
+        os.close(descriptors[0])
+        self.children.add(pid)
+        send(self.control, ("forked", request.id, pid))
+
+    def become_worker(self, request: Request, output: int) -> None:
+        try:
+            die_with_parent()
+            os.setsid()  # a Ctrl-C in the terminal is the driver's business
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for sock in (self.control, self.wake_in, self.wake_out):
+                sock.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((nothing, 0), (output, 1), (output, 2)):
+                os.dup2(source, target)
+            os.closerange(3, max(nothing, output) + 1)
+            os.environ.clear()
+            os.environ.update(request.environment)
+            os.chdir(request.directory)
+            sys.path[:] = request.path
+            random.seed()
+            from labkit import worker
+
+            worker.main(request.join, request.rank, request.life)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+
+
+def die_with_parent() -> None:
+    """Linux: SIGKILL when the parent ends. Elsewhere the closed connection does it."""
+    if sys.platform == "linux" and os.environ.get("LABKIT_PORTABLE") != "1":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    for name in PRELOADED:
+        importlib.import_module(name)
+    # What is here now lives for ever: the collector need not touch, and so copy, its pages.
+    gc.collect()
+    gc.freeze()
+    ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()

@@ -1,0 +1,75 @@
+"""One worker's process as its driver sees it: the pipe with its output, and its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from labkit.runtime.loop import Loop
+
+OnOutput = Callable[[int, str], None]
+"""Called with a rank and one line of what it printed, without the line's end."""
+OnExit = Callable[["Process", int], None]
+"""Called with the process and its exit code; minus the signal's number when a signal ended it."""
+
+MAX_LINE = 64 << 10
+
+
+def exit_code(status: int) -> int:
+    """The wait status of `os.waitpid` in subprocess's convention."""
+    return os.waitstatus_to_exitcode(status)
+
+
+class Process:
+    """`exited` is reported once the output has been read to its end, so that a worker's last words
+    come before the news of its death."""
+
+    def __init__(
+        self,
+        rank: int,
+        life: int,
+        loop: Loop,
+        output: int,
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> None:
+        self.rank, self.life, self.loop, self.output = rank, life, loop, output
+        self.on_output, self.on_exit = on_output, on_exit
+        self.pid: int | None = None
+        self.code: int | None = None
+        self._open = True
+        self._partial = b""
+        os.set_blocking(output, False)
+        loop.call_soon(loop.watch, output, self._read)
+
+    def _read(self, mask: int) -> bool:
+        """Takes what is in the pipe; false when there was nothing."""
+        try:
+            data = os.read(self.output, 1 << 16)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._end_output()
+            return False
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if len(self._partial) > MAX_LINE:
+            lines, self._partial = [*lines, self._partial], b""
+        for line in lines:
+            self.on_output(self.rank, line.decode(errors="replace"))
+        return True
+
+    def _end_output(self) -> None:
+        if self._open:
+            self._open = False
+            if self._partial:
+                self.on_output(self.rank, self._partial.decode(errors="replace"))
+            self.loop.unwatch(self.output)
+            os.close(self.output)
+
+    def exited(self, code: int) -> None:
+        """The loop's thread only."""
+        self.code = code
+        while self._open and self._read(0):
+            pass
+        self._end_output()  # a child of the worker may hold the pipe open for longer
+        self.on_exit(self, code)

@@ -1,0 +1,186 @@
+"""Every message that crosses the lab's wire, one line each; `CODEC` knows them all.
+
+Payloads that only cloudpickle can carry (functions, results) are opaque bytes here: they are opened
+by the receiver after the connection has proved the cluster's token, never by the wire.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Union
+
+from msgspec import Struct
+
+from labkit.events import Event
+from labkit.faults import At, Fault
+from labkit.runtime.wire import Codec
+
+
+class Member(NamedTuple):
+    """One life of a rank."""
+
+    rank: int
+    life: int
+
+
+class _Message(Struct, frozen=True, tag=True):
+    pass
+
+
+# -- worker → driver
+
+
+class Hello(_Message, frozen=True):
+    """First words of a worker: who it is and where its peers reach it."""
+
+    member: Member
+    pid: int
+    host: str
+    address: tuple[str, int]
+
+
+class Happened(_Message, frozen=True):
+    events: list[Event]
+
+
+class Installed(_Message, frozen=True):
+    """This rank has installed a view."""
+
+    number: int
+    members: tuple[int, ...]
+
+
+class Finished(_Message, frozen=True):
+    run: int
+    result: bytes
+
+
+class Failed(_Message, frozen=True):
+    """The function raised: `kind` is the exception's name, `error` the exception, if it pickles."""
+
+    run: int
+    kind: str
+    message: str
+    trace: str
+    step: int | None
+    error: bytes | None
+
+
+class Strike(_Message, frozen=True):
+    """A planned fault that this worker reached but cannot inject by itself."""
+
+    fault: Fault
+
+
+# -- driver → worker
+
+
+class Welcome(_Message, frozen=True):
+    """What a worker must know before it touches torch: `events` is its file, if it writes one."""
+
+    world_size: int
+    backend: str
+    device: str
+    cuda_visible_devices: str | None
+    events: str | None
+
+
+class Roster(_Message, frozen=True):
+    """Who is there or on the way, and where: the launcher's knowledge, not a view."""
+
+    members: list[tuple[Member, tuple[str, int]]]
+
+
+class Start(_Message, frozen=True):
+    """Run `function(worker, **arguments)` as a member of the view."""
+
+    run: int
+    view: int
+    members: tuple[int, ...]
+    function: bytes
+    plan: list[At]
+    seed: int
+    deadline: float
+
+
+class Cancel(_Message, frozen=True):
+    run: int
+
+
+class Inject(_Message, frozen=True):
+    fault: Fault
+
+
+class Shutdown(_Message, frozen=True):
+    pass
+
+
+# -- worker ↔ worker
+
+
+class PeerHello(_Message, frozen=True):
+    """Who opens a connection between workers, and the highest proposal that it has seen."""
+
+    member: Member
+    highest: int
+
+
+class Propose(_Message, frozen=True):
+    """The lowest surviving rank's next view."""
+
+    number: int
+    members: tuple[Member, ...]
+
+
+class Echo(_Message, frozen=True):
+    """The sender agrees to this very view."""
+
+    number: int
+    members: tuple[Member, ...]
+
+
+class Gone(_Message, frozen=True):
+    """Ranks that the sender has lost: a proposal that still holds one of them is void."""
+
+    members: tuple[Member, ...]
+
+
+class Refuse(_Message, frozen=True):
+    """A proposal's number is used up; the sender has seen numbers up to `highest`."""
+
+    number: int
+    highest: int
+
+
+class StoreRequest(_Message, frozen=True):
+    """An operation on the store of `epoch`, which its owner answers when it can."""
+
+    id: int
+    epoch: str
+    operation: str
+    keys: tuple[str, ...]
+    values: tuple[bytes, ...] = ()
+    amount: int = 0
+
+
+class StoreReply(_Message, frozen=True):
+    id: int
+    values: tuple[bytes, ...] = ()
+    number: int = 0
+
+
+class Parcel(_Message, frozen=True):
+    """A message between the functions that run on two ranks (`worker.send`)."""
+
+    run: int
+    clock: int
+    id: str
+    body: bytes
+
+
+CODEC = Codec(
+    Union[
+        Hello, Happened, Installed, Finished, Failed, Strike,
+        Welcome, Roster, Start, Cancel, Inject, Shutdown,
+        PeerHello, Propose, Echo, Gone, Refuse, StoreRequest, StoreReply, Parcel,
+    ]
+)  # fmt: skip

@@ -1,0 +1,46 @@
+"""Functions and arguments on their way to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from labkit.runtime.wire import MAX_FRAME
+
+
+def pack(function: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
+    """Function and arguments as bytes, by value. Raises TypeError naming what cannot be sent."""
+    if not callable(function):
+        raise TypeError(f"cluster.run takes a function, not {function!r}")
+    try:
+        packed = cloudpickle.dumps((function, arguments))
+    except Exception as error:
+        raise TypeError(_culprit(function, arguments)) from error
+    if len(packed) > MAX_FRAME - 4096:
+        raise ValueError(
+            f"function and arguments are {len(packed) >> 20} MB, the wire carries at most "
+            f"{MAX_FRAME >> 20} MB: let each rank load or make its own data"
+        )
+    return packed
+
+
+def _culprit(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
+    for name, value in arguments.items():
+        try:
+            cloudpickle.dumps(value)
+        except Exception as error:
+            return (
+                f"the argument {name!r} of {_name(function)} cannot be sent to the ranks "
+                f"({error}): send what it is made from, and make it inside the function"
+            )
+    return (
+        f"the function {_name(function)} cannot be sent to the ranks: it refers to something "
+        "that belongs to this process (an open file, a lock, a cluster): make that inside the "
+        "function, or pass it as plain data"
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))

@@ -1,0 +1,306 @@
+"""Frames on a socket: who sent this, is it whole, is it new?
+
+A frame is `length | authenticator | counter | payload`: 4 bytes big-endian, 16 bytes keyed BLAKE2b
+over counter and payload, 8 bytes counting up per direction, a msgpack message. Two ends first prove
+to each other that they hold the cluster's token, by challenge and response, so that the token never
+crosses the wire and an old conversation cannot be replayed:
+
+    acceptor  → magic, challenge_a
+    connector → challenge_c, H(token, "connector" challenge_a challenge_c)
+    acceptor  → H(token, "acceptor" challenge_a challenge_c)
+
+and both derive one key for each direction from token and challenges. A frame that is malformed,
+oversized, unauthenticated or replayed is dropped and counted; it never ends the process, and
+nothing of it is decoded before its authenticator has been found right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import selectors
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from labkit import events
+from labkit.runtime.loop import Loop, Timer
+
+MAGIC = b"labkit/1"
+MAX_FRAME = 256 << 20
+"""Bytes. Functions and results travel here; gradients and large state do not."""
+MAX_GREETING = 64
+HANDSHAKE_SECONDS = 10.0
+MAX_STRANGERS = 64
+"""Connections of a listener that have not proved the token yet; one more ends the oldest."""
+_HEADER = 4 + 16 + 8
+
+rejected: Counter[str] = Counter()
+"""What this process dropped, by reason."""
+
+
+def reject(reason: str) -> None:
+    rejected[reason] += 1
+    n = rejected[reason]
+    if n & (n - 1) == 0:  # a flood is one line for each doubling
+        events.record("note", f"dropped a frame: {reason}", total=n)
+
+
+class Codec:
+    """Typed messages to bytes and back: a `Union` of tagged `msgspec.Struct`s, nothing else."""
+
+    def __init__(self, messages: Any) -> None:
+        self.encode = msgspec.msgpack.Encoder().encode
+        self.decode = msgspec.msgpack.Decoder(messages).decode
+
+
+def _proof(token: bytes, who: bytes, *challenges: bytes) -> bytes:
+    return hmac.digest(token, who + b"".join(challenges), "sha256")
+
+
+class Connection:
+    """One authenticated conversation. All methods belong to the loop's thread.
+
+    `on_ready(connection)` when both ends have proved the token, `on_message(connection, message)`
+    for every good frame, `on_close(connection)` once, whatever ends it.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        token: bytes,
+        codec: Codec,
+        on_ready: Callable[[Connection], None],
+        on_message: Callable[[Connection, Any], None],
+        on_close: Callable[[Connection], None],
+        connector: bool,
+    ) -> None:
+        self.loop, self.sock, self.codec = loop, sock, codec
+        self.on_ready, self.on_message, self.on_close = on_ready, on_message, on_close
+        self.ready = self.closed = False
+        self.peer: Any = None  # whoever owns the connection notes here whom it talks to
+        self._token, self.connector = token, connector
+        self._challenge = os.urandom(16)
+        self._received = bytearray()
+        self._skip = 0
+        self._outgoing: deque[memoryview] = deque()
+        self._sent = self._seen = 0
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # not a TCP socket
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._patience: Timer | None = loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
+        loop.watch(sock, self._on_io)
+        if not connector:
+            self._write(self._framed(MAGIC + self._challenge))
+
+    # -- sending
+
+    def send(self, message: Any) -> None:
+        if self.ready and not self.closed:
+            self._write(self.seal(self.codec.encode(message)))
+
+    def seal(self, payload: bytes) -> bytes:
+        """The next frame of this direction around `payload`."""
+        self._sent += 1
+        counted = self._sent.to_bytes(8, "big") + payload
+        return self._framed(self._mac(self._send_key, counted) + counted)
+
+    @staticmethod
+    def _framed(body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + body
+
+    @staticmethod
+    def _mac(key: bytes, data: bytes | memoryview) -> bytes:
+        return hashlib.blake2b(data, digest_size=16, key=key).digest()
+
+    def _write(self, data: bytes) -> None:
+        self._outgoing.append(memoryview(data))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            try:
+                n = self.sock.send(self._outgoing[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                return self.close()
+            if n == len(self._outgoing[0]):
+                self._outgoing.popleft()
+            else:
+                self._outgoing[0] = self._outgoing[0][n:]
+        self.loop.watch(self.sock, self._on_io, write=bool(self._outgoing))
+
+    # -- receiving
+
+    def _on_io(self, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._flush()
+        if mask & selectors.EVENT_READ and not self.closed:
+            try:
+                data = self.sock.recv(1 << 20)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                return self.close()
+            self._received += data
+            self._take_frames()
+
+    def _take_frames(self) -> None:
+        while not self.closed:
+            if self._skip:
+                n = min(self._skip, len(self._received))
+                del self._received[:n]
+                self._skip -= n
+            if self._skip or len(self._received) < 4:
+                return
+            length = int.from_bytes(self._received[:4], "big")
+            if length > (MAX_FRAME if self.ready else MAX_GREETING):
+                self._oversized(length)
+            elif len(self._received) < 4 + length:
+                return
+            else:
+                frame = bytes(self._received[4 : 4 + length])
+                del self._received[: 4 + length]
+                self._on_frame(frame)
+
+    def _oversized(self, length: int) -> None:
+        reject("oversized")
+        if not self.ready:
+            return self.close()  # a stranger's bytes are not worth reading
+        self._skip = 4 + length
+
+    def _on_frame(self, frame: bytes) -> None:
+        if not self.ready:
+            return self._on_greeting(frame)
+        body = memoryview(frame)
+        if len(body) < 24 or not hmac.compare_digest(
+            body[:16], self._mac(self._receive_key, body[16:])
+        ):
+            return reject("unauthenticated")
+        counter = int.from_bytes(body[16:24], "big")
+        if counter <= self._seen:
+            return reject("replayed")
+        self._seen = counter
+        try:
+            message = self.codec.decode(body[24:])
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return reject("malformed")
+        self.on_message(self, message)
+
+    # -- the handshake
+
+    def _on_greeting(self, frame: bytes) -> None:
+        challenges = (frame[len(MAGIC) :], self._challenge)
+        if self.connector and not hasattr(self, "_expected"):
+            if not frame.startswith(MAGIC) or len(frame) != len(MAGIC) + 16:
+                return self._stranger()
+            self._derive_keys(*challenges)
+            self._expected = _proof(self._token, b"acceptor", *challenges)
+            answer = self._challenge + _proof(self._token, b"connector", *challenges)
+            return self._write(self._framed(answer))
+        if self.connector:
+            if not hmac.compare_digest(frame, self._expected):
+                return self._stranger()
+        else:
+            challenges = (self._challenge, frame[:16])
+            proof = _proof(self._token, b"connector", *challenges)
+            if not hmac.compare_digest(frame[16:], proof):
+                return self._stranger()
+            self._derive_keys(*challenges)
+            self._write(self._framed(_proof(self._token, b"acceptor", *challenges)))
+        self.ready = True
+        self._end_patience()
+        self.on_ready(self)
+
+    def _derive_keys(self, challenge_a: bytes, challenge_c: bytes) -> None:
+        upward = _proof(self._token, b"connector to acceptor", challenge_a, challenge_c)
+        downward = _proof(self._token, b"acceptor to connector", challenge_a, challenge_c)
+        keys = (upward, downward) if self.connector else (downward, upward)
+        self._send_key, self._receive_key = keys
+
+    def _stranger(self) -> None:
+        reject("unauthenticated")
+        self.close()
+
+    def _too_slow(self) -> None:
+        self._patience = None
+        self._stranger()
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._end_patience()
+        self.loop.unwatch(self.sock)
+        self.sock.close()
+        self.on_close(self)
+
+
+def listen(
+    loop: Loop,
+    token: bytes,
+    codec: Codec,
+    on_ready: Callable[[Connection], None],
+    on_message: Callable[[Connection, Any], None],
+    on_close: Callable[[Connection], None],
+    address: str = "127.0.0.1",
+) -> socket.socket:
+    """Accepts connections on a port of the kernel's choice; loopback unless told otherwise.
+
+    The callbacks hear of a connection only after it has proved the token.
+    """
+    server = socket.create_server((address, 0), backlog=128)
+    server.setblocking(False)
+    strangers: dict[Connection, None] = {}  # in order of arrival
+
+    def ready(connection: Connection) -> None:
+        strangers.pop(connection, None)
+        on_ready(connection)
+
+    def closed(connection: Connection) -> None:
+        strangers.pop(connection, None)
+        if connection.ready:
+            on_close(connection)
+
+    def accept(mask: int) -> None:
+        with contextlib.suppress(OSError):
+            sock, _ = server.accept()
+            if len(strangers) >= MAX_STRANGERS:
+                reject("crowded")
+                next(iter(strangers)).close()
+            stranger = Connection(
+                loop, sock, token, codec, ready, on_message, closed, connector=False
+            )
+            strangers[stranger] = None
+
+    loop.watch(server, accept)
+    return server
+
+
+def connect(
+    loop: Loop,
+    address: tuple[str, int],
+    token: bytes,
+    codec: Codec,
+    on_ready: Callable[[Connection], None],
+    on_message: Callable[[Connection, Any], None],
+    on_close: Callable[[Connection], None],
+) -> Connection:
+    """Starts a conversation; raises OSError when nobody listens there. The loop's thread only."""
+    sock = socket.create_connection(address, timeout=5.0)
+    return Connection(loop, sock, token, codec, on_ready, on_message, on_close, connector=True)

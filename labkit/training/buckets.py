@@ -1,0 +1,178 @@
+"""Gradients on their way: summed over the shards of a rank, then over the ranks, in buckets.
+
+The gradient of the last layer is ready first, so the buckets are filled from the last parameter to
+the first, and each starts its all-reduce when its last gradient arrives, while the backward pass of
+the earlier layers goes on: communication hides behind computation. One message for each parameter
+would pay the latency of each; a single one for all could hide nothing. The size of a bucket is that
+choice (S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training",
+VLDB 2020, §3.2). All ranks start their buckets in the same order, else they would wait for each
+other crosswise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from labkit.training.in_order import sum_in_order
+
+if TYPE_CHECKING:
+    from labkit.collectives.group import Group, Pending, PendingCopy
+
+IN_ORDER = "in_order"
+"""The algorithm whose sum has the same bits whatever the number of ranks (`in_order.py`)."""
+
+
+class Bucket:
+    """Neighbouring parameters and a flat buffer `total` [size] for their summed gradients.
+
+    `total` belongs to the group. With `rows`, each shard of this rank has a row of its own in
+    `rows` [rows, size], to be added later in the order of the shards; without, every shard is added
+    into `total` at once.
+    """
+
+    def __init__(
+        self, parameters: list[nn.Parameter], group: Group, rows: int | None, extra: int
+    ) -> None:
+        size = sum(p.numel() for p in parameters) + extra
+        self.parameters = parameters
+        self.total = group.bucket(size, parameters[0].dtype)
+        self.rows = None if rows is None else self.total.new_zeros(rows, size)
+        self.missing = 0  # gradients of this rank's last shard that have not arrived
+
+    def empty(self) -> None:
+        self.missing = len(self.parameters)
+        (self.total if self.rows is None else self.rows).zero_()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def places(self) -> Iterable[tuple[nn.Parameter, slice]]:
+        """Each parameter and its part of the flat buffer."""
+        start = 0
+        for parameter in self.parameters:
+            yield parameter, slice(start, start + parameter.numel())
+            start += parameter.numel()
+
+
+class Buckets:
+    """The gradient of `model` over all ranks of `group`; new ones for every new group.
+
+    A collective that was left behind by a death may still write into its buffer a second later, so
+    no buffer is given to two groups. `shares` says which shards each place of the group computes.
+    `algorithm` is one of the group's ("builtin" is torch's own), or "in_order".
+
+        buckets.begin()
+        for shard in buckets.mine:
+            buckets.backward(loss_of(shard))
+        loss = buckets.wait()              # every .grad holds the sum over all shards
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        group: Group,
+        shares: list[range],
+        algorithm: str = "ring",
+        bucket_bytes: int = 1 << 20,
+    ) -> None:
+        self.group, self.shares, self.algorithm = group, shares, algorithm
+        self.mine = shares[group.rank]
+        rows = len(self.mine) if algorithm == IN_ORDER else None
+        lists = fill(list(model.parameters())[::-1], bucket_bytes)
+        self.buckets = [Bucket(ps, group, rows, extra=ps is lists[-1]) for ps in lists]
+        self.hooks = [
+            parameter.register_post_accumulate_grad_hook(self._collector(bucket, place))
+            for bucket in self.buckets
+            for parameter, place in bucket.places()
+        ]
+        self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
+        self.shard = 0  # shards of this rank begun in this step
+        self.pending: list[Pending | PendingCopy] = []
+
+    def begin(self) -> None:
+        """Empties the buckets for a new step."""
+        self.shard, self.pending = 0, []
+        for bucket in self.buckets:
+            bucket.empty()
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the next shard: `loss` is its part of the global batch's mean."""
+        self.shard += 1
+        self._row(self.buckets[-1])[-1] += loss.detach()  # the loss rides along, at the very end
+        loss.backward()
+
+    def wait(self) -> float:
+        """Puts the sum over all shards into every `.grad`; returns the loss of the global batch.
+
+        The gradients are views of the buckets, good until the next `begin`. Raises PeerLost.
+        """
+        while len(self.pending) < len(self.buckets):  # on a rank without shards nothing started
+            self._start_next()
+        for pending in self.pending:
+            pending.wait()
+        for bucket in self.buckets:
+            for parameter, place in bucket.places():
+                parameter.grad = bucket.total[place].view_as(parameter)
+        return self.buckets[-1].total[-1].item()
+
+    def close(self) -> None:
+        """Takes the hooks off the model, so that the buckets of another group can be hung on it."""
+        for hook in self.hooks:
+            hook.remove()
+        for bucket in self.buckets:
+            for parameter in bucket.parameters:
+                parameter.grad = None  # a view of memory that belongs to the group
+
+    def _row(self, bucket: Bucket) -> Tensor:
+        return bucket.total if bucket.rows is None else bucket.rows[self.shard - 1]
+
+    def _collector(self, bucket: Bucket, place: slice) -> Callable[[Tensor], None]:
+        """A hook that autograd calls when a parameter's gradient for one shard is complete."""
+
+        def collect(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            self._row(bucket)[place] += parameter.grad.flatten()
+            parameter.grad = None
+            if self.shard == len(self.mine):  # no shard of this rank follows
+                bucket.missing -= 1
+                while len(self.pending) < len(self.buckets) and not self._next.missing:
+                    self._start_next()
+
+        return collect
+
+    @property
+    def _next(self) -> Bucket:
+        return self.buckets[len(self.pending)]
+
+    def _start_next(self) -> None:
+        """Starts a bucket's sum over the ranks, on the group's own thread."""
+        rows, total = self._next.rows, self._next.total
+        self.pending.append(
+            self.group.all_reduce_async(total, algorithm=self.algorithm)
+            if rows is None
+            else self._sum_in_order(rows, total)
+        )
+
+    def _sum_in_order(self, rows: Tensor, total: Tensor) -> Pending:
+        def task() -> None:
+            sum_in_order(self.group.link, rows, total, self.shares)
+
+        return self.group._submit(task, IN_ORDER)
+
+
+def fill(parameters: Iterable[nn.Parameter], bucket_bytes: int) -> list[list[nn.Parameter]]:
+    """Cuts the parameters, in the order given, into lists of at most `bucket_bytes` each.
+
+    A parameter that is larger than that has a bucket of its own.
+    """
+    lists: list[list[nn.Parameter]] = []
+    room = 0
+    for parameter in parameters:
+        if not lists or parameter.nbytes > room:
+            lists.append([])
+            room = bucket_bytes
+        lists[-1].append(parameter)
+        room -= parameter.nbytes
+    return lists

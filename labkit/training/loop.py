@@ -1,0 +1,243 @@
+"""Data-parallel training: equal weights on all ranks, a share of each batch, one summed gradient.
+
+`train_step` is what a training script does, with a name at every place where a fault may strike
+(`faults.point`) and a span around everything that takes time. `train` is the loop around it, which
+goes on with the ranks that are left.
+
+What is promised of the result: the gradient of a logical shard does not depend on who computes it
+(`sampler.py`) and every rank applies the same sum, so all ranks hold the same bits. Between world
+sizes the *order* of the sum differs. With "ring" (and every algorithm but one) the losses agree up
+to rounding, and drift apart as rounding does; with "in_order" the bits are the same for every
+number of ranks, also when it changes on the way (`in_order.py` says what that costs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit import events, faults
+from labkit.collectives.group import PeerLost
+from labkit.training import data as datasets
+from labkit.training import models
+from labkit.training.buckets import Buckets
+from labkit.training.data import Data, Dataset
+from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
+from labkit.training.scaling import Schedule, constant
+
+if TYPE_CHECKING:
+    from labkit.collectives.group import Group
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is trained with when the caller does not say; found by trying."""
+
+    data: Callable[[], Data]
+    batch: int
+    lr: float
+    epochs: int
+    optimizer: Callable[..., torch.optim.Optimizer]
+
+
+def momentum(parameters: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr, momentum=0.9)
+
+
+RECIPES = {
+    "cnn": Recipe(datasets.digits, batch=128, lr=0.05, epochs=12, optimizer=momentum),
+    "gpt": Recipe(datasets.text, batch=32, lr=3e-3, epochs=2, optimizer=torch.optim.AdamW),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same from the first step to the last."""
+
+    worker: Any
+    learn: Dataset
+    examine: Dataset
+    steps: int
+    lr: float
+    schedule: Schedule
+    shards: int
+    algorithm: str
+    bucket_bytes: int
+
+
+@dataclass
+class State:
+    """What must outlive a death: the weights, the optimizer's, the place in the data, the step."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    sampler: Sampler
+    step: int = 0  # steps applied
+    loss: float = float("nan")  # of the last of them
+
+    def pack(self) -> bytes:
+        file = io.BytesIO()
+        parts = self.model.state_dict(), self.optimizer.state_dict(), self.sampler.state()
+        torch.save((*parts, self.step, self.loss), file)
+        return file.getvalue()
+
+    def unpack(self, packed: bytes) -> None:
+        where = next(self.model.parameters()).device
+        parts = torch.load(io.BytesIO(packed), map_location=where, weights_only=True)
+        model, optimizer, sampler, self.step, self.loss = parts
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict(optimizer)
+        self.sampler.restore(sampler)
+
+
+def train(
+    worker: Any,
+    model: str = "cnn",  # or "gpt"
+    data: Data | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,  # samples in a global batch, of all ranks together
+    lr: float | None = None,
+    schedule: Schedule = constant,  # from the step to a factor for lr
+    shards: int = SHARDS,  # logical shards in a global batch
+    algorithm: str = "ring",
+    bucket_bytes: int = 1 << 20,
+    on_loss: str = "stop",  # or "continue" with the ranks that are left
+) -> dict[str, Any]:
+    """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
+
+    Keys: loss (of the last global batch), test_loss, accuracy, steps, hash (of the weights) and
+    samples_per_second (of all ranks together). What is not given comes from the model's recipe;
+    `steps` wins over `epochs`. Raises PeerLost when a rank dies and on_loss is "stop".
+    """
+    check(model, batch, shards, on_loss)
+    recipe = RECIPES[model]
+    lr = recipe.lr if lr is None else lr
+    learn, examine = (part.to(worker.device) for part in data or recipe.data())
+    sampler = Sampler(learn.samples, batch or recipe.batch, worker.seed)
+    steps = (epochs or recipe.epochs) * sampler.steps_per_epoch if steps is None else steps
+    network = models.build(model, worker.seed).to(worker.device)
+    state = State(network, recipe.optimizer(network.parameters(), lr), sampler)
+    job = Job(worker, learn, examine, steps, lr, schedule, shards, algorithm, bucket_bytes)
+
+    worker.expect(steps)
+    begin = time.monotonic()
+    while True:
+        try:
+            score = train_on(worker.group, job, state)
+            break
+        except PeerLost:
+            if on_loss == "stop":
+                raise
+            worker.regroup()
+    speed = state.step * sampler.batch / (time.monotonic() - begin)
+    result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(network)}
+    return result | {"samples_per_second": speed}
+
+
+def train_on(group: Group, job: Job, state: State) -> dict[str, float]:
+    """Trains to the end on one group, from wherever its most advanced member is, and evaluates."""
+    catch_up(group, state)
+    shares = [share(place, group.size, job.shards) for place in range(group.size)]
+    buckets = Buckets(state.model, group, shares, job.algorithm, job.bucket_bytes)
+    try:
+        while state.step < job.steps:
+            train_step(job, state, buckets)
+            job.worker.report(state.step, loss=state.loss)
+            job.worker.step(state.step)
+    finally:
+        buckets.close()
+    return evaluate(group, state.model, job.examine)
+
+
+def train_step(job: Job, state: State, buckets: Buckets) -> None:
+    """One step on the next global batch. Raises PeerLost, and has then changed nothing."""
+    faults.point("batch")
+    rows = state.sampler.rows()
+    shards = cut(rows, job.shards)
+    targets = job.learn.targets[rows].numel()
+    with faults.work("computing", step=state.step):
+        buckets.begin()
+        for shard in buckets.mine:
+            randomness(job.worker.seed, state.step, shard)
+            faults.point("forward")
+            loss = summed_loss(state.model, job.learn.rows(shards[shard])) / targets
+            faults.point("backward")
+            buckets.backward(loss)  # full buckets set off from in here
+    with events.span("all-reduce", step=state.step, bytes=buckets.nbytes):
+        faults.point("all_reduce")
+        mean_loss = buckets.wait()
+    with faults.work("computing", step=state.step):
+        faults.point("optimizer.step")
+        for parameters in state.optimizer.param_groups:
+            parameters["lr"] = job.lr * job.schedule(state.step)
+        state.optimizer.step()
+        state.sampler.advance()
+        state.step, state.loss = state.step + 1, mean_loss
+
+
+def catch_up(group: Group, state: State) -> None:
+    """The state of the most advanced member goes to all the others. Raises PeerLost.
+
+    A rank that dies inside an all-reduce may leave survivors that have its result, and have applied
+    step k, beside others that have not. They agree on all that came before, so k counts; a step
+    that nobody has applied is done again.
+    """
+    device = next(state.model.parameters()).device
+    steps = [int(s) for s in group.all_gather(torch.tensor([state.step], device=device))]
+    if len(set(steps)) == 1:
+        return
+    with events.span("restoring", step=max(steps)):
+        source = steps.index(max(steps))
+        packed = state.pack() if group.rank == source else b""
+        length = group.broadcast(torch.tensor([len(packed)], device=device), source)
+        blank = bytearray(int(length)) if group.rank != source else bytearray(packed)
+        file = torch.frombuffer(blank, dtype=torch.uint8).to(device)
+        state.unpack(group.broadcast(file, source).cpu().numpy().tobytes())
+
+
+def evaluate(group: Group, model: nn.Module, examine: Dataset) -> dict[str, float]:
+    """Loss and accuracy on the test set; each rank looks at every size-th sample of it."""
+    faults.point("evaluate")
+    mine = examine.rows(slice(group.rank, None, group.size))
+    with faults.work("computing"), torch.no_grad():
+        model.eval()
+        right = (model(mine.inputs).argmax(-1) == mine.targets).sum()
+        sums = torch.stack([summed_loss(model, mine), right]).double()
+        model.train()
+    loss, accuracy = (group.all_reduce(sums) / examine.targets.numel()).tolist()
+    return {"test_loss": loss, "accuracy": accuracy}
+
+
+def summed_loss(model: nn.Module, samples: Dataset) -> Tensor:
+    """The cross-entropy summed over all targets, not averaged: shards may differ in size."""
+    scores = model(samples.inputs)
+    return F.cross_entropy(scores.flatten(0, -2), samples.targets.flatten(), reduction="sum")
+
+
+def fingerprint(model: nn.Module) -> str:
+    """16 hexadecimal digits that tell whether two ranks hold the same bits."""
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check(model: str, batch: int | None, shards: int, on_loss: str) -> None:
+    """Raises ValueError with what to write instead."""
+    if model not in RECIPES:
+        raise ValueError(f"there is no model {model!r}: use one of {', '.join(RECIPES)}")
+    if batch is not None and batch < 1:
+        raise ValueError(f"a global batch cannot have {batch} samples: use 1 or more")
+    if shards < 1:
+        raise ValueError(f"a batch cannot be cut into {shards} shards: use 1 or more")
+    if on_loss not in ("stop", "continue"):
+        raise ValueError(f'on_loss={on_loss!r} means nothing: use "stop" or "continue"')

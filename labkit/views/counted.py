@@ -1,0 +1,60 @@
+"""The steps that count, and how many there would have been without faults.
+
+A step counts from the moment at which its last member finished it for the last time: work that was
+thrown away and done again counts once, when it was done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import mean, median
+
+from labkit.views.history import History
+
+
+@dataclass(frozen=True)
+class Counted:
+    """`times[i]` is when step i + 1 came to count; `pace` the seconds a step takes untroubled."""
+
+    times: list[float]
+    begin: float
+    end: float
+    pace: float
+
+    @property
+    def without_faults(self) -> float:
+        """Steps that would have been made from `begin` to `end`."""
+        return (self.end - self.begin) / self.pace
+
+    @property
+    def goodput(self) -> float:
+        return len(self.times) / self.without_faults
+
+
+def counted(past: History, troubles: list[tuple[float, float]]) -> Counted | None:
+    """`troubles` are the times in which a fault slowed the run. None with fewer than three steps."""
+    last: dict[int, float] = {}
+    for mark in past.steps:
+        last[int(mark.data["step"])] = mark.time  # in order of time: the last report stays
+    times = sorted(last.values())
+    if len(times) < 3:
+        return None
+    pace = _pace(times, troubles)
+    stuck = any(begin > times[-1] for begin, _ in troubles)
+    return Counted(times, times[0] - pace, past.end if stuck else times[-1], pace)
+
+
+def _pace(times: list[float], troubles: list[tuple[float, float]]) -> float:
+    """Mean seconds between steps before the first trouble; the first step warms up and is left out.
+
+    With too few of them, the median of all untroubled ones: later views may have another pace.
+    """
+    pairs = list(zip(times, times[1:], strict=False))
+    if not troubles:
+        return mean(b - a for a, b in pairs)
+    first = min(begin for begin, _ in troubles)
+    before = [b - a for a, b in pairs[1:] if b <= first]
+    if len(before) >= 3:
+        return mean(before)
+    calm = [b - a for a, b in pairs if not any(a < end and begin < b for begin, end in troubles)]
+    return median(calm or [b - a for a, b in pairs])

@@ -1,0 +1,115 @@
+"""Faults and deaths in a run's events: what was injected, how long it lasted, who died and when."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from labkit.events import Event
+from labkit.faults import Fault
+
+MOMENTS = ("Kill", "Resume", "Restart", "Heal")
+"""Faults that are over when they have happened; the others last until something ends them."""
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A fault in force from `begin` to `end`; `name` as in `Kill(rank=2)`."""
+
+    name: str
+    kind: str
+    ranks: tuple[int, ...]
+    begin: float
+    end: float
+    event: Event
+
+
+@dataclass(frozen=True)
+class Death:
+    rank: int
+    time: float
+    cause: str
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """The fault of a `fault` event as plain data, however it was recorded."""
+    value = event.data.get("fault", {})
+    if isinstance(value, str):
+        return {**event.data, "fault": value}
+    return dict(value) if isinstance(value, Mapping) else dict(msgspec.to_builtins(value))
+
+
+def fault_name(event: Event) -> str:
+    """As the code that injects it: `Kill(rank=2)`."""
+    try:
+        return str(msgspec.convert(plain(event), Fault))
+    except (msgspec.ValidationError, TypeError):
+        return event.name or str(plain(event).get("fault", "fault"))
+
+
+def injected(faults: list[Event], heals: list[Event], end: float) -> list[Injected]:
+    found = []
+    for event in faults:
+        data = plain(event)
+        kind, name = str(data.get("fault", "")), fault_name(event)
+        ranks = tuple(event.data.get("ranks") or ([data["rank"]] if "rank" in data else ()))
+        stop = event.time
+        if kind not in MOMENTS:
+            ends = [h.time for h in heals if h.name in ("", event.name, name)]
+            ends += _ended_by(kind, ranks, faults) + _by_itself(event, kind, data)
+            stop = min([t for t in ends if t > event.time], default=end)
+        found.append(Injected(name, kind, ranks, event.time, min(stop, end), event))
+    return found
+
+
+def _by_itself(event: Event, kind: str, data: dict[str, Any]) -> list[float]:
+    seconds = event.data.get("seconds") or (data.get("seconds") if kind == "Pause" else None)
+    return [event.time + float(seconds)] if seconds else []
+
+
+def _ended_by(kind: str, ranks: tuple[int, ...], faults: list[Event]) -> list[float]:
+    """A pause ends with its rank's resumption or death, everything else when all is healed."""
+    ends = []
+    for other in faults:
+        word, rank = (plain(other).get(key) for key in ("fault", "rank"))
+        resumed = word in ("Resume", "Kill", "Restart") and rank in ranks
+        if (kind == "Pause" and resumed) or (kind != "Pause" and word == "Heal"):
+            ends.append(other.time)
+    return ends
+
+
+def deaths(
+    records: list[Event], faults: list[Injected], words: dict[int, list[Event]]
+) -> list[Death]:
+    """A killed process executes nothing after the kill: it died then, not when it was reaped.
+
+    `words` are the events that each rank recorded itself, in order of time.
+    """
+    found: list[Death] = []
+    for event in records:
+        rank = int(event.data.get("rank", event.rank))
+        before = [d.time for d in found if d.rank == rank]
+        since = max(before, default=-1.0)
+        kills = [
+            f.begin
+            for f in faults
+            if f.kind in ("Kill", "Restart") and rank in f.ranks and since < f.begin <= event.time
+        ]
+        last = max((e.time for e in words.get(rank, []) if e.time <= event.time), default=0.0)
+        found.append(Death(rank, max(kills[-1], last) if kills else event.time, cause(event)))
+    return found
+
+
+def cause(death: Event) -> str:
+    """The signal's name, or the exit code."""
+    value = death.data.get("signal") or death.name
+    if isinstance(value, int):
+        return signal.Signals(value).name
+    if value:
+        return str(value)
+    code = next((death.data[k] for k in ("exit_code", "exit", "code") if k in death.data), None)
+    return "ended" if code is None else f"exit {code}"

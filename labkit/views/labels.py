@@ -1,0 +1,129 @@
+"""Where the words of a picture go, so that none lies on another and none is cut off.
+
+All lengths are inches on the page, x to the right and y down. Text is measured before anything is
+drawn: the height of a picture follows from how many rows its labels need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from labkit.views.style import FONT, TEXT
+
+GAP = 0.07
+"""Inches of air between two labels."""
+
+
+@lru_cache(maxsize=4096)
+def width_of(text: str, size: float = TEXT, weight: str = "normal") -> float:
+    """Inches that a line of text takes."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    ruler = RendererAgg(8, 8, 100)
+    return max(ruler.get_text_width_height_descent(line, font, False)[0] for line in _lines(text)) / 100
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n") or [""]
+
+
+def height_of(size: float = TEXT) -> float:
+    """Inches from one line of text to the next."""
+    return 1.25 * size / 72
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """A label on a bar at `anchor` that may hang in any row, right or left of its bar."""
+
+    anchor: float
+    width: float
+
+
+def pack(
+    labels: list[Hanging], left: float, right: float, rows: int, mark: float = 0.0
+) -> list[tuple[float, int] | None]:
+    """The left edge and the row of each label, None for one that finds no room.
+
+    A bar reaches through all rows down to its label's own, so no label should lie on a bar that
+    goes deeper: going from right to left leaves later bars short and earlier ones long. Only where
+    there is no other room may a bar pass behind a label; two labels never touch. With `mark`, half
+    the width of what stands at each anchor, no label covers one of those either.
+    """
+    placed: list[_Placed] = []
+    found: list[tuple[float, int] | None] = [None] * len(labels)
+    for i in sorted(range(len(labels)), key=lambda i: -labels[i].anchor):
+        bar, width = labels[i].anchor, labels[i].width
+        edges = (bar + mark + GAP / 2, bar - mark - GAP / 2 - width, right - width, left)
+        spots = [(a, row) for a in edges for row in range(rows)]
+        inside = [_Placed(a, a + width, row, bar) for a, row in spots if _within(a, width, left, right)]
+        free = [p for p in inside if not any(p.touches(q) for q in placed)]
+        if mark:
+            free = [p for p in free if not any(p.covers(o.anchor, mark) for o in labels)]
+        clear = [p for p in free if not any(p.crosses(q) for q in placed)]
+        if free:
+            spot = (clear or free)[0]
+            placed.append(spot)
+            found[i] = (spot.left, spot.row)
+    return found
+
+
+def _within(a: float, width: float, left: float, right: float) -> bool:
+    return left <= a and a + width <= right + 1e-9
+
+
+@dataclass(frozen=True)
+class _Placed:
+    left: float
+    right: float
+    row: int
+    bar: float
+
+    def touches(self, other: _Placed) -> bool:
+        near = self.left < other.right + GAP and other.left < self.right + GAP
+        return self.row == other.row and near
+
+    def covers(self, bar: float, mark: float) -> bool:
+        return self.left < bar + mark and bar - mark < self.right
+
+    def crosses(self, other: _Placed) -> bool:
+        """Does the bar of one pass through the label of the other?"""
+        low, high = (self, other) if self.row >= other.row else (other, self)
+        if self.row == other.row:
+            return self._holds(other.bar) or other._holds(self.bar)
+        return high._holds(low.bar)
+
+    def _holds(self, bar: float) -> bool:
+        return self.left - GAP / 4 < bar < self.right + GAP / 4
+
+
+@dataclass
+class Page:
+    """The places that are taken; `free` asks, `take` takes the first free one of several."""
+
+    left: float
+    right: float
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def free(self, box: tuple[float, float, float, float]) -> bool:
+        a, top, b, bottom = box
+        if a < self.left or b > self.right:
+            return False
+        return not any(
+            a < x1 + GAP / 2 and x0 < b + GAP / 2 and top < y1 and y0 < bottom
+            for x0, y0, x1, y1 in self.boxes
+        )
+
+    def take(
+        self, spots: list[tuple[float, float]], width: float, height: float
+    ) -> tuple[float, float] | None:
+        """Takes the first free spot (left edge, middle) for a box of that size."""
+        for x, y in spots:
+            box = (x, y - height / 2, x + width, y + height / 2)
+            if self.free(box):
+                self.boxes.append(box)
+                return x, y
+        return None

@@ -1,0 +1,136 @@
+"""A whole run on one page: faults above the lanes, views below, and the steps that count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit.views import furniture, marks, style
+from labkit.views.counted import Counted, counted
+from labkit.views.history import History, Mark
+from labkit.views.labels import Hanging, height_of, pack, width_of
+from labkit.views.lanes import draw_lanes
+from labkit.views.recovery import recovery
+from labkit.views.sheet import MARGIN, Sheet, new_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CURVE = 1.15
+"""Inches of height of the curve of steps."""
+GOODPUT = 0.85
+"""Inches to the right of it, for the goodput."""
+
+
+def draw_overview(past: History, title: str | None, width: float) -> Figure:
+    sheet = new_sheet(past, (0.0, max(past.end, 1e-3)), width, right_margin=GOODPUT)
+    recoveries = [recovery(past, f) for f in past.faults]
+    pairs = zip(past.faults, recoveries, strict=True)
+    progress = counted(past, [(f.begin, furniture.trouble_end(past, f, r)) for f, r in pairs])
+    # Where everything goes, from top to bottom, before anything is drawn.
+    shown = furniture.shown_looks(sheet)
+    legend = furniture.legend(sheet, shown, sheet.title_bottom(title))
+    faults = furniture.fault_rows(sheet, recoveries, legend.bottom)
+    checkpoints = checkpoint_row(sheet, faults.bottom)
+    sheet.top, sheet.first = legend.bottom, checkpoints.bottom + 0.04 + sheet.pitch / 2
+    notes = furniture.note_moments(past)
+    below = furniture.moment_rows(sheet, furniture.view_moments(past) + notes, sheet.floor)
+    sheet.bottom = below.bottom + 0.05
+    top, bottom = sheet.bottom + 0.1, sheet.bottom + 0.1 + (CURVE if progress else 0.02)
+
+    sheet.open(bottom + 0.62, title)
+    merged = draw_lanes(sheet, shown)
+    legend.draw(sheet)
+    furniture.name_lanes(sheet)
+    faults.draw(sheet)
+    checkpoints.draw(sheet)
+    below.draw(sheet)
+    crowded = marks.draw_messages(sheet)
+    marks.draw_deaths(sheet)
+    unnamed = marks.name_deaths(sheet)
+    draw_curve(sheet, progress, top, bottom)
+    furniture.footnote(
+        sheet,
+        bottom + 0.54,
+        {
+            "slices shorter than 2 px merged": merged,
+            "messages not drawn": crowded,
+            "notes not drawn": len(past.marks["note"]) - len(notes),
+            "labels left out": faults.missing + checkpoints.missing + below.missing + unnamed,
+        },
+    )
+    return sheet.figure
+
+
+@dataclass
+class CheckpointRow:
+    """A diamond above the lanes for each checkpoint, with its step."""
+
+    found: list[Mark]
+    texts: list[str]
+    spots: list[tuple[float, int] | None]
+    top: float
+
+    @property
+    def bottom(self) -> float:
+        return self.top + (height_of() if self.found else 0.0)
+
+    @property
+    def missing(self) -> int:
+        return self.spots.count(None)
+
+    def draw(self, sheet: Sheet) -> None:
+        y = self.top + height_of() / 2
+        for mark, text, spot in zip(self.found, self.texts, self.spots, strict=True):
+            marks.draw_checkpoint(sheet, mark.time, y, mark.data.get("step"))
+            if spot:
+                sheet.write(spot[0], y, text, size=style.SMALL, color=style.CHECKPOINT)
+
+
+def checkpoint_row(sheet: Sheet, top: float) -> CheckpointRow:
+    """All in words, else only the first in words; what then finds no room has no label."""
+    found = marks.durable(sheet.past)
+    for words in (len(found), 1):
+        texts = [f"{'checkpoint ' * (i < words)}step {c.data.get('step')}" for i, c in enumerate(found)]
+        labels = [
+            Hanging(sheet.x(c.time), width_of(t, style.SMALL))
+            for c, t in zip(found, texts, strict=True)
+        ]
+        spots = pack(labels, MARGIN, sheet.width - MARGIN, rows=1, mark=0.06)
+        if all(spots):
+            break
+    return CheckpointRow(found, texts, spots, top)
+
+
+def draw_curve(sheet: Sheet, progress: Counted | None, top: float, bottom: float) -> None:
+    """The steps that count against time, beside the line without faults."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = sheet.axes(top, bottom)
+    style.plain_axes(axes)
+    axes.set_xlabel("seconds since start", size=style.LABEL, family=style.FONT)
+    if progress is None:
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        return
+    made = len(progress.times)
+    ends = [progress.begin, progress.end]
+    ideal = axes.plot(ends, [0, progress.without_faults], "--", color="#8A8A8A", lw=1.4)[0]
+    ideal.set(gid="without faults", label="without faults", zorder=2)
+    line = axes.plot(
+        [progress.begin, *progress.times, progress.end], [*range(made + 1), made],
+        color=style.VIEW, lw=2.2, drawstyle="steps-post",
+    )[0]  # fmt: skip
+    line.set(gid="steps", label="steps that count", zorder=3)
+    highest = 1.06 * max(progress.without_faults, made)
+    axes.set(ylim=(0, highest))
+    axes.set_ylabel("steps", size=style.LABEL, family=style.FONT)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    font = {"family": style.FONT, "size": style.TEXT}
+    handles = [line, ideal]
+    axes.legend(handles=handles, loc="upper left", frameon=False, prop=font, borderaxespad=0.1)
+    y = min(bottom - 0.12, max(top + 0.08, bottom - (bottom - top) * made / highest))
+    blue = {"color": style.VIEW}
+    sheet.write(sheet.right + 0.06, y - 0.09, "goodput", **blue)
+    percent = f"{100 * progress.goodput:.0f} %"
+    sheet.write(sheet.right + 0.06, y + 0.1, percent, weight="bold", gid="goodput", **blue)

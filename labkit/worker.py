@@ -1,0 +1,145 @@
+"""The one worker command, whoever starts it: `python -m labkit.worker --join HOST:PORT`.
+
+`mpiexec`, `srun` or `torchrun` start it as a program, the local launcher in a child of the lab's
+fork server. The token comes through the environment (LABKIT_TOKEN), never on the command line,
+where every user of the machine could read it; the rank from `--rank` or from the launcher's own
+variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from typing import Any
+
+import cloudpickle
+
+from labkit import events, faults
+from labkit.runtime.context import Worker
+from labkit.runtime.host import Host
+from labkit.runtime.messages import Failed, Finished, Member, Start, Welcome
+
+RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
+WELCOME_SECONDS = 30.0
+STRIKE_SECONDS = 30.0
+
+
+class Cancelled(BaseException):
+    """The driver has no more use for this run."""
+
+
+def main(join: str, rank: int, life: int = 0) -> None:
+    """Serves the cluster at `join` until its driver is gone; does not return."""
+    address, port = join.rsplit(":", 1)
+    token = bytes.fromhex(os.environ.pop("LABKIT_TOKEN"))
+    faulthandler.enable()
+    running = _Running()
+    signal.signal(signal.SIGUSR2, running.interrupt)
+    host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
+    welcome = host.welcome.result(WELCOME_SECONDS)
+    _settle(host, welcome)
+    while (start := host.inbox.get()) is not None:
+        _serve(host, welcome, start, running)
+
+
+def _settle(host: Host, welcome: Welcome) -> None:
+    """What has to be right before torch is used: the devices, the threads, the log."""
+    if welcome.cuda_visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = welcome.cuda_visible_devices
+    events.use(events.EventLog(host.me.rank, host.me.life, welcome.events, host.stream))
+    import torch
+
+    torch.set_num_threads(1)  # ranks share the cores: more threads would fight over them
+    events.record("start", pid=os.getpid(), device=welcome.device, backend=welcome.backend)
+
+
+def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> None:
+    """Runs one function and tells the driver what became of it."""
+    worker = Worker(host, welcome, start)
+    mine = tuple(entry for entry in start.plan if entry.striker == host.me.rank)
+    faults.arm(mine, lambda fault: _strike(host, fault))
+    faults.conditions.random.seed(f"{start.seed} {host.me.rank}")
+    try:
+        running.run = start.run
+        try:
+            function, arguments = cloudpickle.loads(start.function)
+            with events.span("run", run=start.run):
+                result = cloudpickle.dumps(function(worker, **arguments))
+        finally:
+            running.run = None
+        outcome: Any = Finished(start.run, result)
+    except Cancelled:
+        outcome = Failed(start.run, "Cancelled", "the run was cancelled", "", None, None)
+    except BaseException as error:
+        outcome = _failed(start.run, worker, error)
+    faults.arm((), lambda fault: None)
+    with contextlib.suppress(Exception):
+        worker.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    host.tell_driver(outcome)
+
+
+def _failed(run: int, worker: Worker, error: BaseException) -> Failed:
+    try:
+        pickled = cloudpickle.dumps(error)
+    except Exception:
+        pickled = None
+    trace = "".join(traceback.format_exception(error))
+    return Failed(run, type(error).__name__, str(error), trace, worker.last_step, pickled)
+
+
+def _strike(host: Host, fault: faults.Fault) -> None:
+    """A planned fault whose moment this rank has reached."""
+    me = host.me.rank
+    match fault:
+        case faults.Kill(rank) if rank == me:
+            events.record("fault", str(fault), **faults.describe(fault))
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        case _:
+            # The driver injects it, and says so to everyone: go on when it is in force here.
+            if not host.strike(fault).wait(STRIKE_SECONDS):
+                raise TimeoutError(f"rank {me}: the driver did not inject {fault} as planned")
+
+
+class _Running:
+    """Which run the main thread is in; a cancelled one is interrupted by a signal."""
+
+    def __init__(self) -> None:
+        self.run: int | None = None
+        self.doomed: int | None = None
+
+    def cancel(self, run: int) -> None:
+        self.doomed = run
+        if self.run == run:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
+
+    def interrupt(self, number: int, frame: Any) -> None:
+        if self.run is not None and self.run == self.doomed:
+            raise Cancelled
+
+
+def _rank(argument: int | None) -> int:
+    if argument is not None:
+        return argument
+    for name in RANK_VARIABLES:
+        if name in os.environ:
+            return int(os.environ[name])
+    raise SystemExit(f"which rank? give --rank, or set one of {', '.join(RANK_VARIABLES)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m labkit.worker", description=__doc__)
+    parser.add_argument("--join", metavar="HOST:PORT", required=True, help="the driver's address")
+    parser.add_argument("--rank", type=int, help="default: the launcher's variable")
+    arguments = parser.parse_args()
+    if "LABKIT_TOKEN" not in os.environ:
+        raise SystemExit("LABKIT_TOKEN is not set: the driver's launcher passes it on")
+    main(arguments.join, _rank(arguments.rank))

@@ -1,0 +1,191 @@
+"""The in-notebook check: right, wrong, unsolved, raising, waiting answers; never an exception."""
+
+import contextlib
+import importlib
+import io
+import pkgutil
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import labkit.checks
+from labkit.check import check, difference, judge
+from labkit.checks import Case, Exercise, find
+from labkit.views.check import expected_beside_got
+
+TOPICS = [module.name for module in pkgutil.iter_modules(labkit.checks.__path__)]
+EVERY = {
+    name: exercise
+    for topic in TOPICS
+    for name, exercise in importlib.import_module(f"labkit.checks.{topic}").EXERCISES.items()
+}
+
+
+def unsolved(*_):
+    raise NotImplementedError("exercise why.1: say how long")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_reference_passes_and_an_empty_answer_does_not(name):
+    assert judge(name, find(name).reference).passed is True
+    assert judge(name, unsolved).passed is None
+    assert judge(name, lambda *_: None).passed is False
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [(n, s) for n, exercise in EVERY.items() for s in exercise.mistakes]
+)
+def test_every_known_mistake_fails_and_is_named(name, sentence):
+    verdict = judge(name, EVERY[name].mistakes[sentence])
+    assert verdict.passed is False
+    assert sentence in verdict.sentence
+
+
+@pytest.fixture
+def exercise(monkeypatch):
+    """The exercise "made.1" (double a number) with a deadline of half a second."""
+    made = Exercise(lambda x: 2 * x, lambda r: (r.uniform(1, 9),), seconds=0.5)
+    module = type(sys)("labkit.checks.made")
+    module.EXERCISES = {"made.1": made}
+    monkeypatch.setitem(sys.modules, "labkit.checks.made", module)
+    return made
+
+
+def said(name, function):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        check(name, function)
+    return output.getvalue().strip()
+
+
+def test_right(exercise):
+    assert said("made.1", lambda x: x + x).startswith("made.1 is right: 6 of 6 cases agree.")
+
+
+def test_a_wrong_answer_is_told_with_its_arguments(exercise):
+    def double(number):
+        return number
+
+    first = judge("made.1", double)
+    assert first.sentence.startswith("made.1: double(number=")
+    assert "should be" in first.sentence
+    assert len(first.cases) == 6
+    assert judge("made.1", double).sentence == first.sentence  # drawn from a seed
+
+
+def test_unsolved_is_no_failure(exercise):
+    assert said("made.1", unsolved) == "made.1: not done yet."
+
+
+@pytest.mark.parametrize("answer", [None, 3, lambda: 1, lambda x: 1 / 0, lambda x: sys.exit()])
+def test_what_raises_is_reported_and_not_raised(exercise, answer):
+    assert "raises" in said("made.1", answer)
+
+
+class Unprintable:
+    def __repr__(self):
+        raise ValueError("no")
+
+
+def test_even_an_answer_that_cannot_be_printed_does_not_raise(exercise):
+    assert said("made.1", lambda x: Unprintable())
+
+
+def test_an_unknown_exercise_is_a_sentence(exercise):
+    assert said("made.2", unsolved) == (
+        "made.2 could not be checked: there is no exercise 'made.2': made has made.1."
+    )
+    assert "topic" in said("nothing.1", unsolved)
+    assert "topic" in said("../x.1", unsolved)
+
+
+@pytest.mark.parametrize("wait", ["spin", "sleep"])
+def test_an_answer_that_never_ends_is_given_up(exercise, wait):
+    left = []
+
+    def forever(x):
+        try:
+            while True:
+                time.sleep(30) if wait == "sleep" else None
+        finally:
+            left.append(True)
+
+    begin = time.monotonic()
+    assert "no answer within 0.5 s" in judge("made.1", forever).sentence
+    assert time.monotonic() - begin < 5
+    if wait == "spin":  # it must not go on eating a core
+        deadline = time.monotonic() + 5
+        while not left and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert left
+
+
+def test_an_answer_that_works_in_place_does_not_disturb_the_next_case(monkeypatch):
+    def fill(x):
+        x += 1
+        return x
+
+    module = type(sys)("labkit.checks.place")
+    module.EXERCISES = {"place.1": Exercise(fill, lambda r: (torch.zeros(3),))}
+    monkeypatch.setitem(sys.modules, "labkit.checks.place", module)
+    assert judge("place.1", fill).passed is True
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (1.0, 1.0 + 1e-9),
+        (3, 3.0),
+        (float("nan"), float("nan")),
+        ("a", "a"),
+        ([1, (2.0, "x")], [1, [2.0, "x"]]),
+        ({"a": np.ones(3)}, {"a": [1, 1, 1]}),
+        (torch.ones(2, 3), torch.ones(2, 3)),
+        (np.array([1, np.nan]), np.array([1, np.nan])),
+    ],
+)
+def test_equal_values(expected, got):
+    assert difference(expected, got) is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "word"),
+    [
+        (1.0, 1.001, "1.001"),
+        (1, True, "True"),
+        (True, 1.5, "1.5"),
+        (1.0, float("nan"), "nan"),
+        (1.0, None, "None"),
+        ([1, 2], [1, 3], "[1]"),
+        ([1, 2], [1], "2 items"),
+        ({"a": 1}, {"b": 1}, "keys"),
+        ({"a": [0, 1]}, {"a": [0, 2]}, "['a'][1]"),
+        (np.zeros((2, 2)), np.eye(2), "[0, 0]"),
+        (np.zeros(3), np.zeros(4), "shape"),
+        (torch.zeros(3), [0, 0, 0], "tensor"),
+    ],
+)
+def test_different_values_are_told_apart_and_where(expected, got, word):
+    assert word in (difference(expected, got) or "no difference")
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "drawn"),
+    [
+        (1.0, 2.0, True),
+        (np.arange(6.0), np.ones(6), True),
+        (torch.ones(2, 3), torch.ones(3, 2), True),
+        (np.ones((2, 3, 4)), np.zeros((2, 3, 4)), True),
+        ("words", "words", False),
+        (1.0, None, True),  # None becomes nan: a point that is missing
+        (np.ones(0), np.ones(0), False),
+    ],
+)
+def test_the_picture_is_drawn_where_there_is_something_to_draw(expected, got, drawn):
+    figure = expected_beside_got([Case((), expected, got)])
+    assert (figure is not None) == drawn
+    if drawn:
+        assert figure.png().startswith(b"\x89PNG")
