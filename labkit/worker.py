@@ -142,4 +142,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if "LABKIT_TOKEN" not in os.environ:
         raise SystemExit("LABKIT_TOKEN is not set: the driver's launcher passes it on")
-    main(arguments.join, _rank(arguments.rank))
+    main(arguments.join, _rank(arguments.rank), int(os.environ.get("LABKIT_LIFE", "0")))

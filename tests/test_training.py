@@ -234,13 +234,16 @@ class Worker:
 
     def regroup(self) -> Group:
         while True:
+            if self.rank in self.world.dead:
+                raise Died
             with self.world.lock:
                 left = (rank for rank in range(self.world.size) if rank not in self.world.dead)
                 view = View(1 + len(self.world.dead), tuple(left))
             link = self.world.link(view, self.rank)
             self.at_link(self, view, link)
             with contextlib.suppress(PeerLost):  # another death meanwhile: the view after this one
-                self.group = Group(view, self.rank, lambda: (link, None), self.world, DEADLINE)  # noqa: B023
+                form = partial(tuple, (link, None))
+                self.group = Group(view, self.rank, form, self.world, DEADLINE)
                 return self.group
 
     def expect(self, steps: int) -> None:

@@ -1,13 +1,16 @@
-"""All-reduce through memory that all ranks see: every rank combines one chunk for all.
+"""All-reduce through memory that all ranks see.
 
-There are no messages: a rank reads its chunk straight out of its peers' memory. What remains is
-the waiting, with one counter for each rank and stage that the others poll. Each chunk is combined
-by one rank, so all ranks end with the same bits.
+There are no messages: a rank reads what its peers wrote where they wrote it. What remains is the
+waiting, by counters that their owner raises and the others poll.
 
-- A tensor in a *bucket* (`SharedMemoryLink.bucket`) is there already. Each rank combines its chunk
-  and writes the result into everyone's bucket, a block at a time, while the block is in its cache.
-- A *private* tensor is taken through three small buffers in turn, so that a piece is copied in
-  while the one before is combined and the one before that is copied out: nobody waits for long.
+- A *private* tensor goes through a small shared one, piece by piece. As in the ring, chunk c is
+  begun by rank c and then visited by rank c+1, c+2, …, each adding its own part; but the sums stay
+  in place and the ranks walk. Then everyone copies the result out. Two passes over the tensor.
+- A tensor in a *bucket* (`SharedMemoryLink.bucket`) is in everyone's sight already. Each rank
+  combines one chunk straight out of its peers' buckets and writes the result into all of them,
+  block by block while the block is in its cache. One pass.
+
+Each chunk is combined in one order only, so all ranks end with the same bits.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from torch import Tensor
 from labkit import faults
 from labkit.collectives.link import Link
 from labkit.collectives.links.shared_memory import PIECE, PIECES, SharedMemoryLink
-from labkit.collectives.ops import OPS, combine
+from labkit.collectives.ops import combine
 
-READY, COMBINED, CALL = 0, 1, 2  # counters: turns begun, turns combined, what was called
+# The counters of a rank: calls begun and ended, what the call is, steps taken, pieces copied out.
+BEGUN, ENDED, CALL, STEPS, COPIED = range(5)
 BLOCK = 1 << 17
-"""Bytes that are combined and handed out at a time in a bucket."""
+"""Bytes that are combined and handed out at a time in a bucket; one for each rank fits a cache."""
 
 
 def all_reduce(link: Link, tensor: Tensor, op: str) -> None:
@@ -36,90 +40,88 @@ def all_reduce(link: Link, tensor: Tensor, op: str) -> None:
     for peer in range(link.size):
         if peer != link.rank:
             link.hold(peer)
-    where, views = _in_bucket(link, tensor)
+    where, views = _find(link, tensor)
+    link.calls += 1
     link.raise_flag(CALL, crc32(f"{op} {tensor.dtype} {tensor.numel()} {where}".encode()))
+    link.raise_flag(BEGUN, link.calls)
     if views:
-        _bucket(link, views, op)
+        _in_bucket(link, views, op)
     else:
         _private(link, tensor, op)
 
 
 def _private(link: SharedMemoryLink, tensor: Tensor, op: str) -> None:
-    """A pipeline of three stages; piece k uses buffers k mod 3.
-
-    Why no buffer is overwritten too early: a rank copies piece k+3 in after it has waited for all
-    to combine piece k, and combines piece k+3 after all have copied it in, which each does only
-    when it has copied piece k out.
-    """
+    """Piece k is copied out only after piece k+1 is added up, so that few ranks ever wait."""
     pieces = tensor.split(PIECE // tensor.element_size())
-    first = link.turns
-    link.turns += len(pieces)
-    for stage in range(len(pieces) + 2):
-        if stage < len(pieces):
-            _copy_in(link, pieces[stage], first + stage)
-        if 0 <= stage - 1 < len(pieces):
-            _combine(link, pieces[stage - 1], first + stage - 1, op)
-        if 0 <= stage - 2:
-            _copy_out(link, pieces[stage - 2], first + stage - 2)
+    first = link.pieces
+    link.pieces += len(pieces)
+    for number, piece in enumerate(pieces, first):
+        _accumulate(link, piece, number, op)
+        if number > first:
+            _copy_out(link, pieces[number - 1 - first], number - 1)
+    _copy_out(link, pieces[-1], link.pieces - 1)
 
 
-def _copy_in(link: SharedMemoryLink, piece: Tensor, turn: int) -> None:
-    faults.point("shared_memory.copy_in")
-    link.inputs[turn % PIECES, link.rank, : piece.nbytes].view(piece.dtype).copy_(piece)
-    link.raise_flag(READY, turn + 1)
+def _accumulate(link: SharedMemoryLink, piece: Tensor, number: int, op: str) -> None:
+    """Adds this rank's part to each chunk of the shared sum, after the left neighbour has."""
+    link.await_flags(COPIED, number + 1 - PIECES)  # all are through with what was in this place
+    totals = _sum(link, piece, number).tensor_split(link.size)
+    mine = piece.tensor_split(link.size)
+    done = number * link.size
+    for step in range(link.size):
+        faults.point("shared_memory.combine")
+        chunk = (link.rank - step) % link.size
+        if step == 0:
+            totals[chunk].copy_(mine[chunk])
+            _agree(link)
+        else:
+            link.await_flag(link.left, STEPS, done + step)
+            combine(op, totals[chunk], mine[chunk])
+        link.raise_flag(STEPS, done + step + 1)
+    _count(link, piece.nbytes, mine[link.rank].nbytes)
 
 
-def _combine(link: SharedMemoryLink, piece: Tensor, turn: int, op: str) -> None:
-    faults.point("shared_memory.combine")
-    _await_call(link, turn)
-    inputs = link.inputs[turn % PIECES, :, : piece.nbytes].view(piece.dtype)
-    outputs = link.outputs[turn % PIECES, : piece.nbytes].view(piece.dtype)
-    mine = outputs.tensor_split(link.size)[link.rank]
-    theirs = [chunks[link.rank] for chunks in (row.tensor_split(link.size) for row in inputs)]
-    OPS[op](theirs[0], theirs[1], out=mine)
-    for other in theirs[2:]:
-        combine(op, mine, other)
-    _count(link, piece.nbytes, mine.nbytes)
-    link.raise_flag(COMBINED, turn + 1)
-
-
-def _copy_out(link: SharedMemoryLink, piece: Tensor, turn: int) -> None:
+def _copy_out(link: SharedMemoryLink, piece: Tensor, number: int) -> None:
     faults.point("shared_memory.copy_out")
-    link.await_flags(COMBINED, turn + 1)
-    piece.copy_(link.outputs[turn % PIECES, : piece.nbytes].view(piece.dtype))
+    link.await_flags(STEPS, (number + 1) * link.size)
+    piece.copy_(_sum(link, piece, number))
+    link.raise_flag(COPIED, number + 1)
 
 
-def _bucket(link: SharedMemoryLink, views: list[Tensor], op: str) -> None:
+def _sum(link: SharedMemoryLink, piece: Tensor, number: int) -> Tensor:
+    """The shared sum of a piece; the pieces take turns in a few places."""
+    return link.sums[number % PIECES, : piece.nbytes].view(piece.dtype)
+
+
+def _in_bucket(link: SharedMemoryLink, views: list[Tensor], op: str) -> None:
     """`views` are everyone's tensors. Chunk r of any of them is touched by rank r alone."""
-    turn = link.turns
-    link.turns += 1
-    link.raise_flag(READY, turn + 1)
-    _await_call(link, turn)
+    _agree(link)
     chunks = [view.tensor_split(link.size)[link.rank] for view in views]
-    _count(link, views[0].nbytes, chunks[0].nbytes)
-    for total, *others in zip(*(c.split(BLOCK // c.element_size()) for c in chunks), strict=True):
+    order = chunks[link.rank :] + chunks[: link.rank]  # mine first
+    for total, *others in zip(*(c.split(BLOCK // c.element_size()) for c in order), strict=True):
         faults.point("shared_memory.combine")
         for other in others:
             combine(op, total, other)
         for other in others:
             other.copy_(total)
-    link.raise_flag(COMBINED, turn + 1)
-    link.await_flags(COMBINED, turn + 1)
+    _count(link, views[0].nbytes, order[0].nbytes)
+    link.raise_flag(ENDED, link.calls)
+    link.await_flags(ENDED, link.calls)
 
 
-def _in_bucket(link: SharedMemoryLink, tensor: Tensor) -> tuple[str, list[Tensor]]:
+def _find(link: SharedMemoryLink, tensor: Tensor) -> tuple[str, list[Tensor]]:
     """Which bucket holds the tensor, and everyone's views of that place; none if it is private."""
     for number, parts in enumerate(link.buckets):
         begin = tensor.data_ptr() - parts[link.rank].data_ptr()
         end = begin + tensor.nbytes
         if 0 <= begin and end <= parts.shape[1]:
-            return f"bucket {number}, byte {begin}", list(parts[:, begin:end].view(tensor.dtype))
+            return f"bucket {number}, byte {begin}", [p[begin:end].view(tensor.dtype) for p in parts]
     return "private", []
 
 
-def _await_call(link: SharedMemoryLink, turn: int) -> None:
-    """Waits until all have begun this turn, and checks that they mean the same by it."""
-    link.await_flags(READY, turn + 1)
+def _agree(link: SharedMemoryLink) -> None:
+    """Waits until all have begun this call, and checks that they mean the same by it."""
+    link.await_flags(BEGUN, link.calls)
     if any(link.flag(r, CALL) != link.flag(link.rank, CALL) for r in range(link.size)):
         link.abandon()
         raise ValueError(
@@ -129,8 +131,8 @@ def _await_call(link: SharedMemoryLink, turn: int) -> None:
 
 
 def _count(link: SharedMemoryLink, total: int, mine: int) -> None:
-    """What passes between the ranks' memories, counted as if it were messages: all but my chunk of
-    my tensor is read by others, and my chunk of the result by all others; and the reverse."""
+    """What passes between the ranks' memories, counted like the ring's messages: my part of every
+    chunk but my own, and my finished chunk to each of the others; and as much the other way."""
     moved = total - mine + (link.size - 1) * mine
     link.traffic.sent_bytes += moved
     link.traffic.received_bytes += moved

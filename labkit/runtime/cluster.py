@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from labkit import faults
+from labkit.runs import new_run
 from labkit.runtime.driver import Driver
 from labkit.runtime.launch import launcher_for
 from labkit.runtime.loop import Loop
@@ -55,7 +56,7 @@ class Cluster:
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
-        directory = run_directory() if record else None
+        directory = new_run() if record else None
         loop = driver_loop()
         self._driver = Driver(
             placement, make_launcher(loop), loop, directory, seed, deadline, patience
@@ -225,13 +226,6 @@ def driver_loop() -> Loop:
             loop.start()
             _loop = (os.getpid(), loop)
         return _loop[1]
-
-
-def run_directory() -> Path:
-    """A new directory below `runs/` (or below LABKIT_RUNS), named by the time."""
-    from labkit.notebooks.runs import new_run
-
-    return new_run()
 
 
 def refuse_platform() -> None:

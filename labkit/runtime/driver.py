@@ -69,6 +69,7 @@ class Seat:
     doing: str = ""
     file: Path | None = None
     died: Died | None = None
+    killed: bool = False  # by this driver
 
     @property
     def member(self) -> Member:
@@ -130,6 +131,8 @@ class Driver:
         with what the workers said when one of them ends before that."""
 
         def ready() -> bool:
+            if any(seat.killed and seat.state != "dead" for seat in self.seats.values()):
+                return False
             living = self.living()
             views = {self.seats[rank].view for rank in living}
             return views == {View(max(v.number for v in views), living)} if views else True
@@ -244,14 +247,19 @@ class Driver:
         with self.changed:
             self.processes.discard(process)
             self.changed.notify_all()
-        seat = self.seats[process.rank]
-        if seat.life == process.life:
-            self._bury(seat, code)
+        for rank, life in process.members:
+            seat = self.seats[rank]
+            if seat.life == life:
+                self._bury(seat, code)
 
     def _on_close(self, connection: wire.Connection) -> None:
         seat: Seat | None = connection.peer
-        if seat is not None:  # the launcher's word, which knows the cause, should come soon
+        if seat is None:
+            return
+        if self.launcher.name == "local":  # which knows the cause: its word should come soon
             self.loop.call_later(EXIT_SECONDS, lambda: self._bury(seat, None))
+        else:
+            self._bury(seat, -signal.SIGKILL if seat.killed else None)
 
     def _bury(self, seat: Seat, code: int | None) -> None:
         if seat.state == "dead" or self.closed:
@@ -355,22 +363,18 @@ class Driver:
             return
         if state is not None:
             seat.state = state
+        seat.killed = seat.killed or number == signal.SIGKILL
         try:
-            self.launcher.signal(seat.pid, number)
+            os.kill(seat.pid, number)
         except ProcessLookupError:
             return  # it died by itself a moment ago; the launcher's word is on its way
 
     def restart(self, rank: int, seconds: float = 30.0) -> None:
         """A new process takes the rank and joins the next view."""
-        self.inject(faults.Restart(rank))
         life = self.seats[rank].life
-
-        def back() -> bool:
-            seat = self.seats[rank]
-            return seat.life > life or (seat.life == life and seat.view.number > 0)
-
+        self.inject(faults.Restart(rank))
         with self.changed:
-            self.changed.wait_for(back, seconds)
+            self.changed.wait_for(lambda: self.seats[rank].life > life, seconds)
         self.wait_ready(seconds)
 
     def _restart(self, seat: Seat) -> None:
@@ -409,11 +413,11 @@ class Driver:
                 return
             self.closed = True
         self.loop.call(self._say_goodbye)
-        self._wait_gone(EXIT_SECONDS / 4)
+        self._wait_gone(EXIT_SECONDS)
         for process in list(self.processes):
             if process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    self.launcher.signal(process.pid, signal.SIGKILL)
+                    os.kill(process.pid, signal.SIGKILL)
         self._wait_gone(EXIT_SECONDS)
         self.loop.call(self._end_conversations)
         self.log.close()

@@ -46,7 +46,8 @@ class Loop:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._selector.register(self._wake_in, selectors.EVENT_READ, self._drain_wakeups)
+        self._watched: dict[Any, Callable[[int], Any]] = {}
+        self.watch(self._wake_in, self._drain_wakeups)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -90,22 +91,25 @@ class Loop:
         self.call_soon(run)
         return done.result(timeout)
 
-    def watch(self, file: Any, call: Callable[[int], None], write: bool = False) -> None:
+    def watch(self, file: Any, call: Callable[[int], Any], write: bool = False) -> None:
         """Calls `call(mask)` whenever `file` can be read (or written, with `write`)."""
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
-        try:
-            self._selector.modify(file, mask, call)
-        except KeyError:
-            self._selector.register(file, mask, call)
+        if file in self._watched:
+            self._selector.modify(file, mask)
+        else:
+            self._selector.register(file, mask)
+        self._watched[file] = call
 
     def unwatch(self, file: Any) -> None:
-        with contextlib.suppress(KeyError, ValueError):
+        if self._watched.pop(file, None) is not None:
             self._selector.unregister(file)
 
     def _run(self) -> None:
         while not self._stopping:
             for key, mask in self._selector.select(self._until_next_timer()):
-                self._guarded(lambda key=key, mask=mask: key.data(mask))  # type: ignore[misc]
+                call = self._watched.get(key.fileobj)  # none, when an earlier handler closed it
+                if call is not None:
+                    self._guarded(lambda call=call, mask=mask: call(mask))  # type: ignore[misc]
             self._run_soon()
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:

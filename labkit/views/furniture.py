@@ -215,6 +215,7 @@ def view_moments(past: History) -> list[Moment]:
     ]
 
 
+MERGED = "slices shorter than 2 px merged into shares of time"
 NOTES = 6
 """Sentences on one page; more than that is a log, not a picture."""
 

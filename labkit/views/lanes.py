@@ -18,6 +18,8 @@ NARROW = 2
 """Pixels; what is narrower is merged with its neighbours."""
 BIN = 5
 """Pixels of a bin of merged slices."""
+BESIDE = 0.42
+"""Share of the lane's thickness for what another thread does while the main thread is busy."""
 
 Corner = tuple[float, float]
 
@@ -26,18 +28,17 @@ def draw_lanes(sheet: Sheet, shown: dict[str, Look]) -> int:
     """Draws the lanes; returns how many slices were merged."""
     shapes: dict[str, list[list[Corner]]] = defaultdict(list)
     fine: dict[str, list[list[Corner]]] = defaultdict(list)
-    merged = 0
+    strip: dict[str, list[list[Corner]]] = defaultdict(list)
     order = {name: i for i, name in enumerate(shown)}
+    merged = 0
     for rank in sheet.past.ranks:
         draw_background(sheet, rank)
-        mine = [
-            s
-            for s in sheet.past.slices[rank]
-            if s.end > sheet.begin and s.begin < sheet.end
-        ]
-        wide, crowds = sort_out(mine, sheet.pixel)
+        here = [s for s in sheet.past.slices[rank] if s.end > sheet.begin and s.begin < sheet.end]
+        for s in (s for s in here if s.beside):
+            strip[s.activity].append(corners(sheet, s, 0.0, BESIDE))
+        wide, crowds = sort_out([s for s in here if not s.beside], sheet.pixel)
         for s in wide:
-            where = shapes if s.end - s.begin > 5 * sheet.pixel else fine
+            where = shapes if s.end - s.begin > 4 * sheet.pixel else fine
             where[s.activity].append(corners(sheet, s))
         for crowd in crowds:
             merged += len(crowd)
@@ -46,6 +47,7 @@ def draw_lanes(sheet: Sheet, shown: dict[str, Look]) -> int:
     for name, look in shown.items():
         draw_shapes(sheet, name, look, shapes[name], 0.6)
         draw_shapes(sheet, name, look, fine[name], 0.0)
+        draw_shapes(sheet, name, look, strip[name], 0.6, over=0.5)
     draw_again(sheet)
     draw_pauses(sheet)
     return merged
@@ -102,7 +104,12 @@ def stacks(
 
 
 def draw_shapes(
-    sheet: Sheet, name: str, look: Look, shapes: list[list[Corner]], edge: float
+    sheet: Sheet,
+    name: str,
+    look: Look,
+    shapes: list[list[Corner]],
+    edge: float,
+    over: float = 0.0,
 ) -> None:
     from matplotlib.collections import PolyCollection
 
@@ -115,7 +122,7 @@ def draw_shapes(
         linewidth=0 if look.hatch else edge,
         hatch=look.hatch or None,
         antialiased=bool(edge) or bool(look.hatch),
-        zorder=2,
+        zorder=2 + over,
     )
     drawn.set_gid(f"activity:{name}")
     drawn.set_label(look.label)

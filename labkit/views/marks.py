@@ -17,8 +17,10 @@ from labkit.views.sheet import Sheet
 
 MESSAGES = 200
 """Arrows in one picture; more would be a grey cloud."""
+NAMES = 12
+"""Names of messages written beside them."""
 CROWD = 8
-"""Pixels within which more than four messages are one black bar."""
+"""Pixels within which arrows count as crowded."""
 
 
 def members_text(members: tuple[int, ...]) -> str:
@@ -108,8 +110,11 @@ def draw_checkpoint(sheet: Sheet, time: float, y: float, step: Any) -> None:
     sheet.lanes.plot(time, y, "D", color=style.CHECKPOINT, ms=6.5, zorder=6, clip_on=False)
 
 
-def draw_messages(sheet: Sheet) -> int:
-    """Arrows from lane to lane; returns how many were left out because they would be a cloud."""
+def draw_messages(sheet: Sheet, crowd: int | None = None) -> int:
+    """Arrows from lane to lane; returns how many were left out because they would be a cloud.
+
+    `crowd` is how many may be sent within a few pixels before they are one black bar.
+    """
     from matplotlib.collections import LineCollection, PolyCollection
 
     known = set(sheet.past.ranks)
@@ -118,7 +123,8 @@ def draw_messages(sheet: Sheet) -> int:
         for m in sheet.past.messages
         if sheet.shows(m.sent) and m.source in known and m.target in known
     ]
-    drawn = uncrowded(here, CROWD * sheet.pixel)
+    drawn = uncrowded(here, CROWD * sheet.pixel, crowd)
+    sheet.arrows = drawn
     shafts, heads = [], []
     for m in drawn:
         a, b = (sheet.x(m.sent), sheet.y(m.source)), _tip(sheet, m)
@@ -134,14 +140,68 @@ def draw_messages(sheet: Sheet) -> int:
     return len(here) - len(drawn)
 
 
-def uncrowded(messages: list[Message], seconds: float) -> list[Message]:
-    """Those with at most three others sent within `seconds` of them, and no more than `MESSAGES`."""
+def name_messages(sheet: Sheet) -> None:
+    """Each name once, beside the first arrow that has it, in the white between two lanes."""
+    named: set[str] = set()
+    for m in sheet.arrows:
+        if not m.name or m.name in named or len(named) >= NAMES:
+            continue
+        a, b = (sheet.x(m.sent), sheet.y(m.source)), _tip(sheet, m)
+        wide = width_of(m.name, style.SMALL)
+        spots = []
+        for share in (0.5, 0.25, 0.75, 0.1, 0.9):
+            y = _gap(sheet, a[1] + share * (b[1] - a[1]))
+            x = a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]) if b[1] != a[1] else a[0]
+            spots += [(x + 0.07, y), (x - 0.07 - wide, y)]
+        spots.sort(key=lambda spot: _arrows_behind(sheet, *spot, wide))
+        if sheet.place(spots, m.name, color=style.MESSAGE, gid=f"message:{m.name}"):
+            named.add(m.name)
+
+
+def _arrows_behind(sheet: Sheet, x: float, y: float, wide: float) -> int:
+    """How many arrows pass behind a line of text there."""
+    found = 0
+    for m in sheet.arrows:
+        (x0, y0), (x1, y1) = (sheet.x(m.sent), sheet.y(m.source)), _tip(sheet, m)
+        if y0 != y1 and min(y0, y1) < y < max(y0, y1):
+            at = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
+            found += x - 0.04 < at < x + wide + 0.04
+    return found
+
+
+def _gap(sheet: Sheet, y: float) -> float:
+    """The nearest middle between two lanes."""
+    place = math.floor((y - sheet.first) / sheet.pitch)
+    return sheet.first + sheet.pitch * (min(max(place, 0), len(sheet.past.ranks) - 2) + 0.5)
+
+
+def draw_losses(sheet: Sheet) -> None:
+    """A dot where a rank noticed that a peer is gone; each sentence stands at its first dot."""
+    said: set[str] = set()
+    for mark in sheet.past.marks["lost"]:
+        if sheet.shows(mark.time) and mark.rank in sheet.past.ranks:
+            dot = sheet.lanes.plot(
+                mark.time, sheet.y(mark.rank), "o", color=style.FAULT, ms=7.5, mec=style.PAPER,
+                mew=1.0, zorder=7,
+            )[0]  # fmt: skip
+            dot.set_gid(f"lost:{mark.rank}")
+            text = mark.name or f"lost rank {mark.data.get('peer')}"
+            x, wide = sheet.x(mark.time), width_of(text, style.SMALL)
+            under = sheet.y(mark.rank) + sheet.pitch / 2
+            spots = [(x - 0.05 - wide, under), (x - 0.05 - wide, under - sheet.pitch)]
+            if text not in said and sheet.place(spots, text, color=style.FAULT, gid="lost"):
+                said.add(text)
+
+
+def uncrowded(messages: list[Message], seconds: float, crowd: int | None) -> list[Message]:
+    """Those of a `crowd` or less sent within `seconds`; none if that is more than `MESSAGES`."""
     messages = sorted(messages, key=lambda m: m.sent)
     times = [m.sent for m in messages]
     kept = [
         m
         for m in messages
-        if bisect_right(times, m.sent + seconds) - bisect_left(times, m.sent - seconds) <= 4
+        if crowd is None
+        or bisect_right(times, m.sent + seconds) - bisect_left(times, m.sent - seconds) <= crowd
     ]
     return kept if len(kept) <= MESSAGES else []
 

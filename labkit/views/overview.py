@@ -45,7 +45,7 @@ def draw_overview(past: History, title: str | None, width: float) -> Figure:
     faults.draw(sheet)
     checkpoints.draw(sheet)
     below.draw(sheet)
-    crowded = marks.draw_messages(sheet)
+    crowded = marks.draw_messages(sheet, crowd=4)
     marks.draw_deaths(sheet)
     unnamed = marks.name_deaths(sheet)
     draw_curve(sheet, progress, top, bottom)
@@ -53,7 +53,7 @@ def draw_overview(past: History, title: str | None, width: float) -> Figure:
         sheet,
         bottom + 0.54,
         {
-            "slices shorter than 2 px merged": merged,
+            furniture.MERGED: merged,
             "messages not drawn": crowded,
             "notes not drawn": len(past.marks["note"]) - len(notes),
             "labels left out": faults.missing + checkpoints.missing + below.missing + unnamed,

@@ -58,7 +58,7 @@ def recovery(past: History, fault: Injected) -> Recovery:
     phases, begin = [], fault.begin
     for name, ends in times.items():
         end = max((t for t in ends if t <= until), default=begin)
-        if end > begin:
+        if end > begin and (phases or name != "redo"):  # nothing is done again that was not broken
             phases.append(Phase(name, begin, end))
             begin = end
     return Recovery(fault.begin, done, phases, views[-1].data.get("number") if views else None)

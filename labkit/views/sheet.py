@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.views import style
-from labkit.views.history import History
+from labkit.views.history import History, Message
 from labkit.views.labels import Page, height_of, width_of
 
 MARGIN = 0.1
@@ -33,6 +33,7 @@ class Sheet:
     bottom: float = 0.0  # of the lanes' area, with the rows of labels below it
     height: float = 0.0
     words: Page = field(default_factory=lambda: Page(0, 0))
+    arrows: list[Message] = field(default_factory=list)  # the messages that are drawn
     figure: Any = None
     page: Any = None
     lanes: Any = None

@@ -23,10 +23,13 @@ from labkit.collectives.polling import poll
 SLOTS = 2
 OUTGOING = 1 << 20
 """Bytes of slots that one rank sends from, all receivers together."""
-PIECE = 1 << 20
+PIECE = 1 << 21
 """Bytes of a private tensor that `labkit.collectives.shared_memory` takes at a time."""
-PIECES = 3
-"""How many of them are under way: being copied in, combined, copied out."""
+PIECES = 2
+"""How many of them are under way: one is added up while the one before is copied out."""
+APART = 17
+"""Pages between the parts of a bucket: at a distance of a power of two, the same chunk of all of
+them would fall into the same few places of a cache (8 MiB: 0.9 ms with it, 1.3 ms without)."""
 LINE = 8
 """Counters of 8 bytes in a cache line; what two ranks write is never in one line."""
 
@@ -56,11 +59,11 @@ class SharedMemoryLink(Link):
         super().__init__(rank, size, members)
         self.deadline = deadline
         self.buckets: list[Tensor] = []  # [size, nbytes] each: everyone's part of one segment
-        self.turns = 0  # of the all-reduce in shared memory, over all calls
+        self.calls = self.pieces = 0  # of labkit.collectives.shared_memory, so far
         self._fence = threading.Lock()
         slot = max(PAGE, OUTGOING // (SLOTS * size))
         lines = size * LINE + size * size * 2 * LINE
-        lengths = lines * 8, size * size * SLOTS * slot, size * PIECES * PIECE, PIECES * PIECE
+        lengths = lines * 8, size * size * SLOTS * slot, PIECES * PIECE
 
         def announce(address: bytes | None) -> bytes:
             if address is not None:
@@ -75,9 +78,8 @@ class SharedMemoryLink(Link):
         memory = share(rank, sum(lengths), announce, all_mapped)
         self.counters = memory[: lines * 8].cast("q")
         everything = torch.frombuffer(memory, dtype=torch.uint8)
-        _, slots, inputs, outputs = everything.split(lengths)
-        self.inputs = inputs.view(PIECES, size, PIECE)
-        self.outputs = outputs.view(PIECES, PIECE)
+        _, slots, sums = everything.split(lengths)
+        self.sums = sums.view(PIECES, PIECE)
         slots = slots.view(size, size, SLOTS, slot)
         self._outbox = [_Mailbox(self, slots, rank, to) for to in range(size)]
         self._inbox = [_Mailbox(self, slots, source, rank) for source in range(size)]
@@ -96,7 +98,7 @@ class SharedMemoryLink(Link):
             tree.broadcast(self, text, 0)
             return bytes(text).rstrip(b"\0")
 
-        length = -(-max(nbytes, 1) // PAGE) * PAGE
+        length = (-(-nbytes // PAGE) + APART) * PAGE
         memory = share(self.rank, self.size * length, announce, lambda: tree.barrier(self))
         parts = torch.frombuffer(memory, dtype=torch.uint8).view(self.size, length)
         self.buckets.append(parts[:, :nbytes])
@@ -114,6 +116,9 @@ class SharedMemoryLink(Link):
     def await_flags(self, counter: int, value: int) -> None:
         """Returns when every rank has raised its counter to `value`."""
         self.until(lambda: all(self.flag(r, counter) >= value for r in range(self.size)))
+
+    def await_flag(self, rank: int, counter: int, value: int) -> None:
+        self.until(lambda: self.flag(rank, counter) >= value)
 
     def until(self, done: Callable[[], bool]) -> None:
         poll(self, done, self.deadline)

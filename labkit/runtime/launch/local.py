@@ -43,15 +43,11 @@ class LocalLauncher:
         processes = []
         for rank, life in ranks:
             reading, writing = os.pipe()
-            process = Process(rank, life, self.loop, reading, on_output, on_exit)
+            process = Process([(rank, life)], self.loop, reading, on_output, on_exit)
             server.fork(process, join, environment, writing)
             os.close(writing)
             processes.append(process)
         return processes
-
-    def signal(self, pid: int, number: int) -> None:
-        os.kill(pid, number)
-
 
 class _Server:
     """This process's end of the fork server."""
@@ -97,7 +93,7 @@ class _Server:
             self.asked[id] = process
             directory = os.getcwd()
             request = forkserver.Request(
-                id, join, process.rank, process.life, environment, directory, sys.path
+                id, join, *process.members[0], environment, directory, sys.path
             )
             forkserver.send(self.control, request, [output])
 

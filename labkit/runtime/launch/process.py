@@ -1,4 +1,4 @@
-"""One worker's process as its driver sees it: the pipe with its output, and its end."""
+"""A started process as its driver sees it: the pipe with its output, and its end."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def exit_code(status: int) -> int:
 
 
 class Process:
-    """`exited` is reported once the output has been read to its end, so that a worker's last words
+    """The process of one worker, or of a launcher that holds several: `members` are its
+    (rank, life). `exited` is reported once the output has been read to its end, so that a worker's last words
     come before the news of its death."""
 
     def __init__(
         self,
-        rank: int,
-        life: int,
+        members: list[tuple[int, int]],
         loop: Loop,
         output: int,
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> None:
-        self.rank, self.life, self.loop, self.output = rank, life, loop, output
+        self.members, self.loop, self.output = members, loop, output
+        self.rank = members[0][0]
         self.on_output, self.on_exit = on_output, on_exit
         self.pid: int | None = None
         self.code: int | None = None

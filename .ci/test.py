@@ -1,0 +1,168 @@
+"""What `make test` runs: every part in order, also after one that fails, then a table.
+
+A part that takes longer than its budget (seconds on two cores) is marked in the table; one that
+takes five times as long has hung, is ended, and has failed.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+HUNG = 5
+MARK = "LABKIT_TEST_RUN"
+PYTHON = sys.executable
+PYTEST = [PYTHON, "-m", "pytest", "-q"]
+LABKIT = [PYTHON, "-m", "labkit.cli"]
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    budget: float
+    command: list[str]
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    part: Part
+    seconds: float
+    failure: str  # empty when it passed
+
+
+LINT = [
+    Part("ruff check", 10, [PYTHON, "-m", "ruff", "check"]),
+    Part("ruff format", 10, [PYTHON, "-m", "ruff", "format", "--check"]),
+    Part("mypy", 60, [PYTHON, "-m", "mypy"]),
+]
+PORTABLE = {"LABKIT_PORTABLE": "1"}
+NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
+OTHER = ["-p", "world_size", "3", "-p", "seed", "7"]
+
+RUNS = {
+    "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
+    "all": [
+        *LINT,
+        Part("pytest", 240, PYTEST),
+        Part("pytest, portable", 90, [*PYTEST, "-m", "runtime and not long"], PORTABLE),
+        Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
+        Part("nbval", 120, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("papermill", 40, [*LABKIT, "run", "02", *OTHER]),
+    ],
+    "long": [
+        Part("pytest, long", 1200, [*PYTEST, "-m", "long"]),
+        Part("solutions", 300, [*LABKIT, "notebooks", "build", "--solutions"]),
+    ],
+}
+
+
+def main(parts: list[Part]) -> int:
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory() as folder:
+        skipped = Path(folder) / "skipped"
+        common = {
+            MARK: mark,  # inherited by whatever a part starts, and so found again
+            "LABKIT_SKIPPED": str(skipped),
+            "LABKIT_RUNS": str(Path(folder) / "runs"),
+        }
+        outcomes = [run(part, common) for part in parts]
+        outcomes.append(timed(Part("nothing left", 5, []), lambda: left_behind(mark)))
+        print_skipped(skipped)
+    print_table(outcomes)
+    failed = sum(bool(outcome.failure) for outcome in outcomes)
+    print(f"{len(outcomes) - failed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def run(part: Part, common: dict[str, str]) -> Outcome:
+    print(f"\n=== {part.name} (budget {part.budget:.0f} s)", flush=True)
+    return timed(part, lambda: execute(part, os.environ | common | part.settings))
+
+
+def timed(part: Part, work: Callable[[], str]) -> Outcome:
+    begin = time.monotonic()
+    failure = work()
+    return Outcome(part, time.monotonic() - begin, failure)
+
+
+def execute(part: Part, settings: dict[str, str]) -> str:
+    """Runs the command in a process group of its own, so that all of it can be ended."""
+    process = subprocess.Popen(part.command, cwd=ROOT, env=settings, start_new_session=True)
+    try:
+        status = process.wait(timeout=HUNG * part.budget)
+    except subprocess.TimeoutExpired:
+        return f"hung: ended after {HUNG} times its budget"
+    finally:  # also when this runner is interrupted
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return f"exit status {status}" if status else ""
+
+
+def left_behind(mark: str, patience: float = 3.0) -> str:
+    """Ends, by pid, what the parts have left running, and says what it was."""
+    print("\n=== nothing left", flush=True)
+    deadline = time.monotonic() + patience  # a worker ends within 2 s of its driver
+    while (processes := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for process in processes:
+        try:
+            print(f"left running: {process.pid} {' '.join(process.cmdline())[:120]}", flush=True)
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    return f"{len(processes)} processes left running" if processes else ""
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Living processes that were started, however indirectly, by a part of this run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            own = process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE
+            if not own and process.environ().get(MARK) == mark:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # another user's, or gone
+    return found
+
+
+def print_skipped(path: Path) -> None:
+    """The parts' pytest writes one JSON line for each test that could not run (tests/conftest.py)."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    reasons: dict[str, set[str]] = {}
+    for line in lines:
+        test, reason = json.loads(line)
+        reasons.setdefault(reason, set()).add(test)
+    print("\nCould not run here:" if reasons else "\nEverything could run here.")
+    for reason, tests in sorted(reasons.items()):
+        shown = ", ".join(sorted(tests)[:3]) + (", …" if len(tests) > 3 else "")
+        print(f"  {reason}: {len(tests)} test{'s' * (len(tests) > 1)} ({shown})")
+
+
+def print_table(outcomes: list[Outcome]) -> None:
+    print(f"\n{'part':<20}{'seconds':>9}{'budget':>8}  ")
+    for outcome in outcomes:
+        over = outcome.seconds > outcome.part.budget
+        verdict = outcome.failure and f"FAILED: {outcome.failure}"
+        verdict = verdict or ("ok, but over its budget" if over else "ok")
+        part = outcome.part
+        print(f"{part.name:<20}{outcome.seconds:>9.1f}{part.budget:>8.0f}  {verdict}")
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    budget = sum(outcome.part.budget for outcome in outcomes)
+    print(f"{'all':<20}{seconds:>9.1f}{budget:>8.0f}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(RUNS[sys.argv[1]]))

@@ -1,0 +1,85 @@
+"""How long until 8 ranks have torch imported and have entered their function: `labkit bench launch`.
+
+The lab beside torch.multiprocessing (spawn, and forkserver with torch preloaded) and torchrun, in
+turn in one run. The clock starts when a program that has imported its library asks for ranks; for
+torchrun, which is a command, when the command starts. It stops when the last rank has entered.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labkit.bench import peers, report
+from labkit.bench.peers import Program, script, tool
+
+RANKS = 8
+SECONDS = 120.0
+FIRST_TARGET, WARM_TARGET = 3.0, 0.3  # seconds, for medians on two cores
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """`start(ranks, launches)` is a program that launches so often; later launches may be warm."""
+
+    name: str
+    ours: bool
+    start: Callable[[int, int], Program]
+    warm: bool = True
+
+
+def _python(*arguments: object) -> Program:
+    return Program(sys.executable, *map(str, arguments), seconds=SECONDS)
+
+
+def _multiprocessing(method: str) -> Callable[[int, int], Program]:
+    name = script("launch_multiprocessing")
+    return lambda ranks, launches: _python(name, method, ranks, launches)
+
+
+def _torchrun(ranks: int, _: int) -> Program:
+    command = [tool("torchrun") or "torchrun", "--standalone", f"--nproc-per-node={ranks}"]
+    return Program(*command, script("launch_torchrun"), seconds=SECONDS, network=False)
+
+
+LAUNCHERS = [
+    Launcher("lab", True, lambda ranks, launches: _python(script("launch_lab"), ranks, launches)),
+    Launcher("multiprocessing, forkserver with torch", False, _multiprocessing("forkserver")),
+    Launcher("multiprocessing, spawn", False, _multiprocessing("spawn"), warm=False),
+    Launcher("torchrun --standalone", False, _torchrun, warm=False),
+]
+
+
+def times(program: Program, ranks: int) -> list[float]:
+    """Seconds until the last rank had entered, of each launch. Raises when a rank is missing."""
+    begun: dict[int, float] = {}
+    entered: dict[int, list[float]] = {}
+    with program:
+        for word in program.words():
+            if word["word"] in ("start", "launch"):
+                begun[word.get("launch", 0)] = word["time"]
+            elif word["word"] == "ready":
+                entered.setdefault(word["launch"], []).append(word["time"])
+        if not entered or any(len(ready) != ranks for ready in entered.values()):
+            raise RuntimeError(f"not all of {ranks} ranks were started; {program.complaint()}")
+    return [max(entered[launch]) - begun[launch] for launch in sorted(entered)]
+
+
+def measure(ranks: int = RANKS, rounds: int = 3, launches: int = 8) -> list[report.Row]:
+    """Each launcher once a round, `launches` times where later launches are warm."""
+    first: dict[str, list[float]] = {}
+    warm: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for launcher in LAUNCHERS:
+            took = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
+            first.setdefault(launcher.name, []).append(took[0])
+            warm.setdefault(launcher.name, []).extend(took[1:])
+    rows = []
+    for launcher in LAUNCHERS:
+        side = "ours" if launcher.ours else "peer"
+        use = ", first use" if launcher.warm else ""
+        rows.append(report.row(launcher.name + use, side, "s", first[launcher.name]))
+        if launcher.warm:
+            rows.append(report.row(launcher.name + ", warm", side, "s", warm[launcher.name]))
+    return rows

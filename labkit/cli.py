@@ -1,0 +1,204 @@
+"""The command line, `labkit`: every command imports what it needs when it runs, so that `--help`
+answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import labkit
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Break real training clusters and repair them.",
+)
+notebooks = typer.Typer(no_args_is_help=True, help="Build the notebooks from notebooks/src.")
+bench = typer.Typer(no_args_is_help=True, help="Measure the figures that the README quotes.")
+app.add_typer(notebooks, name="notebooks")
+app.add_typer(bench, name="bench")
+
+BENCHES = ("collectives", "launch", "recovery")
+
+Json = Annotated[Path | None, typer.Option(help="Write the rows of figures to this file.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the figures into this PNG file.")]
+Check = Annotated[bool, typer.Option("--check", help="Fail where a figure misses its target.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Few repetitions: does it run at all?")]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Numbers (02) or files; all of them when left away.")
+]
+
+
+def version(wanted: bool) -> None:
+    if wanted:
+        print(f"labkit {labkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False,
+) -> None:
+    from labkit.notebooks import REPOSITORY
+
+    # One place for all records, whatever folder a kernel runs in.
+    os.environ.setdefault("LABKIT_RUNS", str(REPOSITORY / "runs"))
+
+
+@app.command()
+def lab(
+    port: Annotated[int | None, typer.Option(help="Else a free one is taken.")] = None,
+) -> None:
+    """Open JupyterLab on the first notebook; without a screen, print its address and token.
+
+    You work on copies in my-notebooks/, which git ignores; a notebook that you have not touched
+    follows the repository.
+    """
+    from labkit.notebooks import NotebookError
+    from labkit.notebooks.lab import start
+
+    try:
+        start(port)
+    except NotebookError as error:
+        raise fail(error) from None
+
+
+@app.command()
+def run(
+    names: Names = None,
+    parameter: Annotated[
+        list[tuple[str, str]] | None,
+        typer.Option("-p", "--parameter", help="As in `-p world_size 8`; as often as you like."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Else a new folder in runs/.")] = None,
+) -> None:
+    """Run notebooks without a browser and leave an index.html of them and their pictures.
+
+    Every notebook has the parameters world_size, backend, device, seed and fast. One that fails
+    does not stop the others; the exit status is 1 then.
+    """
+    from labkit import runs
+    from labkit.notebooks import NOTEBOOKS, NotebookError, find
+    from labkit.notebooks.run import parse, require_parameters
+    from labkit.notebooks.run import run as run_all
+
+    try:
+        chosen = find(names or [], NOTEBOOKS)
+        parameters = {name: parse(value) for name, value in parameter or []}
+        require_parameters(chosen, parameters)
+    except NotebookError as error:
+        raise fail(error) from None
+    out = (out or runs.new_run()).absolute()
+    os.environ["LABKIT_RUNS"] = str(out / "clusters")
+    outcomes = run_all(chosen, parameters, out)
+    print(f"{out / 'index.html'}")
+    if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@notebooks.command()
+def build(
+    names: Names = None,
+    force: Annotated[bool, typer.Option("--force", help="Also those whose source is as it was.")] = False,
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="Run with the solutions in place, store nothing.")
+    ] = False,
+) -> None:
+    """Execute notebooks/src/NN_*.py and store them, without solutions, as notebooks/NN_*.ipynb."""
+    from labkit.notebooks import NOTEBOOKS, NotebookError, find
+    from labkit.notebooks.build import build as build_one
+    from labkit.notebooks.build import built_path, try_solutions
+
+    try:
+        for source in find(names or [], NOTEBOOKS / "src", "[0-9][0-9]_*.py"):
+            if solutions:
+                try_solutions(source)
+                print(f"{source.stem}: runs with its solutions")
+            else:
+                done = build_one(source, force=force)
+                print(f"{built_path(source).name}: {'built' if done else 'is of this source'}")
+    except NotebookError as error:
+        raise fail(error) from None
+
+
+@notebooks.command()
+def check() -> None:
+    """Say which stored notebooks do not match their sources, or were not executed to their end."""
+    from labkit.notebooks import NOTEBOOKS, NotebookError, find
+    from labkit.notebooks.build import orphans, problems
+
+    try:
+        sources = find([], NOTEBOOKS / "src", "[0-9][0-9]_*.py")
+        found = [line for source in sources for line in problems(source)] + orphans(NOTEBOOKS)
+    except NotebookError as error:
+        raise fail(error) from None
+    for line in found:
+        print(line)
+    if found:
+        raise fail("`make notebooks` builds those that changed.")
+    print(f"{len(sources)} notebooks match their sources")
+
+
+@bench.command()
+def collectives(
+    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
+) -> None:
+    """The lab's all-reduce beside Gloo's own and MPI's, from 4 KiB to 64 MiB."""
+    measure("collectives", json, plot, check, quick)
+
+
+@bench.command()
+def launch(json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False) -> None:
+    """How long until all ranks are ready, beside multiprocessing and torchrun."""
+    measure("launch", json, plot, check, quick)
+
+
+@bench.command()
+def recovery(
+    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
+) -> None:
+    """From the SIGKILL of a rank to the survivors' next all-reduce, beside torchrun and ULFM."""
+    measure("recovery", json, plot, check, quick)
+
+
+@bench.command(name="all")
+def all_benches(
+    out: Annotated[Path | None, typer.Option(help="Else a new folder in runs/.")] = None,
+    check: Check = False,
+    quick: Quick = False,
+) -> None:
+    """All of them in turn, with rows and plots in one folder; a miss does not stop the next."""
+    from labkit import runs
+
+    out = (out or runs.new_run()).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    missed = []
+    for name in BENCHES:
+        try:
+            measure(name, out / f"{name}.json", out / f"{name}.png", check, quick)
+        except (SystemExit, typer.Exit):
+            missed.append(name)
+    print(f"Rows and plots are in {out}")
+    if missed:
+        raise fail(f"Targets missed: {', '.join(missed)}")
+
+
+def measure(name: str, json: Path | None, plot: Path | None, check: bool, quick: bool) -> None:
+    module = importlib.import_module(f"labkit.bench.{name}")
+    if module.main(json, plot, check, quick):
+        raise typer.Exit(1)
+
+
+def fail(reason: object) -> typer.Exit:
+    """Prints the reason; to be raised."""
+    typer.echo(str(reason), err=True)
+    return typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,145 @@
+"""Builds the notebooks that are stored in the repository, and checks that they match their sources.
+
+Stored notebooks are executed, with their outputs, because readers on a code host want the pictures.
+What would differ from build to build (times, widgets' states) or not be seen there is taken out.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+from labkit.notebooks import NotebookError
+from labkit.notebooks.source import METADATA, Notebook, digest, inputs, read
+
+PICTURE_LIMIT = 60_000
+NOTEBOOK_LIMIT = 1_000_000
+CELL_SECONDS = 120
+PARAMETERS = ("world_size", "backend", "device", "seed", "fast")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def built_path(source: Path) -> Path:
+    """notebooks/src/02_ring.py is built as notebooks/02_ring.ipynb."""
+    return source.parents[1] / f"{source.stem}.ipynb"
+
+
+def build(source: Path, *, force: bool = False) -> bool:
+    """Builds one notebook; False when the stored one is of this source already."""
+    import nbformat
+
+    path = built_path(source)
+    if path.exists() and not force and not problems(source):
+        return False
+    notebook = read(source)
+    execute(notebook, path)
+    tidy(notebook)
+    if found := [*cells_wrong(notebook), *too_large(notebook)]:
+        raise NotebookError(f"{path.name} is not stored: " + "; ".join(found))
+    text = nbformat.writes(notebook)
+    path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    return True
+
+
+def try_solutions(source: Path) -> None:
+    """Runs the notebook with its solutions in place and stores nothing."""
+    execute(read(source, solutions=True), built_path(source))
+
+
+def execute(notebook: Notebook, path: Path) -> None:
+    """Runs all cells in place, in the folder of `path`. Raises NotebookError for a cell that does."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from tqdm import tqdm
+
+    with tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+            record_timing=False,
+            coalesce_streams=True,
+            on_cell_complete=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),
+        )
+        try:
+            client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise NotebookError(f"{path.stem} did not run to its end: {error}") from None
+
+
+def tidy(notebook: Notebook) -> None:
+    """Takes out what a reader of the stored notebook cannot see and what changes by itself."""
+    stored = {**METADATA, "labkit": notebook.metadata.labkit}
+    notebook.metadata.clear()  # of the kernel's version, and of the widgets' states
+    notebook.metadata.update(copy.deepcopy(stored))
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if "data" not in o or o.data]
+
+
+def pictures(notebook: Notebook) -> Iterator[tuple[int, str, bytes]]:
+    """(index of the cell, "png" or "svg", the file's bytes) of each picture among the outputs."""
+    for index, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                yield index, "png", base64.b64decode(data["image/png"])
+            elif "image/svg+xml" in data:
+                yield index, "svg", "".join(data["image/svg+xml"]).encode()
+
+
+def too_large(notebook: Notebook) -> Iterator[str]:
+    import nbformat
+
+    for index, kind, content in pictures(notebook):
+        if len(content) > PICTURE_LIMIT:
+            yield (
+                f"the {kind} of cell {index} is {len(content) // 1000} KB, over "
+                f"{PICTURE_LIMIT // 1000} KB: draw it smaller or with fewer marks"
+            )
+    size = len(nbformat.writes(notebook).encode())
+    if size > NOTEBOOK_LIMIT:
+        yield f"the notebook is {size / 1e6:.1f} MB, over {NOTEBOOK_LIMIT / 1e6:.0f} MB"
+
+
+def problems(source: Path) -> list[str]:
+    """What is wrong with the stored notebook of `source`, as sentences; empty when nothing is."""
+    import nbformat
+
+    path = built_path(source)
+    if not path.exists():
+        return [f"{path.name} has not been built from {source.name}"]
+    built = nbformat.read(path, as_version=4)
+    found = [f"{path.name}: {text}" for text in cells_wrong(built)]
+    found += [f"{path.name}: {text}" for text in too_large(built)]
+    if built.metadata.get("labkit", {}).get("source_sha256") != digest(source):
+        found.append(f"{path.name} was built from another version of {source.name}")
+    elif inputs(built) != inputs(read(source)):
+        found.append(f"{path.name} was edited by hand: its cells are not those of {source.name}")
+    return found
+
+
+def orphans(notebooks: Path) -> list[str]:
+    """A sentence for each stored notebook that has no source."""
+    stored = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
+    return [f"{p.name} has no source" for p in stored if not (p.parent / f"src/{p.stem}.py").exists()]
+
+
+def cells_wrong(notebook: Notebook) -> Iterator[str]:
+    parameters = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    named = "".join(cell.source for cell in parameters[:1])
+    if len(parameters) != 1 or any(f"{name} = " not in named for name in PARAMETERS):
+        yield f"one cell tagged `parameters` must set {', '.join(PARAMETERS)}"
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        if cell.execution_count is None:
+            yield f"cell {index} has not been executed"
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        if failed and "raises-exception" not in cell.metadata.get("tags", []):
+            yield f"cell {index} ended in an error"

