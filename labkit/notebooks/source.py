@@ -1,19 +1,16 @@
 """From `notebooks/src/NN_topic.py` to a notebook without outputs: same source, same bytes.
 
 A source is jupytext's "percent" format with nbgrader's markers around the part of an exercise that
-a learner writes. The first marker carries the exercise's id:
+a learner writes. Right below stands the stub, with the exercise's id and a hint:
 
     def neighbours(rank, size):
-        ### BEGIN SOLUTION ring.1
+        ### BEGIN SOLUTION
         return (rank - 1) % size, (rank + 1) % size
         ### END SOLUTION
+        raise NotImplementedError("exercise ring.1: whom a rank hears, and whom it tells")
 
-becomes
-
-    def neighbours(rank, size):
-        raise NotImplementedError("exercise ring.1: your code goes here")
-
-which raises only when it is called, so that an unsolved notebook still runs from top to bottom.
+Learners get the function with the stub alone. It raises only when it is called, so that an unsolved
+notebook runs from top to bottom.
 """
 
 from __future__ import annotations
@@ -29,10 +26,9 @@ from labkit.notebooks import NotebookError
 Notebook = Any
 """An nbformat.NotebookNode: a dictionary whose items are also attributes."""
 
-BEGIN = re.compile(r"^(?P<indent>\s*)### BEGIN SOLUTION\b\s*(?P<id>\S*)\s*$")
+BEGIN = re.compile(r"^(\s*)### BEGIN SOLUTION\s*$")
 END = re.compile(r"^\s*### END SOLUTION\s*$")
-EXERCISE = re.compile(r"^[a-z][a-z_]*\.[0-9]+$")
-STUB = re.compile(r"^\s*raise NotImplementedError\(")
+STUB = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b'
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -69,43 +65,30 @@ def digest(source: Path) -> str:
 
 
 def without_solutions(code: str, where: str = "") -> str:
-    """The learner's version of a cell. A stub that the author wrote right below END stays as it is;
-    otherwise one is put in the solution's place."""
+    """The learner's version of a cell. Raises NotebookError for a solution that has no end, stands
+    outside a function, or has no stub right below it."""
     kept: list[str] = []
     indent: str | None = None
     lines = code.splitlines()
     for number, line in enumerate(lines):
         if begin := BEGIN.match(line):
             if indent is not None:
-                raise NotebookError(f"{where}: BEGIN SOLUTION inside a solution: {line.strip()!r}")
-            indent, name = begin["indent"], begin["id"]
-            _require_exercise(where, indent, name)
+                raise NotebookError(f"{where}: a solution begins inside a solution: {code!r}")
+            indent = begin[1]
         elif END.match(line):
-            if indent is None:
-                raise NotebookError(f"{where}: END SOLUTION without BEGIN")
-            following = lines[number + 1] if number + 1 < len(lines) else ""
-            if not STUB.match(following):
-                message = f"exercise {name}: your code goes here"
-                kept.append(f'{indent}raise NotImplementedError("{message}")')
+            if not indent:
+                raise NotebookError(f"{where}: a solution stands in a function, not here: {code!r}")
+            if not re.match(indent + STUB, "".join(lines[number + 1 : number + 2])):
+                raise NotebookError(
+                    f"{where}: below END SOLUTION, at its indentation, must stand the stub, as in "
+                    f'`raise NotImplementedError("exercise ring.1: a hint")`: {code!r}'
+                )
             indent = None
         elif indent is None:
             kept.append(line)
     if indent is not None:
-        raise NotebookError(f"{where}: the solution of {name} has no END SOLUTION")
+        raise NotebookError(f"{where}: a solution has no END SOLUTION: {code!r}")
     return "\n".join(kept)
-
-
-def _require_exercise(where: str, indent: str, name: str) -> None:
-    if not EXERCISE.match(name):
-        raise NotebookError(
-            f"{where}: a solution begins with its exercise's id, `### BEGIN SOLUTION ring.1`; "
-            f"here stands {name or 'none'!r}"
-        )
-    if not indent:
-        raise NotebookError(
-            f"{where}: the solution of {name} must be inside a function, or the unsolved "
-            "notebook would stop there"
-        )
 
 
 def _require_valid(code: str, where: str) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from labkit.events import DRIVER, Event
 from labkit.views.history import history
@@ -32,7 +34,8 @@ Record = dict[str, Any]
 
 
 def write_chrome_trace(path: str | os.PathLike[str], events: Iterable[Event]) -> None:
-    Path(path).write_text(json.dumps(chrome_trace(events)), encoding="utf-8")
+    trace = msgspec.to_builtins(chrome_trace(events))
+    Path(path).write_text(json.dumps(trace), encoding="utf-8")
 
 
 def chrome_trace(events: Iterable[Event]) -> dict[str, Any]:
@@ -46,23 +49,23 @@ def chrome_trace(events: Iterable[Event]) -> dict[str, Any]:
     threads: dict[tuple[int, int], str] = {}
     for rank, mine in by_rank.items():
         lives = past.lives.get(rank, [(0.0, past.end)])
-        spans = paired(mine, past.origin, lives)
-        for tid, name, found in nested(spans):
+        for tid, name, spans in nested(paired(mine, past.origin, lives)):
             threads[_pid(rank), tid] = name
-            records += [r for span in found for r in _begin_end(rank, tid, span)]
+            records += begin_end(_pid(rank), tid, spans)
+        if any(e.kind in ("send", "receive") for e in mine):
+            threads[_pid(rank), MESSAGES_TID] = "messages"
     records += [r for e in ordered for r in _point(e, past.origin)]
-    records += _flows(ordered, past.origin, threads)
-    # Stable: of what happens at one moment, slices end before others begin, inner ones first.
-    records.sort(key=lambda r: r["ts"])
-    return {"traceEvents": _names(by_rank, threads) + records, "displayTimeUnit": "ms"}
+    records += _flows(ordered, past.origin)
+    names = list(_names(sorted(by_rank), threads))
+    return {"traceEvents": names + records, "displayTimeUnit": "ms"}
 
 
 def _pid(rank: int) -> int:
     return DRIVER_PID if rank == DRIVER else rank
 
 
-def _micro(time: float, origin: float) -> float:
-    return round((time - origin) * 1e6, 3)
+def _micro(seconds: float) -> float:
+    return round(seconds * 1e6, 3)
 
 
 # ---- slices ------------------------------------------------------------------------------------
@@ -122,5 +125,69 @@ def nested(spans: list[Open]) -> list[tuple[int, str, list[Open]]]:
     return found
 
 
-def _begin_end(rank: int, tid: int, span: Open) -> list[Record]:
-    raise NotImplementedError
+def begin_end(pid: int, tid: int, spans: list[Open]) -> Iterator[Record]:
+    """`B` and `E` of one row, every `E` for the last open `B`."""
+    stack: list[Open] = []
+
+    def close() -> Record:
+        span = stack.pop()
+        return {"ph": "E", "pid": pid, "tid": tid, "ts": _micro(span.end), "args": span.ended}
+
+    for span in spans:
+        while stack and stack[-1].end <= span.begin:
+            yield close()
+        stack.append(span)
+        name, args = span.event.name, {**span.event.data, "clock": span.event.clock}
+        here = {"pid": pid, "tid": tid, "ts": _micro(span.begin)}
+        yield {"ph": "B", "name": name, "cat": "slice", **here, "args": args}
+    while stack:
+        yield close()
+
+
+# ---- everything else ---------------------------------------------------------------------------
+
+
+def _point(event: Event, origin: float) -> Iterator[Record]:
+    """Moments and numbers; a fault is drawn through all processes."""
+    pid = _pid(int(event.data.get("rank", event.rank)))
+    here = {"pid": pid, "tid": 0, "ts": _micro(event.time - origin)}
+    args = {**msgspec.to_builtins(event.data), "clock": event.clock}
+    if event.kind == "metric":
+        yield {"ph": "C", "name": event.name, **here, "args": {"value": event.data.get("value")}}
+    elif event.kind in INSTANTS:
+        name = fault_name(event) if event.kind == "fault" else f"{event.kind} {event.name}".strip()
+        scope = "g" if event.kind in ("fault", "heal") else "p"
+        yield {"ph": "i", "name": name, "cat": event.kind, "s": scope, **here, "args": args}
+
+
+def _flows(events: list[Event], origin: float) -> Iterator[Record]:
+    """A flow starts and ends inside slices: each message has a short one at either end."""
+    sent = {e.data.get("id"): e for e in events if e.kind == "send"}
+    received = {e.data.get("id") for e in events if e.kind == "receive"}
+    for event in events:
+        if event.kind not in ("send", "receive"):
+            continue
+        id = event.data.get("id")
+        first = sent.get(id, event)
+        name = first.name or "message"
+        here = {"pid": _pid(event.rank), "tid": MESSAGES_TID, "ts": _micro(event.time - origin)}
+        args = {**event.data, "clock": event.clock}
+        yield {"ph": "X", "name": f"{event.kind} {name}", "dur": 1.0, **here, "args": args}
+        flow = {"name": name, "cat": "message", "id": str(id), **here}
+        if event.kind == "send" and id in received:
+            yield {"ph": "s", **flow}
+        elif event.kind == "receive" and id in sent:
+            yield {"ph": "f", "bp": "e", **flow}
+
+
+def _names(ranks: list[int], threads: dict[tuple[int, int], str]) -> Iterator[Record]:
+    for rank in ranks:
+        name = "driver" if rank == DRIVER else f"rank {rank}"
+        yield _meta("process_name", _pid(rank), 0, name=name)
+        yield _meta("process_sort_index", _pid(rank), 0, sort_index=_pid(rank))
+    for (pid, tid), name in threads.items():
+        yield _meta("thread_name", pid, tid, name=name)
+
+
+def _meta(what: str, pid: int, tid: int, **args: Any) -> Record:
+    return {"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args}
