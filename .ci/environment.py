@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 def check_platform(name, version):
-    """Raises Refused where `name` (as sys.platform) or `version` (as sys.version_info) is no good."""
+    """Raises Refused where sys.platform `name` or sys.version_info `version` is no good."""
     if name in ("win32", "cygwin", "msys"):
         raise Refused(
             "labkit runs on Linux and macOS: on Windows use WSL2 (in PowerShell: wsl --install), "
@@ -46,7 +46,7 @@ def check_platform(name, version):
 def newer_python():
     """The first python3.x on PATH that is new enough, for machines whose `python3` is old."""
     for minor in (12, 13, 11, 14):
-        found = shutil.which("python3.{}".format(minor))
+        found = shutil.which(f"python3.{minor}")
         if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             return found
     return None
@@ -74,8 +74,8 @@ def own_torch():
 
 def main(wish):
     check_platform(sys.platform, sys.version_info)
-    if wish not in ("",) + MODES:
-        raise Refused("TORCH={} is unknown: leave it away, or take cpu or system.".format(wish))
+    if wish not in ("", *MODES):
+        raise Refused(f"TORCH={wish} is unknown: leave it away, or take cpu or system.")
     venv = ROOT / (".venv-system" if wish == "system" else ".venv")
     stamp = venv / "labkit-stamp"
     made = stamp.read_text().split() if stamp.exists() else ["", "pinned"]
@@ -97,7 +97,7 @@ def make_venv(venv, mode):
     python = venv / "bin" / "python"
     if not python.exists() or python_version(python) != platform.python_version():
         options = ["--clear"] + (["--system-site-packages"] if mode == "system" else [])
-        command = [sys.executable, "-m", "venv"] + options + [str(venv)]
+        command = [sys.executable, "-m", "venv", *options, str(venv)]
         if subprocess.call(command) != 0:
             raise Refused(
                 "No virtual environment could be made (the message above says why); on Debian "
@@ -126,7 +126,7 @@ def install_pinned(venv, mode):
         constraints = venv / "constraints-cpu.txt"
         lines = [line + "+cpu" if line.startswith("torch==") else line for line in lines]
         constraints.write_text("\n".join(lines) + "\n")
-    print("Installing the packages of constraints.txt into {}: a minute or".format(venv.name))
+    print(f"Installing the packages of constraints.txt into {venv.name}: a minute or")
     print("more, and a download of 0.4 GB with a CPU build of torch, 3 GB with CUDA.", flush=True)
     pip(venv, constraints, "pip")
     if pip(venv, constraints, "-e", str(ROOT) + "[test]", check=False) != 0:
@@ -143,18 +143,18 @@ def install_around_system_torch(venv):
     kept = torch_and_what_it_needs(venv)
     if "torch" not in kept:
         raise Refused(
-            "TORCH=system, but {} has no torch: start the container or load the module that "
-            "has it, or leave TORCH=system away.".format(sys.executable)
+            f"TORCH=system, but {sys.executable} has no torch: start the container or load the "
+            "module that has it, or leave TORCH=system away."
         )
     version = kept["torch"]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
         raise Refused(
             "labkit needs torch {}.{} or newer and {} has {}: take a newer container or module, "
-            "or leave TORCH=system away.".format(*OLDEST_TORCH + (sys.executable, version))
+            "or leave TORCH=system away.".format(*OLDEST_TORCH, sys.executable, version)
         )
     keep, derived = venv / "constraints-torch.txt", venv / "constraints-system.txt"
     write_constraints(kept, keep, derived)
-    print("Installing into {} around torch {}".format(venv.name, version), flush=True)
+    print(f"Installing into {venv.name} around torch {version}", flush=True)
     requirements = [r for r in project_requirements() if re.match(r"[\w.-]+", r)[0] != "torch"]
     pip(venv, ROOT / "constraints.txt", "pip")
     if pip(venv, derived, *requirements, check=False) != 0:
@@ -175,12 +175,12 @@ def install_around_system_torch(venv):
     now = torch_and_what_it_needs(venv)
     changed = sorted(name for name in kept if now.get(name) != kept[name])
     if changed:
-        raise Refused("pip changed what torch requires: {}. Please report it.".format(changed))
+        raise Refused(f"pip changed what torch requires: {changed}. Please report it.")
 
 
 def write_constraints(kept, keep, derived):
     """`keep` pins what torch requires as it is; `derived` adds our pins for everything else."""
-    pins = ["{}=={}".format(name, kept[name]) for name in sorted(kept)]
+    pins = [f"{name}=={kept[name]}" for name in sorted(kept)]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     ours = [line for line in lines if plain(line.split("==")[0]) not in kept]
     keep.write_text("\n".join(pins) + "\n")
@@ -238,7 +238,7 @@ def pip(venv, constraints, *arguments, check=True):
     if arguments[0] != "pip":  # the pip that came with Python may be too old for the option
         command += ["--build-constraint", str(ROOT / "constraints.txt")]
     if not sys.stdout.isatty():
-        command.append("--quiet")
+        command.append("-qq")  # errors alone
     settings = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0")
     status = subprocess.call(command + list(arguments), env=settings)
     if status != 0 and check:

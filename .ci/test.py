@@ -46,16 +46,16 @@ LINT = [
     Part("ruff format", 10, [PYTHON, "-m", "ruff", "format", "--check"]),
     Part("mypy", 60, [PYTHON, "-m", "mypy"]),
 ]
-PORTABLE = {"LABKIT_PORTABLE": "1"}
+PORTABLE = {"LABKIT_PORTABLE": "1"}  # no Linux-only aid: what is left is what macOS has
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
-OTHER = ["-p", "world_size", "3", "-p", "seed", "7"]
+OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 
 RUNS = {
     "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
     "all": [
         *LINT,
         Part("pytest", 240, PYTEST),
-        Part("pytest, portable", 90, [*PYTEST, "-m", "runtime and not long"], PORTABLE),
+        Part("pytest, portable", 90, [*PYTEST, "tests/runtime"], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
         Part("nbval", 120, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 40, [*LABKIT, "run", "02", *OTHER]),
@@ -139,7 +139,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def print_skipped(path: Path) -> None:
-    """The parts' pytest writes one JSON line for each test that could not run (tests/conftest.py)."""
+    """tests/conftest.py writes a JSON line for each test that could not run."""
     lines = path.read_text().splitlines() if path.exists() else []
     reasons: dict[str, set[str]] = {}
     for line in lines:

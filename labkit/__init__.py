@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from labkit.view import View
 
 __version__ = "0.1.0"
+
+if sys.platform not in ("linux", "darwin"):
+    raise ImportError(
+        f"labkit runs on Linux and macOS, not on {sys.platform}: on Windows use WSL2, or open the "
+        "repository in its .devcontainer"
+    )
 
 # Loaded at first use: `from labkit import Cluster` takes milliseconds and imports no torch.
 _HOMES = {

@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Break real training clusters and repair them.",
 )
 notebooks = typer.Typer(no_args_is_help=True, help="Build the notebooks from notebooks/src.")
@@ -42,7 +43,9 @@ def version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Say which this is.")
+    ] = False,
 ) -> None:
     from labkit.notebooks import REPOSITORY
 
@@ -72,8 +75,8 @@ def lab(
 def run(
     names: Names = None,
     parameter: Annotated[
-        list[tuple[str, str]] | None,
-        typer.Option("-p", "--parameter", help="As in `-p world_size 8`; as often as you like."),
+        list[str] | None,
+        typer.Option("-p", metavar="NAME=VALUE", help="As in -p world_size=8 -p seed=3."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Else a new folder in runs/.")] = None,
 ) -> None:
@@ -89,7 +92,7 @@ def run(
 
     try:
         chosen = find(names or [], NOTEBOOKS)
-        parameters = {name: parse(value) for name, value in parameter or []}
+        parameters = parse(parameter or [])
         require_parameters(chosen, parameters)
     except NotebookError as error:
         raise fail(error) from None
@@ -104,7 +107,9 @@ def run(
 @notebooks.command()
 def build(
     names: Names = None,
-    force: Annotated[bool, typer.Option("--force", help="Also those whose source is as it was.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also those whose source is as it was.")
+    ] = False,
     solutions: Annotated[
         bool, typer.Option("--solutions", help="Run with the solutions in place, store nothing.")
     ] = False,
@@ -153,7 +158,9 @@ def collectives(
 
 
 @bench.command()
-def launch(json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False) -> None:
+def launch(
+    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
+) -> None:
     """How long until all ranks are ready, beside multiprocessing and torchrun."""
     measure("launch", json, plot, check, quick)
 

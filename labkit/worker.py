@@ -24,6 +24,7 @@ from labkit import events, faults
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Failed, Finished, Member, Start, Welcome
+from labkit.runtime.wire import MAX_FRAME
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
 WELCOME_SECONDS = 30.0
@@ -70,7 +71,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
         try:
             function, arguments = cloudpickle.loads(start.function)
             with events.span("run", run=start.run):
-                result = cloudpickle.dumps(function(worker, **arguments))
+                result = _packed(function(worker, **arguments))
         finally:
             running.run = None
         outcome: Any = Finished(start.run, result)
@@ -84,6 +85,16 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     sys.stdout.flush()
     sys.stderr.flush()
     host.tell_driver(outcome)
+
+
+def _packed(value: Any) -> bytes:
+    result = cloudpickle.dumps(value)
+    if len(result) > MAX_FRAME - 4096:
+        raise ValueError(
+            f"the result is {len(result) >> 20} MB, too large for the wire ({MAX_FRAME >> 20} MB): "
+            "return what was measured, and write the rest to a file"
+        )
+    return result
 
 
 def _failed(run: int, worker: Worker, error: BaseException) -> Failed:

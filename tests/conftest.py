@@ -1,4 +1,4 @@
-"""Marks, and the list of what could not run: no test is skipped silently."""
+"""The list of what could not run: no test is skipped silently."""
 
 from __future__ import annotations
 
@@ -7,15 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
-# Their tests run a second time with LABKIT_PORTABLE=1, which allows no Linux-only aid.
-RUNTIME = {"test_cluster", "test_runtime", "test_launch", "test_store", "test_wire", "test_group"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem in RUNTIME:
-            item.add_marker(pytest.mark.runtime)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

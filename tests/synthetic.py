@@ -41,9 +41,7 @@ class Run:
         self.ids = 0
 
     def record(self, rank: int, time: float, kind: str, name: str = "", /, **data: object) -> None:
-        self.events.append(
-            Event(time, 0, rank, kind, name, self.life_of.get(rank, 0), dict(data))
-        )
+        self.events.append(Event(time, 0, rank, kind, name, self.life_of.get(rank, 0), dict(data)))
 
     def near(self, value: float) -> float:
         return value * self.random.uniform(0.9, 1.1)
@@ -118,9 +116,7 @@ class Run:
         """`victim` dies in the middle of the all-reduce of this step."""
         begin, moment = self.time, self.time + 0.85 * self.step_seconds
         self.inject(Kill(victim), moment)
-        self.record(
-            DRIVER, moment + 0.021, "death", rank=victim, signal="SIGKILL", step=self.step
-        )
+        self.record(DRIVER, moment + 0.021, "death", rank=victim, signal="SIGKILL", step=self.step)
         for rank in sorted(self.alive):
             cost = self.near(0.72 * self.step_seconds)
             self.slice(rank, "computing", begin, begin + cost, step=self.step)
@@ -248,3 +244,33 @@ def hang(ranks: int = 4) -> list[Event]:
         run.record(DRIVER, begin + 0.25, "death", rank=rank, exit_code=1, step=run.step)
     run.record(DRIVER, begin + 3.0, "note", "the deadline of 3 s has passed")
     return run.finished()
+
+
+def random_run(seed: int) -> list[Event]:
+    """Anything between 1 and 12 ranks with faults, messages and notes at random."""
+    dice = random.Random(seed)
+    ranks = dice.randint(1, 12)
+    run = Run(
+        ranks,
+        step_seconds=dice.choice([0.02, 0.1, 0.4]),
+        checkpoint_every=dice.choice([0, 2, 7]),
+        rollback=dice.choice([0, 0, 3]),
+        inner=dice.random() < 0.3,
+        seed=seed,
+    )
+    run.start()
+    for _ in range(dice.randint(1, 7)):
+        run.steps(dice.randint(1, 12))
+        alive, dead = sorted(run.alive), sorted(set(range(ranks)) - run.alive)
+        match dice.choice(["kill", "kill", "pause", "slow", "restart", "note"]):
+            case "kill" if len(alive) > 1:
+                run.kill(dice.choice(alive))
+            case "pause":
+                run.pause(dice.choice(alive), dice.choice([0.05, 0.5]))
+            case "slow":
+                run.straggle(dice.choice(alive), 2.5, dice.randint(1, 5))
+            case "restart" if dead:
+                run.restart(dice.choice(dead))
+            case "note":
+                run.record(DRIVER, run.time, "note", f"round {run.step}: the experimenter looks up")
+    return run.steps(3).finished()

@@ -76,6 +76,7 @@ MACHINES: dict[str, tuple[str, Mapping[str, str], str, int, str, list[str | None
     "strtoul reads 1gpu as 1": (EIGHT, mask("1gpu,02"), "local", 2, "nccl", ["1", "2"]),
     "UUID": (NAMED, mask(f"{C},{A}"), "local", 2, "nccl", [C, A]),
     "short UUID": (NAMED, mask("GPU-aa,GPU-bbbb1"), "local", 2, "nccl", [A, C]),
+    "a space ends UUIDs": (NAMED, mask(f"{C}, {A}"), "local", 2, "gloo", [C, C]),
     "ambiguous UUID": (NAMED, mask("GPU-aa,GPU-bb"), "local", 2, "gloo", [A, A]),
     "unknown UUID": (NAMED, mask("GPU-ffff"), "local", 2, "gloo", None),
     "duplicate UUID": (NAMED, mask("GPU-aa,GPU-aaaa"), "local", 2, "gloo", None),
@@ -282,7 +283,7 @@ def test_detect_reads_nvidia_smi(tmp_path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class FakeNvml:
-    """Two GPUs, the second cut into two slices, in NVML's own calling convention."""
+    """Two GPUs, the first cut into two slices, in NVML's own calling convention."""
 
     def nvmlInit_v2(self) -> int:
         return 0
@@ -303,7 +304,9 @@ class FakeNvml:
         return 0
 
     def nvmlDeviceGetMaxMigDeviceCount(self, handle, count) -> int:
-        count._obj.value = 7 if handle.value == 20 else 0
+        if handle.value == 20:
+            return 3  # NVML_ERROR_NOT_SUPPORTED, and the count is untouched
+        count._obj.value = 7
         return 0
 
     def nvmlDeviceGetMigDeviceHandleByIndex(self, handle, index: int, part) -> int:
@@ -314,4 +317,4 @@ class FakeNvml:
 def test_nvml_gives_the_same_listing() -> None:
     gpus = parse_listing(facts._list_by_nvml(FakeNvml()))  # type: ignore[arg-type]
     assert [gpu.uuid for gpu in gpus] == ["GPU-10", "GPU-20"]
-    assert [gpu.slices for gpu in gpus] == [(), ("MIG-21", "MIG-22")]
+    assert [gpu.slices for gpu in gpus] == [("MIG-11", "MIG-12"), ()]

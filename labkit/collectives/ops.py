@@ -8,18 +8,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-OPS: dict[str, Callable[..., Tensor]] = {
-    "sum": torch.add,
-    "avg": torch.add,  # a sum, divided by the number of ranks at the end
-    "min": torch.minimum,
-    "max": torch.maximum,
-    "prod": torch.mul,
+OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": Tensor.add_,
+    "avg": Tensor.add_,  # a sum, divided by the number of ranks at the end
+    "min": lambda mine, theirs: torch.minimum(mine, theirs, out=mine),
+    "max": lambda mine, theirs: torch.maximum(mine, theirs, out=mine),
+    "prod": Tensor.mul_,
 }
 
 
 def combine(op: str, mine: Tensor, theirs: Tensor) -> None:
     """mine ← mine ⊕ theirs. In the tensor's own type: a sum in bfloat16 rounds at each step."""
-    OPS[op](mine, theirs, out=mine)
+    OPS[op](mine, theirs)
 
 
 def finish(op: str, total: Tensor, size: int) -> None:

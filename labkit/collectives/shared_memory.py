@@ -26,7 +26,7 @@ from labkit.collectives.ops import combine
 
 # The counters of a rank: calls begun and ended, what the call is, steps taken, pieces copied out.
 BEGUN, ENDED, CALL, STEPS, COPIED = range(5)
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Bytes that are combined and handed out at a time in a bucket; one for each rank fits a cache."""
 
 

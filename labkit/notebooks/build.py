@@ -49,7 +49,7 @@ def try_solutions(source: Path) -> None:
 
 
 def execute(notebook: Notebook, path: Path) -> None:
-    """Runs all cells in place, in the folder of `path`. Raises NotebookError for a cell that does."""
+    """Runs all cells, in the folder of `path`. Raises NotebookError where a cell fails."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
@@ -127,7 +127,8 @@ def problems(source: Path) -> list[str]:
 def orphans(notebooks: Path) -> list[str]:
     """A sentence for each stored notebook that has no source."""
     stored = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
-    return [f"{p.name} has no source" for p in stored if not (p.parent / f"src/{p.stem}.py").exists()]
+    sources = {source.stem for source in (notebooks / "src").glob("*.py")}
+    return [f"{path.name} has no source" for path in stored if path.stem not in sources]
 
 
 def cells_wrong(notebook: Notebook) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The page that a run of notebooks leaves behind: one file, light and dark, nothing from outside."""
+"""The page that a run of notebooks leaves behind: one file, light and dark, from nowhere else."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ a { color: var(--link); text-decoration: none } a:hover { text-decoration: under
 .chips li { list-style: none; border: 1px solid var(--line); border-radius: 99px;
   padding: .05rem .7rem; font-size: .85rem; background: var(--card) }
 .chips b { font-weight: 600 }
-article { background: var(--card); border: 1px solid var(--line); border-left: 5px solid var(--good);
-  border-radius: 10px; padding: 1.1rem 1.3rem; margin: 0 0 1rem }
+article { background: var(--card); border: 1px solid var(--line);
+  border-left: 5px solid var(--good); border-radius: 10px; padding: 1.1rem 1.3rem;
+  margin: 0 0 1rem }
 article.failed { border-left-color: var(--bad) }
 header.row { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: baseline }
 header.row .status { margin-left: auto; font-weight: 600; color: var(--good) }
@@ -74,8 +75,10 @@ def _machine() -> str:
 def _chips(parameters: dict[str, Any]) -> str:
     if not parameters:
         return "<li>each notebook's own parameters</li>"
-    items = parameters.items()
-    return "".join(f"<li>{escape(name)} = <b>{escape(str(value))}</b></li>" for name, value in items)
+    return "".join(
+        f"<li>{escape(name)} = <b>{escape(str(value))}</b></li>"
+        for name, value in parameters.items()
+    )
 
 
 def _card(outcome: Outcome, out: Path) -> str:
@@ -84,7 +87,8 @@ def _card(outcome: Outcome, out: Path) -> str:
     if outcome.html is not None:
         title = f'<a href="{_link(outcome.html, out)}">{title}</a>'
     if outcome.notebook is not None:
-        links.append(f'<a href="{_link(outcome.notebook, out)}">{escape(outcome.notebook.name)}</a>')
+        file = outcome.notebook
+        links.append(f'<a href="{_link(file, out)}">{escape(file.name)}</a>')
     links.append(f"{outcome.cells} code cells")
     if outcome.pictures:
         links.append(f"{len(outcome.pictures)} pictures")

@@ -39,12 +39,18 @@ class Outcome:
         return not self.error
 
 
-def parse(value: str) -> Any:
-    """A value from the command line: 8 is a number, True a truth value, nccl a text."""
-    try:
-        return ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return value
+def parse(assignments: list[str]) -> dict[str, Any]:
+    """Of "name=value" on the command line: 8 is a number, True a truth value, nccl a text."""
+    parameters: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not name.isidentifier() or not equals:
+            raise NotebookError(f"Write -p NAME=VALUE, as in -p world_size=8; not {assignment!r}.")
+        try:
+            parameters[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            parameters[name] = value
+    return parameters
 
 
 def require_parameters(notebooks: list[Path], parameters: dict[str, Any]) -> None:

@@ -51,7 +51,6 @@ class Cluster:
         patience: float = 60.0,
         record: bool = True,
     ) -> None:
-        refuse_platform()
         make_launcher = launcher_for(launcher)
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
@@ -226,11 +225,3 @@ def driver_loop() -> Loop:
             loop.start()
             _loop = (os.getpid(), loop)
         return _loop[1]
-
-
-def refuse_platform() -> None:
-    if sys.platform not in ("linux", "darwin"):
-        raise RuntimeError(
-            f"labkit runs on Linux and macOS, not on {sys.platform}: on Windows use WSL2, or open "
-            "the repository in its .devcontainer"
-        )

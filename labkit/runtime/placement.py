@@ -137,7 +137,6 @@ def _by_uuid(mask: str, machine: Machine) -> list[Slot]:
         names = [Slot(s, i, mig=True) for i, gpu in enumerate(machine.gpus) for s in gpu.slices]
     chosen: list[Slot] = []
     for entry in mask.split(","):
-        entry = entry.strip()
         matches = [slot for slot in names if slot.name.startswith(entry)]
         if not entry.startswith(kind) or len(matches) != 1:
             break

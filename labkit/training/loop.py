@@ -53,8 +53,8 @@ def momentum(parameters: Any, lr: float) -> torch.optim.Optimizer:
 
 
 RECIPES = {
-    "cnn": Recipe(datasets.digits, batch=128, lr=0.05, epochs=12, optimizer=momentum),
-    "gpt": Recipe(datasets.text, batch=32, lr=3e-3, epochs=2, optimizer=torch.optim.AdamW),
+    "cnn": Recipe(datasets.digits, batch=128, lr=0.1, epochs=15, optimizer=momentum),
+    "gpt": Recipe(datasets.text, batch=16, lr=3e-3, epochs=2, optimizer=torch.optim.AdamW),
 }
 
 

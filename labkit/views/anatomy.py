@@ -28,9 +28,8 @@ PHASES = {
     "start": style.VERMILION,
     "agree": style.BLUE,
     "form": "#8E4A73",
-    "redo": "#996A00",
+    "redo": style.words(style.ORANGE),
 }
-"""Colours of words on white paper: orange and sky are too pale for that."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,9 @@ def find_window(past: History, around: Event | Fault | float) -> Window:
     """Raises ValueError if the run knows nothing of `around`."""
     if isinstance(around, Event):
         time = around.time - past.origin
-        fault = next((f for f in past.faults if f.event.time == time and around.kind == "fault"), None)
+        fault = next(
+            (f for f in past.faults if f.event.time == time and around.kind == "fault"), None
+        )
         return _of_fault(past, fault) if fault else _of_time(past, time, around.name or around.kind)
     if isinstance(around, (int, float)):
         return _of_time(past, float(around), "start", zero=0.0)
@@ -117,9 +118,7 @@ def _of_fault(past: History, fault: Injected) -> Window:
     if last <= fault.begin:
         last = after.done or min(past.end, fault.begin + _stride(past))
     air = max(0.12 * (last - fault.begin), 1e-4)
-    return Window(
-        fault.begin - air, last + air, fault.begin, fault.name, fault, after
-    )
+    return Window(fault.begin - air, last + air, fault.begin, fault.name, fault, after)
 
 
 def _of_time(past: History, time: float, name: str, zero: float | None = None) -> Window:
@@ -131,7 +130,9 @@ def _of_time(past: History, time: float, name: str, zero: float | None = None) -
         if fault.kind == "Kill" and fault.begin <= time <= (after.done or past.end):
             return _of_fault(past, fault)
     half = _stride(past)
-    return Window(max(0.0, time - half), min(past.end, time + half), time if zero is None else zero, name)
+    return Window(
+        max(0.0, time - half), min(past.end, time + half), time if zero is None else zero, name
+    )
 
 
 def _stride(past: History) -> float:

@@ -20,30 +20,47 @@ from PIL import Image
 from labkit.views import style
 
 LIMIT = 60_000
-"""Bytes of a picture in a stored notebook: one that is larger gets fewer colours, then pixels."""
+"""Bytes of a picture in a stored notebook; a larger one gets fewer colours, then fewer dots."""
 
 
 class PaletteCanvas(FigureCanvasAgg):
-    """Agg, but `print_png` (and so `savefig` and the notebook's inline backend) uses a palette."""
+    """Agg, but a PNG (of `savefig`, and of the notebook's inline backend) has a palette."""
+
+    def print_figure(  # type: ignore[override]
+        self, filename: Any, dpi: Any = None, format: Any = None, **how: Any
+    ) -> Any:
+        """A PNG over the limit is drawn again with two thirds of the dots; other formats are not.
+
+        Who asks for more dots than the figure has gets them, whatever the size.
+        """
+        name = str(format or "" if hasattr(filename, "write") else format or Path(filename).suffix)
+        if name.lstrip(".").lower() not in ("", "png") or dpi not in (
+            None,
+            "figure",
+            self.figure.dpi,
+        ):
+            return super().print_figure(filename, dpi=dpi, format=format, **how)
+        for dots in (self.figure.dpi, self.figure.dpi * 2 / 3):
+            file = io.BytesIO()
+            super().print_figure(file, dpi=dots, format="png", **how)
+            if file.tell() <= LIMIT:
+                break
+        if hasattr(filename, "write"):
+            filename.write(file.getvalue())
+        else:
+            Path(filename).with_suffix(Path(filename).suffix or ".png").write_bytes(file.getvalue())
+        return None
 
     def print_png(self, filename_or_obj: Any, **unused: Any) -> None:
         FigureCanvasAgg.draw(self)
-        data = _compressed(_opaque(self.buffer_rgba()), self.figure.dpi)
+        pixels = _opaque(self.buffer_rgba())
+        data = _png(pixels, 128, self.figure.dpi)
+        if len(data) > LIMIT:
+            data = _png(pixels, 64, self.figure.dpi)
         if hasattr(filename_or_obj, "write"):
             filename_or_obj.write(data)
         else:
             Path(filename_or_obj).write_bytes(data)
-
-
-def _compressed(pixels: np.ndarray, dpi: float) -> bytes:
-    """PNG with a palette, of as many colours as the limit allows, then at two thirds of the size."""
-    for colours in (128, 64):
-        data = _png(pixels, colours, dpi)
-        if len(data) <= LIMIT:
-            return data
-    size = pixels.shape[1] * 2 // 3, pixels.shape[0] * 2 // 3
-    small = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
-    return _png(np.asarray(small), 64, dpi * 2 / 3)
 
 
 def _png(pixels: np.ndarray, colours: int, dpi: float) -> bytes:

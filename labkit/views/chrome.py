@@ -28,7 +28,18 @@ DRIVER_PID = 1_000_000
 MESSAGES_TID, LIFE_TIDS = 99, 100
 """Thread ids: slices of the first life from 1, of the next from 101; messages have their own."""
 
-INSTANTS = {"start", "step", "point", "fault", "heal", "lost", "view", "death", "checkpoint", "note"}
+INSTANTS = {
+    "start",
+    "step",
+    "point",
+    "fault",
+    "heal",
+    "lost",
+    "view",
+    "death",
+    "checkpoint",
+    "note",
+}
 
 Record = dict[str, Any]
 

@@ -7,6 +7,7 @@ thrown away and done again counts once, when it was done again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import mean, median
 
 from labkit.views.history import History
@@ -32,7 +33,7 @@ class Counted:
 
 
 def counted(past: History, troubles: list[tuple[float, float]]) -> Counted | None:
-    """`troubles` are the times in which a fault slowed the run. None with fewer than three steps."""
+    """`troubles` are the times in which a fault slowed the run; None with under three steps."""
     last: dict[int, float] = {}
     for mark in past.steps:
         last[int(mark.data["step"])] = mark.time  # in order of time: the last report stays
@@ -49,7 +50,7 @@ def _pace(times: list[float], troubles: list[tuple[float, float]]) -> float:
 
     With too few of them, the median of all untroubled ones: later views may have another pace.
     """
-    pairs = list(zip(times, times[1:], strict=False))
+    pairs = list(pairwise(times))
     if not troubles:
         return mean(b - a for a, b in pairs)
     first = min(begin for begin, _ in troubles)

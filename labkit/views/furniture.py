@@ -136,7 +136,9 @@ def fault_rows(sheet: Sheet, recoveries: list[Recovery], top: float) -> FaultRow
     pairs = [
         (f, r)
         for f, r in zip(sheet.past.faults, recoveries, strict=True)
-        if f.begin <= sheet.end and trouble_end(sheet.past, f, r) >= sheet.begin
+        if f.kind not in ("Resume", "Heal")  # they end a band and need none of their own
+        and f.begin <= sheet.end
+        and trouble_end(sheet.past, f, r) >= sheet.begin
     ]
     labels = []
     for fault, after in pairs:

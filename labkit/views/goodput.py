@@ -131,7 +131,12 @@ def by_size(cases: Sequence[tuple[str, float, float, float]]) -> Any:
     `cases` are (name, failures per node-day, write in hours, restart in hours).
     """
     figure = style.figure(9.0, 4.4)
-    axes = plain(figure.subplots(), "", "GPUs in the job", "goodput, %")
+    axes = plain(
+        figure.subplots(),
+        "Two times decide: that of a save and that of a restart",
+        "GPUs in the job",
+        "goodput, %",
+    )
     colours = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
     for (name, rate, write, restart), colour in zip(cases, colours, strict=False):
         whole = np.asarray(mtbf.job_mtbf_hours(SIZES / GPUS_PER_NODE, rate))

@@ -23,7 +23,10 @@ def width_of(text: str, size: float = TEXT, weight: str = "normal") -> float:
 
     font = FontProperties(family=FONT, size=size, weight=weight)
     ruler = RendererAgg(8, 8, 100)
-    return max(ruler.get_text_width_height_descent(line, font, False)[0] for line in _lines(text)) / 100
+    return (
+        max(ruler.get_text_width_height_descent(line, font, False)[0] for line in _lines(text))
+        / 100
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -59,7 +62,9 @@ def pack(
         bar, width = labels[i].anchor, labels[i].width
         edges = (bar + mark + GAP / 2, bar - mark - GAP / 2 - width, right - width, left)
         spots = [(a, row) for a in edges for row in range(rows)]
-        inside = [_Placed(a, a + width, row, bar) for a, row in spots if _within(a, width, left, right)]
+        inside = [
+            _Placed(a, a + width, row, bar) for a, row in spots if _within(a, width, left, right)
+        ]
         free = [p for p in inside if not any(p.touches(q) for q in placed)]
         if mark:
             free = [p for p in free if not any(p.covers(o.anchor, mark) for o in labels)]
@@ -100,9 +105,25 @@ class _Placed:
         return self.left - GAP / 4 < bar < self.right + GAP / 4
 
 
+def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions close to the wanted ones, in their order, at least `gap` apart and in bounds.
+
+    Of two that want the same the first gets the higher one.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
+    found = [0.0] * len(wanted)
+    at = low - gap
+    for i in order:
+        at = found[i] = max(wanted[i], at + gap)
+    at = high + gap
+    for i in reversed(order):
+        at = found[i] = min(found[i], at - gap)
+    return found
+
+
 @dataclass
 class Page:
-    """The places that are taken; `free` asks, `take` takes the first free one of several."""
+    """Where words already are: boxes of left, top, right and bottom."""
 
     left: float
     right: float
@@ -117,13 +138,11 @@ class Page:
             for x0, y0, x1, y1 in self.boxes
         )
 
-    def take(
+    def first_free(
         self, spots: list[tuple[float, float]], width: float, height: float
     ) -> tuple[float, float] | None:
-        """Takes the first free spot (left edge, middle) for a box of that size."""
+        """The first spot (left edge, middle) at which there is room for a box of that size."""
         for x, y in spots:
-            box = (x, y - height / 2, x + width, y + height / 2)
-            if self.free(box):
-                self.boxes.append(box)
+            if self.free((x, y - height / 2, x + width, y + height / 2)):
                 return x, y
         return None

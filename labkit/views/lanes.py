@@ -175,5 +175,3 @@ def draw_pauses(sheet: Sheet) -> None:
         )
         drawn.set_gid("paused")
         sheet.lanes.add_collection(drawn, autolim=False)
-
-

@@ -58,7 +58,13 @@ def draw_band(sheet: Sheet, begin: float, end: float, top: float, name: str) -> 
     begin = max(begin, sheet.begin)
     end = min(max(end, begin + 3 * sheet.pixel), sheet.end)
     band = sheet.lanes.fill_between(
-        [begin, end], top, sheet.last + sheet.pitch / 2, color=style.FAULT, alpha=0.13, lw=0, zorder=1
+        [begin, end],
+        top,
+        sheet.last + sheet.pitch / 2,
+        color=style.FAULT,
+        alpha=0.13,
+        lw=0,
+        zorder=1,
     )
     band.set_gid(f"fault:{name}")
 
@@ -81,7 +87,8 @@ def name_deaths(sheet: Sheet) -> int:
         width = width_of(death.cause, style.SMALL)
         below = y + sheet.pitch / 2
         spots = [(x + 0.13, y)] if _empty(sheet, death.rank, x + 0.05, x + 0.2 + width) else []
-        spots += [(x + 0.05, below), (x - 0.05 - width, below), (x + 0.05, y - sheet.pitch / 2)]
+        above = y - sheet.pitch / 2
+        spots += [(a, b) for b in (below, above) for a in (x + 0.05, x - 0.05 - width)]
         if not sheet.place(spots, death.cause, color=style.FAULT, gid=f"cause:{death.rank}"):
             missing += 1
     return missing
@@ -104,7 +111,11 @@ def draw_bar(
 
 def draw_checkpoint(sheet: Sheet, time: float, y: float, step: Any) -> None:
     line = sheet.lanes.plot(
-        [time, time], [y, sheet.last + sheet.thickness / 2], color=style.CHECKPOINT, lw=1.0, zorder=4
+        [time, time],
+        [y, sheet.last + sheet.thickness / 2],
+        color=style.CHECKPOINT,
+        lw=1.0,
+        zorder=4,
     )[0]
     line.set_gid(f"checkpoint:{step}")
     sheet.lanes.plot(time, y, "D", color=style.CHECKPOINT, ms=6.5, zorder=6, clip_on=False)
@@ -132,7 +143,7 @@ def draw_messages(sheet: Sheet, crowd: int | None = None) -> int:
         shape = _head(a, b) if m.received is not None else _stop(a, b)
         heads.append([(sheet.time(x), y) for x, y in shape])
     if drawn:
-        ink = {"color": style.MESSAGE, "zorder": 6}
+        ink: dict[str, Any] = {"color": style.MESSAGE, "zorder": 6}
         lines: Any = LineCollection(shafts, linewidth=1.0, **ink)
         lines.set_gid("messages")
         sheet.lanes.add_collection(lines, autolim=False)
@@ -153,7 +164,7 @@ def name_messages(sheet: Sheet) -> None:
             y = _gap(sheet, a[1] + share * (b[1] - a[1]))
             x = a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]) if b[1] != a[1] else a[0]
             spots += [(x + 0.07, y), (x - 0.07 - wide, y)]
-        spots.sort(key=lambda spot: _arrows_behind(sheet, *spot, wide))
+        spots.sort(key=lambda spot: _arrows_behind(sheet, spot[0], spot[1], wide))
         if sheet.place(spots, m.name, color=style.MESSAGE, gid=f"message:{m.name}"):
             named.add(m.name)
 

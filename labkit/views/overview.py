@@ -91,7 +91,9 @@ def checkpoint_row(sheet: Sheet, top: float) -> CheckpointRow:
     """All in words, else only the first in words; what then finds no room has no label."""
     found = marks.durable(sheet.past)
     for words in (len(found), 1):
-        texts = [f"{'checkpoint ' * (i < words)}step {c.data.get('step')}" for i, c in enumerate(found)]
+        texts = [
+            f"{'checkpoint ' * (i < words)}step {c.data.get('step')}" for i, c in enumerate(found)
+        ]
         labels = [
             Hanging(sheet.x(c.time), width_of(t, style.SMALL))
             for c, t in zip(found, texts, strict=True)

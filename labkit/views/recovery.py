@@ -54,8 +54,12 @@ def recovery(past: History, fault: Injected) -> Recovery:
     }
     if fault.kind == "Restart":
         births = [begin for begin, _ in past.lives.get(fault.ranks[0], [])]
-        times["notice"], times["start"] = [], [min([b for b in births if b > fault.begin], default=0)]
-    phases, begin = [], fault.begin
+        times["notice"], times["start"] = (
+            [],
+            [min([b for b in births if b > fault.begin], default=0)],
+        )
+    phases: list[Phase] = []
+    begin = fault.begin
     for name, ends in times.items():
         end = max((t for t in ends if t <= until), default=begin)
         if end > begin and (phases or name != "redo"):  # nothing is done again that was not broken

@@ -89,7 +89,12 @@ def time_to_failure(first: Mapping[int, np.ndarray], mtbf_days: float) -> Any:
     """
     figure = style.figure(11.0, 3.9)
     left, right = figure.subplots(1, 2)
-    plain(left, "The first failure of N machines, drawn", "days until it", "runs still whole, %")
+    plain(
+        left,
+        "N machines: N times as soon (drawn lives)",
+        "days until the first failure",
+        "runs still whole, %",
+    )
     colours = (style.BLUE, style.ORANGE, style.VERMILION, style.PURPLE)
     for (machines, times), colour in zip(first.items(), colours, strict=False):
         times = np.sort(times)
@@ -115,7 +120,7 @@ def mttf_of_clusters(axes: Any) -> None:
         axes.plot(SIZES, mtbf.job_mtbf_hours(SIZES / 8, rate), color=colour, label=name, lw=1.5)
     for gpus, hours in OBSERVED_MTTF_HOURS.items():
         axes.plot(gpus, hours, "o", color=style.INK)
-        axes.annotate(f"{duration(hours)}", (gpus, hours), (0, -7), ha="center", va="top",
+        axes.annotate(f"{duration(hours)}", (gpus, hours), (6, 2), ha="left", va="bottom",
                       textcoords="offset points", fontsize=style.TEXT)  # fmt: skip
     axes.plot([], [], "o", color=style.INK, label="observed")
     axes.set_yscale("log")

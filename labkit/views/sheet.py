@@ -111,19 +111,23 @@ class Sheet:
         return axes
 
     def write(self, x: float, y: float, text: str, **how: Any) -> Any:
-        """One line of text on the page with its left edge at `x` and its middle at `y`."""
+        """One line of text on the page with its middle at `y`; its place is then taken."""
         how = {"size": style.TEXT, "color": style.INK, "va": "center_baseline", **how}
         label = self.page.text(x, y, text, family=style.FONT, **how)
         label.set_gid(how.get("gid") or f"label:{text}")
-        if how.get("size") == style.SMALL:
+        size = how["size"]
+        if size == style.SMALL:
             halo(label)
+        wide, high = width_of(text, size, how.get("weight", "normal")), height_of(size) * 0.9
+        left = x - wide * {"left": 0.0, "center": 0.5, "right": 1.0}[how.get("ha", "left")]
+        self.words.boxes.append((left, y - high / 2, left + wide, y + high / 2))
         return label
 
     def place(
         self, spots: list[tuple[float, float]], text: str, size: float = style.SMALL, **how: Any
     ) -> bool:
         """Writes at the first free of several spots (left edge, middle); False if none is free."""
-        spot = self.words.take(spots, width_of(text, size), height_of(size) * 0.9)
+        spot = self.words.first_free(spots, width_of(text, size), height_of(size) * 0.9)
         if spot is None:
             return False
         self.write(*spot, text, size=size, **how)

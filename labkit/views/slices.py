@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from labkit.events import Event
-from labkit.views.style import COLLECTIVES, WAITING, activity
+from labkit.views.style import BACKGROUND, COLLECTIVES, WAITING, activity
 
 Times = list[tuple[float, float]]
 
@@ -27,7 +27,9 @@ class Slice:
     beside: bool = False
 
 
-def slices(rank: int, events: list[Event], lives: Times, absences: Times, again: Times) -> list[Slice]:
+def slices(
+    rank: int, events: list[Event], lives: Times, absences: Times, again: Times
+) -> list[Slice]:
     """The slices of one rank, from its `begin` and `end` events in order of time.
 
     An open slice ends with its process. `absences` are the times in which a member was missing,
@@ -36,7 +38,9 @@ def slices(rank: int, events: list[Event], lives: Times, absences: Times, again:
     found: list[Slice] = []
     for born, died in lives:
         here = [e for e in events if born <= e.time <= died]
-        threads = list(dict.fromkeys(str(e.data.get("thread", "")) for e in here if e.kind == "begin"))
+        threads = list(
+            dict.fromkeys(str(e.data.get("thread", "")) for e in here if e.kind == "begin")
+        )
         lanes = [list(_innermost(rank, here, thread, died)) for thread in threads]
         main = lanes[0] if lanes else []
         found += main + [part for lane in lanes[1:] for s in lane for part in _beside(s, main)]
@@ -53,14 +57,14 @@ def _innermost(rank: int, events: list[Event], thread: str, died: float) -> Iter
             continue
         if event.kind == "end" and event.name not in stack:
             continue
-        if stack and event.time > since:
+        if stack and event.time > since and stack[-1] not in BACKGROUND:
             yield Slice(rank, activity(stack[-1]), since, event.time)
         since = event.time
         if event.kind == "begin":
             stack.append(event.name)
         else:
             del stack[len(stack) - 1 - stack[::-1].index(event.name)]
-    if stack and died > since:
+    if stack and died > since and stack[-1] not in BACKGROUND:
         yield Slice(rank, activity(stack[-1]), since, died)
 
 

@@ -25,7 +25,7 @@ HEADINGS = {
 """The columns in their order; one that is empty for all ranks is left out, others come after."""
 
 SIGNS = {"ready": "●", "running": "●", "paused": "‖", "starting": "○", "restarting": "○"}
-"""A sign beside the word, so that a state is seen at a glance and without colour; ✕ for the dead."""
+"""A sign beside the word shows a state at a glance and without colour; ✕ for the dead."""
 
 RIGHT = {"rank", "step", "view", "pid", "life", "memory_mb", "gpu_memory_mb", "gpu_percent"}
 

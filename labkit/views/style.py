@@ -77,6 +77,9 @@ _SAME = {
     "agreeing on a view": "agreeing",
 }
 
+BACKGROUND = frozenset({"run"})
+"""Spans that last from end to end and say nothing about a moment: not drawn."""
+
 COLLECTIVES = frozenset({"all reduce", "reduce scatter", "all gather", "collective"})
 
 # Colours left for spans that the lab has no word for, in the order in which they are met.
@@ -99,6 +102,25 @@ def looks(activities: list[str]) -> dict[str, Look]:
 def rank_colour(rank: int) -> str:
     """A colour per rank, for curves and chunks: the eight of the palette, then again."""
     return (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, "#5B5B5B")[rank % 8]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, 0 to 1 (W3C, "Web Content Accessibility Guidelines" 2.1)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def on(colour: str) -> str:
+    """Ink or paper, whichever is legible on a colour."""
+    return INK if luminance(colour) > 0.22 else PAPER
+
+
+def words(colour: str) -> str:
+    """A colour dark enough for words on paper: a contrast of 4.5 or more (same source)."""
+    while 1.05 / (luminance(colour) + 0.05) < 4.5:
+        colour = "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.95):02x}" for i in (1, 3, 5))
+    return colour
 
 
 def figure(width: float = 11.0, height: float = 5.0) -> LabFigure:

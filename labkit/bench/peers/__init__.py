@@ -61,7 +61,9 @@ class Program:
     at the end, wherever they went (torchrun puts each worker into a session of its own).
     """
 
-    def __init__(self, *command: str, seconds: float, network: bool = True) -> None:
+    def __init__(
+        self, *command: str, seconds: float, network: bool = True, **environment: str
+    ) -> None:
         self.deadline = time.monotonic() + seconds
         self.mark = uuid.uuid4().hex
         self.errors = tempfile.TemporaryFile("w+", errors="replace")
@@ -73,7 +75,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env={**os.environ, **quiet, MARK: self.mark},
+            env={**os.environ, **quiet, **environment, MARK: self.mark},
         )
 
     def __enter__(self) -> Program:

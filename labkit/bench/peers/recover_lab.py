@@ -65,6 +65,7 @@ def lose_one(job, dice):
     for rank, (out, recovered, size, right) in run.results.items():
         say("out", rank=rank, time=out)
         say("recovered", rank=rank, time=recovered, size=size, right=right)
+    say("over")
 
 
 if __name__ == "__main__":

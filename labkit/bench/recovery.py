@@ -1,0 +1,140 @@
+"""How long a death costs: kill -9 one of four ranks, until the next 4 MB all-reduce is complete.
+
+`labkit bench recovery` takes the lab and its peers in turn in one run. The clock starts at the
+SIGKILL, which falls at a random moment of a step; it stops when the last survivor (torchrun: the
+last restarted rank) has completed an all-reduce. A peer that never does is stopped at a deadline,
+and its figure is a lower bound.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.bench import peers, report
+from labkit.bench.peers import Program, script, tool
+
+RANKS, VICTIM = 4, 2
+OUT_TARGET, RECOVERED_TARGET = 0.050, 0.100  # seconds after the SIGKILL, for medians
+START_SECONDS = 60.0  # for a program to start its ranks, and for the lab's own deaths
+HANGS_AFTER = 10.0  # seconds after the SIGKILL
+
+
+@dataclass(frozen=True)
+class Death:
+    """Seconds from the SIGKILL to the moment when the last rank was `out` of the collective, and
+    had `recovered`; None when that had not happened by the deadline."""
+
+    out: float | None
+    recovered: float | None
+    resident: float = 0.0  # bytes of the victim, which the kernel frees before it closes sockets
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`start()` is a program of four ranks in a loop of all-reduces; `expected` ranks recover."""
+
+    name: str
+    start: Callable[[], Program]
+    expected: int
+    hangs_after: float = HANGS_AFTER
+    slow: bool = True  # takes seconds: fewer repeats
+
+
+def _torchrun(**environment: str) -> Program:
+    command = [tool("torchrun") or "torchrun", "--standalone", "--max-restarts=3"]
+    command += [f"--nproc-per-node={RANKS}", script("recover_gloo")]
+    return Program(*command, seconds=START_SECONDS, network=False, **environment)
+
+
+def _plain() -> Program:
+    command = [sys.executable, script("recover_gloo"), str(RANKS)]
+    return Program(*command, seconds=START_SECONDS, network=False)
+
+
+def _ulfm() -> Program:
+    command = [tool("mpiexec") or "mpiexec", "--with-ft", "ulfm", "--oversubscribe"]
+    command += ["-n", str(RANKS), sys.executable, script("recover_ulfm")]
+    as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return Program(*command, seconds=START_SECONDS, **as_root)
+
+
+OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+PEERS = [
+    Peer("Open MPI ULFM", _ulfm, RANKS - 1, slow=False),
+    Peer("torchrun, store not shared", lambda: _torchrun(**OWN_STORE), RANKS),
+    Peer("torchrun, default", _torchrun, RANKS, hangs_after=15.0),
+    Peer("torch.distributed alone", _plain, RANKS - 1),
+]
+
+
+# One death of a peer
+
+
+def kill_one(peer: Peer, dice: random.Random) -> Death:
+    """Starts the peer, kills its rank 2 when all ranks are at work, and listens."""
+    with peer.start() as program:
+        words = program.words()
+        pids = {}
+        while len(pids) < RANKS:
+            word = next(words, None)
+            if word is None:
+                raise RuntimeError(f"{peer.name} did not start; {program.complaint()}")
+            if word["word"] == "stepping":
+                pids[word["rank"]] = word["pid"]
+        time.sleep(dice.uniform(0.05, 0.15))
+        killed = time.monotonic()
+        os.kill(pids[VICTIM], signal.SIGKILL)
+        program.deadline = killed + peer.hangs_after
+        return listen(words, killed, peer.expected)
+
+
+def listen(words: Iterator[dict[str, Any]], killed: float, expected: int) -> Death:
+    """The rest of what a program says after the SIGKILL, until `expected` ranks have recovered."""
+    times: dict[str, list[float]] = defaultdict(list)
+    try:
+        for word in words:
+            times[word["word"]].append(word["time"] - killed)
+            if len(times["recovered"]) == expected:
+                break
+    except TimeoutError:
+        pass
+    out, recovered = times["out"], times["recovered"]
+    return Death(
+        max(out) if len(out) == RANKS - 1 else None,
+        max(recovered) if len(recovered) == expected else None,
+    )
+
+
+# Deaths in the lab
+
+
+def lab_deaths(job: str, times: int, seed: int) -> list[Death]:
+    """The lab's own program kills its victim itself, `times` times."""
+    program = Program(
+        sys.executable, script("recover_lab"), job, str(times), str(seed), seconds=60 + 10 * times
+    )
+    deaths: list[Death] = []
+    with program:
+        said: list[dict[str, Any]] = []
+        for word in program.words():
+            said.append(word)
+            if word["word"] == "over":
+                deaths.append(_death(said))
+                said = []
+        if len(deaths) < times:
+            raise RuntimeError(f"the lab's job {job!r} did not recover; {program.complaint()}")
+    return deaths
+
+
+def _death(said: list[dict[str, Any]]) -> Death:
+    kill = next(word for word in said if word["word"] == "killed")
+    death = listen(iter(said), kill["time"], RANKS - 1)
+    return Death(death.out, death.recovered, kill["resident"])

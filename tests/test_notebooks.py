@@ -1,0 +1,472 @@
+"""Notebooks as files: built from sources, run with other parameters, copied to the learner's desk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from labkit.notebooks import NotebookError, build, desk, find, lab, run
+from labkit.notebooks.source import inputs, read, without_solutions
+
+PARAMETERS = """\
+# %% tags=["parameters"]
+world_size = 4
+backend = "auto"
+device = "auto"
+seed = 0
+fast = False
+"""
+
+SAMPLE = f"""\
+# %% [markdown]
+# # A sample with $2(n-1)/n$
+
+{PARAMETERS}
+# %%
+def double(x):
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+    raise NotImplementedError("exercise sample.1: twice as much")
+
+
+# %%
+try:
+    print(double(world_size))
+except NotImplementedError as missing:
+    print(missing)
+
+# %%
+import asyncio
+
+await asyncio.sleep(0)
+
+# %% tags=["raises-exception"]
+1 / 0
+
+# %%
+import ipywidgets
+import matplotlib.pyplot as plt
+
+plt.plot([world_size, 1]);
+
+# %%
+ipywidgets.IntSlider(3)
+"""
+
+KERNEL = pytest.mark.slow  # starting a kernel takes seconds
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """A folder for notebooks, with one source below it."""
+    folder = tmp_path / "notebooks"
+    write(folder, SAMPLE)
+    return folder
+
+
+def write(course: Path, text: str, name: str = "07_sample") -> Path:
+    source = course / "src" / f"{name}.py"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(text)
+    return source
+
+
+def text_of(notebook: Any) -> str:
+    return "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+
+
+# -- solutions
+
+
+def test_a_learner_gets_the_stub_in_place_of_the_solution(course: Path) -> None:
+    source = course / "src/07_sample.py"
+    learner = "\n".join(cell.source for cell in read(source).cells)
+    assert "return 2 * x" not in learner
+    assert "SOLUTION" not in learner
+    assert '    raise NotImplementedError("exercise sample.1: twice as much")' in learner
+    assert "return 2 * x" in "\n".join(cell.source for cell in read(source, solutions=True).cells)
+
+
+STUB = 'raise NotImplementedError("exercise ring.1: a hint")'
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"def f():\n    ### BEGIN SOLUTION\n    return 1\n    {STUB}", "no END SOLUTION"),
+        (f"### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n{STUB}", "in a function"),
+        ("def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION", "stub"),
+        (
+            "def f():\n    ### BEGIN SOLUTION\n    ### END SOLUTION\n    raise NotImplementedError",
+            "stub",
+        ),
+        (f"def f():\n    ### END SOLUTION\n    {STUB}", "in a function"),
+        ("def f():\n    ### BEGIN SOLUTION\n    ### BEGIN SOLUTION", "inside a solution"),
+    ],
+)
+def test_a_solution_that_cannot_be_taken_out_is_refused(code: str, words: str) -> None:
+    with pytest.raises(NotebookError, match=words):
+        without_solutions(code)
+
+
+def test_a_cell_that_is_no_python_without_its_solution_is_refused(course: Path) -> None:
+    source = write(course, "# %%\ndef f(:\n    pass\n")
+    with pytest.raises(NotebookError, match="is no Python"):
+        read(source)
+
+
+# -- inputs
+
+
+def test_the_same_source_gives_the_same_bytes(course: Path) -> None:
+    source = course / "src/07_sample.py"
+    assert nbformat.writes(read(source)) == nbformat.writes(read(source))
+
+
+def test_ids_are_unique_and_a_new_cell_changes_no_other(course: Path) -> None:
+    source = write(course, "# %%\na = 1\n\n# %%\nb = 1\n\n# %%\na = 1\n")
+    before = [cell.id for cell in read(source).cells]
+    assert len(set(before)) == 3
+    source.write_text("# %%\na = 1\n\n# %%\nnew = 1\n\n# %%\nb = 1\n\n# %%\na = 1\n")
+    after = [cell.id for cell in read(source).cells]
+    assert [cell for cell in after if cell in before] == before
+
+
+# -- building and checking
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, built once for the tests that only look at it. Its source."""
+    course = tmp_path_factory.mktemp("course") / "notebooks"
+    source = write(course, SAMPLE)
+    assert build.build(source)
+    return source
+
+
+@pytest.fixture
+def copied(built: Path, course: Path) -> Path:
+    """The same, for the tests that damage it. The stored notebook."""
+    path = course / "07_sample.ipynb"
+    path.write_bytes(build.built_path(built).read_bytes())
+    return path
+
+
+@KERNEL
+def test_a_built_notebook_is_executed_without_its_solutions(built: Path) -> None:
+    notebook = nbformat.read(build.built_path(built), as_version=4)
+    assert "exercise sample.1: twice as much" in text_of(notebook)
+    assert build.problems(built) == []
+    assert not build.build(built), "nothing changed, so nothing is to be done"
+
+
+@KERNEL
+def test_a_built_notebook_holds_no_widget_no_time_and_no_version(built: Path) -> None:
+    text = build.built_path(built).read_text()
+    assert "image/png" in text
+    for word in ("widget-view", '"widgets"', "iopub", "codemirror", sys.version.split()[0]):
+        assert word not in text
+
+
+def edit_by_hand(notebook: Any) -> None:
+    notebook.cells[2].source += "\nprint(1)"
+
+
+def forget_to_execute(notebook: Any) -> None:
+    notebook.cells[3].execution_count = None
+
+
+def fail(notebook: Any) -> None:
+    notebook.cells[3].outputs = [
+        nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    ]
+
+
+def other_source(notebook: Any) -> None:
+    notebook.metadata.labkit.source_sha256 = "0" * 64
+
+
+def no_parameters(notebook: Any) -> None:
+    notebook.cells[1].metadata.tags = []
+
+
+@KERNEL
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (edit_by_hand, "edited by hand"),
+        (forget_to_execute, "cell 3 has not been executed"),
+        (fail, "cell 3 ended in an error"),
+        (other_source, "another version"),
+        (no_parameters, "tagged `parameters`"),
+    ],
+)
+def test_a_stored_notebook_that_does_not_match_is_found(
+    copied: Path, course: Path, damage: Any, words: str
+) -> None:
+    source = course / "src/07_sample.py"
+    assert build.problems(source) == []
+    notebook = nbformat.read(copied, as_version=4)
+    damage(notebook)
+    nbformat.write(notebook, copied)
+    assert any(words in line for line in build.problems(source))
+
+
+def test_a_source_without_notebook_and_a_notebook_without_source_are_found(course: Path) -> None:
+    (course / "08_lost.ipynb").write_text("{}")
+    assert "has not been built" in build.problems(course / "src/07_sample.py")[0]
+    assert build.orphans(course) == ["08_lost.ipynb has no source"]
+
+
+@KERNEL
+def test_a_picture_that_is_too_large_is_not_stored(course: Path) -> None:
+    noise = "import numpy, matplotlib.pyplot as plt\nplt.imshow(numpy.random.rand(400, 400));"
+    source = write(course, f"{PARAMETERS}\n# %%\n{noise}\n")
+    with pytest.raises(NotebookError, match=r"07_sample.*png of cell 1 is \d+ KB"):
+        build.build(source)
+    assert not build.built_path(source).exists()
+
+
+def test_a_notebook_that_is_too_large_is_named() -> None:
+    cell = nbformat.v4.new_code_cell(
+        outputs=[nbformat.v4.new_output("stream", text="x" * 1_000_000)]
+    )
+    assert "the notebook is 1.0 MB" in next(build.too_large(nbformat.v4.new_notebook(cells=[cell])))
+
+
+@KERNEL
+def test_solutions_are_tried_and_not_stored(course: Path) -> None:
+    asserting = SAMPLE.replace("print(double(world_size))", "assert double(4) == 8")
+    asserting = asserting.replace("except NotImplementedError", "except ZeroDivisionError")
+    source = write(course, asserting)
+    build.try_solutions(source)
+    assert not build.built_path(source).exists()
+    source = write(course, asserting.replace("2 * x", "3 * x"))
+    with pytest.raises(NotebookError, match="AssertionError"):
+        build.try_solutions(source)
+
+
+# -- running
+
+
+def notebook(folder: Path, name: str, *cells: str) -> Path:
+    source = write(folder, PARAMETERS + "".join(f"\n# %%\n{cell}\n" for cell in cells), name)
+    path = build.built_path(source)
+    nbformat.write(read(source), path)
+    return path
+
+
+@KERNEL
+def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_path: Path) -> None:
+    course, out = tmp_path / "notebooks", tmp_path / "runs" / "now"
+    draw = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);\nprint('world', world_size, backend)"
+    notebooks = [
+        notebook(course, "01_fails", "1 / 0", "print('never')"),
+        notebook(course, "02_leaves", "import sys; sys.exit(0)", "print('never')"),
+        notebook(course, "03_draws", draw),
+    ]
+    said: list[str] = []
+    fails, leaves, draws = run.run(
+        notebooks, {"world_size": 8, "backend": "<nccl>"}, out, said.append
+    )
+    assert "ZeroDivisionError" in fails.error
+    assert "was not executed to its end" in leaves.error, "papermill calls this a success"
+    assert draws.passed
+    assert draws.notebook is not None
+    assert "world 8 <nccl>" in text_of(nbformat.read(draws.notebook, as_version=4))
+    assert [line.split()[0] for line in said] == ["FAILED", "FAILED", "passed"]
+    assert [path.read_bytes()[:4] for path in draws.pictures] == [b"\x89PNG"]
+    page = (out / "index.html").read_text()
+    assert "3 notebooks, 2 failed" in page
+    assert "&lt;nccl&gt;" in page
+    assert "//" not in page.replace("</", ""), "a page that needs nothing from elsewhere"
+    for link in re.findall(r'(?:href|src)="([^"]+)"', page):
+        assert (out / link).is_file()
+
+
+@KERNEL
+def test_an_error_that_is_meant_is_no_failure(course: Path, tmp_path: Path) -> None:
+    source = course / "src/07_sample.py"
+    nbformat.write(read(source), build.built_path(source))
+    (outcome,) = run.run([build.built_path(source)], {}, tmp_path / "out")
+    assert outcome.error == ""
+    assert outcome.html is not None
+    assert "An Exception was encountered" not in outcome.html.read_text()
+
+
+def test_a_parameter_that_a_notebook_has_not_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    path = notebook(tmp_path / "notebooks", "01_one", "print(1)")
+    with pytest.raises(NotebookError, match=r"01_one has no parameter 'wrld_size'; it has: world"):
+        run.run([path], {"wrld_size": 8}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_on_the_command_line_keep_their_types() -> None:
+    assert run.parse(["a=8", "b=True", "c=nccl", "d=1e-3", "e=x=y"]) == {
+        "a": 8, "b": True, "c": "nccl", "d": 1e-3, "e": "x=y",
+    }  # fmt: skip
+    with pytest.raises(NotebookError, match="NAME=VALUE"):
+        run.parse(["world_size"])
+
+
+def test_notebooks_are_found_by_number_stem_and_path(tmp_path: Path) -> None:
+    course = tmp_path / "notebooks"
+    path = notebook(course, "02_ring", "print(1)")
+    other = notebook(course, "03_other", "print(1)")
+    for name in ("2", "02", "02_ring", str(path)):
+        assert find([name], course) == [path]
+    assert find([], course) == [path, other]
+    with pytest.raises(NotebookError, match=r"no notebook '7'.*there are: 02_ring, 03_other"):
+        find(["7"], course)
+
+
+# -- the learner's desk
+
+
+def store(course: Path, *cells: str, printed: str = "") -> None:
+    course.mkdir(exist_ok=True)
+    outputs = [nbformat.v4.new_output("stream", text=printed)] if printed else []
+    made = [
+        nbformat.v4.new_code_cell(cell, outputs=outputs, id=f"c{i}") for i, cell in enumerate(cells)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=made), course / "02_ring.ipynb")
+
+
+def test_a_notebook_that_the_learner_only_ran_follows_the_repository(tmp_path: Path) -> None:
+    course, table = tmp_path / "notebooks", tmp_path / "my-notebooks"
+    store(course, "old")
+    assert desk.lay_out(course, table) == []
+    store(table, "old", printed="what it printed here")
+    store(course, "new")
+    assert desk.lay_out(course, table) == []
+    assert (table / "02_ring.ipynb").read_bytes() == (course / "02_ring.ipynb").read_bytes()
+
+
+def test_a_learners_work_is_never_overwritten(tmp_path: Path) -> None:
+    course, table = tmp_path / "notebooks", tmp_path / "my-notebooks"
+    store(course, "old")
+    desk.lay_out(course, table)
+    store(table, "my answer")
+    assert desk.lay_out(course, table) == []
+    store(course, "new")
+    for _ in range(2):
+        (sentence,) = desk.lay_out(course, table)
+        assert "02_ring.ipynb holds your work" in sentence
+        assert "my answer" in (table / "02_ring.ipynb").read_text()
+    (table / "02_ring.ipynb").rename(table / "mine.ipynb")
+    assert desk.lay_out(course, table) == []
+    assert "new" in (table / "02_ring.ipynb").read_text()
+
+
+def test_outputs_on_the_desk_survive_while_the_notebook_is_the_same(tmp_path: Path) -> None:
+    course, table = tmp_path / "notebooks", tmp_path / "my-notebooks"
+    store(course, "old")
+    desk.lay_out(course, table)
+    store(table, "old", printed="what it printed here")
+    desk.lay_out(course, table)
+    assert "what it printed here" in (table / "02_ring.ipynb").read_text()
+
+
+# -- JupyterLab
+
+
+def test_a_chosen_port_is_kept_and_nobody_is_let_in_without_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    first = lab.REPOSITORY / "my-notebooks/00_a.ipynb"
+    free, chosen = lab.options(first, None), lab.options(first, 8123)
+    assert "--port=0" in free
+    assert {"--port=8123", "--ServerApp.port_retries=0"} <= set(chosen)
+    assert not any(word in option for option in free for word in ("token", "password"))
+    assert ("--allow-root" in free) == (os.geteuid() == 0)
+
+
+@pytest.mark.slow
+def test_a_headless_machine_gets_the_address_with_its_token(tmp_path: Path) -> None:
+    """The real server, asked with and without the token that it printed."""
+    away = {"DISPLAY", "WAYLAND_DISPLAY", "JUPYTER_TOKEN"}
+    settings = {name: value for name, value in os.environ.items() if name not in away}
+    settings["JUPYTER_CONFIG_DIR"] = str(tmp_path)
+    code = "from labkit.notebooks import lab; from pathlib import Path; import os, sys; "
+    code += "first = lab.REPOSITORY / 'my-notebooks/00_a.ipynb'; "
+    code += (
+        "os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', *lab.options(first, None)])"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=settings | {"SSH_CONNECTION": "here"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        printed = ""
+        for line in server.stdout:
+            printed += line
+            address = re.search(r"(http://127\.0\.0\.1:\d+)(/lab/tree/\S+)\?token=(\w+)", line)
+            if address:
+                break
+        else:
+            pytest.fail(f"no address in what the server printed:\n{printed}")
+        host, path, token = address.groups()
+        assert path == "/lab/tree/my-notebooks/00_a.ipynb"
+        with urllib.request.urlopen(f"{host}/api/contents?token={token}", timeout=30) as answer:
+            assert any(item["name"] == "Makefile" for item in json.load(answer)["content"])
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{host}/api/contents", timeout=30)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=30)
+
+
+# -- the command line
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom labkit.cli import app\napp(['--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'papermill', 'nbformat', 'jupytext', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "99"], "There is no notebook '99'"),
+        (["notebooks", "build", "99"], "There is no notebook '99'"),
+        (["run", "-p", "world_size"], "NAME=VALUE"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(arguments: list[str], words: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "labkit.cli", *arguments], capture_output=True, text=True
+    )
+    assert answer.returncode == 1
+    assert words in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_built_inputs_compare_equal_only_when_they_are(course: Path) -> None:
+    source = course / "src/07_sample.py"
+    one, two = read(source), read(source)
+    assert inputs(one) == inputs(two)
+    two.cells[3].metadata["tags"] = ["nbval-ignore-output"]
+    assert inputs(one) != inputs(two)
