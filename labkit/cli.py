@@ -91,8 +91,8 @@ def run(
     from labkit.notebooks.run import run as run_all
 
     try:
-        chosen = find(names or [], NOTEBOOKS)
         parameters = parse(parameter or [])
+        chosen = find(names or [], NOTEBOOKS)
         require_parameters(chosen, parameters)
     except NotebookError as error:
         raise fail(error) from None

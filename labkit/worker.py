@@ -69,6 +69,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     try:
         running.run = start.run
         try:
+            running.interrupt()  # cancelled before it began
             function, arguments = cloudpickle.loads(start.function)
             with events.span("run", run=start.run):
                 result = _packed(function(worker, **arguments))
@@ -132,7 +133,7 @@ class _Running:
         if self.run == run:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
 
-    def interrupt(self, number: int, frame: Any) -> None:
+    def interrupt(self, number: int = 0, frame: Any = None) -> None:
         if self.run is not None and self.run == self.doomed:
             raise Cancelled
 

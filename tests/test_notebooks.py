@@ -1,4 +1,4 @@
-"""Notebooks as files: built from sources, run with other parameters, copied to the learner's desk."""
+"""Notebooks as files: built from sources, run with other parameters, copied for learners."""
 
 from __future__ import annotations
 

@@ -589,4 +589,4 @@ def test_a_small_gpt_learns(cluster_of: Callable[[int], Cluster]) -> None:
     with cluster_of(2) as cluster:
         results = cluster.run(train, model="gpt", steps=40).wait(timeout=150).results
     assert results[0]["hash"] == results[1]["hash"]
-    assert results[0]["test_loss"] < 3.2  # knowing how frequent each character is gives 3.36
+    assert results[0]["test_loss"] < 3.0  # by the frequency of each character alone: 3.04

@@ -13,6 +13,10 @@ REPOSITORY = Path(labkit.__file__).parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
 
 
+QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
+"""Errors alone: a kernel warns at every start that it talks to this machine over plain TCP."""
+
+
 class NotebookError(Exception):
     """A sentence for the person at the command line: which notebook, what is wrong, what to do."""
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
-from labkit.notebooks import NotebookError
+from labkit.notebooks import QUIET_KERNEL, NotebookError
 from labkit.notebooks.source import METADATA, Notebook, digest, inputs, read
 
 PICTURE_LIMIT = 60_000
@@ -59,6 +59,7 @@ def execute(notebook: Notebook, path: Path) -> None:
             notebook,
             timeout=CELL_SECONDS,
             kernel_name="python3",
+            extra_arguments=QUIET_KERNEL,
             resources={"metadata": {"path": str(path.parent)}},
             record_timing=False,
             coalesce_streams=True,

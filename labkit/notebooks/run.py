@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from labkit.notebooks import NotebookError
+from labkit.notebooks import QUIET_KERNEL, NotebookError
 from labkit.notebooks.build import pictures
 from labkit.notebooks.source import Notebook
 
@@ -97,7 +98,8 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     import papermill
     from papermill.execute import remove_error_markers
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for talkative in ("papermill", "traitlets"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     outcome = Outcome(path.stem, notebook=out / path.name)
     begin = time.monotonic()
     try:
@@ -109,6 +111,7 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
             cwd=str(path.parent),
             progress_bar={"desc": path.stem},
             execution_timeout=CELL_SECONDS,
+            extra_arguments=QUIET_KERNEL,
         )
     except papermill.PapermillExecutionError:
         pass  # of a cell, in the stored notebook: `wrong` tells whether it was meant
@@ -121,7 +124,7 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     notebook = remove_error_markers(nbformat.read(outcome.notebook, as_version=4))
     outcome.cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     outcome.title = title(notebook) or path.stem
-    outcome.error = outcome.error or next(wrong(notebook), "")
+    outcome.error = outcome.error or "; ".join(islice(wrong(notebook), 2))
     outcome.pictures = list(save_pictures(notebook, out / path.stem))
     outcome.html = out / f"{path.stem}.html"
     outcome.html.write_text(as_html(notebook), encoding="utf-8")
@@ -138,10 +141,7 @@ def wrong(notebook: Notebook) -> Iterator[str]:
                 yield f"In [{cell.execution_count}]: {output.ename}: {output.evalue}"
         status = cell.metadata.get("papermill", {}).get("status", "unknown")
         if cell.execution_count is None or status != "completed":
-            yield (
-                f"code cell {number} of {len(codes)} was not executed to its end ({status}): "
-                "did an earlier one end the kernel?"
-            )
+            yield f"code cell {number} of {len(codes)} was not executed to its end ({status})"
 
 
 def title(notebook: Notebook) -> str:
