@@ -10,13 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from labkit.bench import peers, report
+from labkit.bench import peers, picture, report
 from labkit.bench.peers import Program, script, tool
 
 RANKS = 8
-SECONDS = 120.0
-FIRST_TARGET, WARM_TARGET = 3.0, 0.3  # seconds, for medians on two cores
+SECONDS = 120.0  # for one program
+FIRST, WARM = "lab, first use", "lab, warm"
+AIMS = [report.Aim(FIRST, "<", 3.0), report.Aim(WARM, "<", 0.3)]  # seconds, on two cores
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,6 @@ class Launcher:
     """`start(ranks, launches)` is a program that launches so often; later launches may be warm."""
 
     name: str
-    ours: bool
     start: Callable[[int, int], Program]
     warm: bool = True
 
@@ -44,10 +45,10 @@ def _torchrun(ranks: int, _: int) -> Program:
 
 
 LAUNCHERS = [
-    Launcher("lab", True, lambda ranks, launches: _python(script("launch_lab"), ranks, launches)),
-    Launcher("multiprocessing, forkserver with torch", False, _multiprocessing("forkserver")),
-    Launcher("multiprocessing, spawn", False, _multiprocessing("spawn"), warm=False),
-    Launcher("torchrun --standalone", False, _torchrun, warm=False),
+    Launcher("lab", lambda ranks, launches: _python(script("launch_lab"), ranks, launches)),
+    Launcher("multiprocessing, forkserver with torch", _multiprocessing("forkserver")),
+    Launcher("multiprocessing, spawn", _multiprocessing("spawn"), warm=False),
+    Launcher("torchrun --standalone", _torchrun, warm=False),
 ]
 
 
@@ -68,18 +69,34 @@ def times(program: Program, ranks: int) -> list[float]:
 
 def measure(ranks: int = RANKS, rounds: int = 3, launches: int = 8) -> list[report.Row]:
     """Each launcher once a round, `launches` times where later launches are warm."""
-    first: dict[str, list[float]] = {}
-    warm: dict[str, list[float]] = {}
+    took: dict[str, list[float]] = {}
     for _ in range(rounds):
         for launcher in LAUNCHERS:
-            took = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
-            first.setdefault(launcher.name, []).append(took[0])
-            warm.setdefault(launcher.name, []).extend(took[1:])
-    rows = []
-    for launcher in LAUNCHERS:
-        side = "ours" if launcher.ours else "peer"
-        use = ", first use" if launcher.warm else ""
-        rows.append(report.row(launcher.name + use, side, "s", first[launcher.name]))
-        if launcher.warm:
-            rows.append(report.row(launcher.name + ", warm", side, "s", warm[launcher.name]))
-    return rows
+            first, *warm = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
+            use = ", first use" if launcher.warm else ""
+            took.setdefault(launcher.name + use, []).append(first)
+            if launcher.warm:
+                took.setdefault(f"{launcher.name}, warm", []).extend(warm)
+    return [
+        report.row(name, "ours" if name in (FIRST, WARM) else "peer", "s", seconds)
+        for name, seconds in took.items()
+    ]
+
+
+def main(
+    json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
+) -> int:
+    """Measures, prints, writes what is asked for; returns how many aims were missed."""
+    ranks = 2 if quick else RANKS
+    rows = measure(2, rounds=1, launches=2) if quick else measure()
+    report.show(rows, [f"torchrun: {peers.where()}."])
+    if json:
+        report.write(json, rows)
+    if plot:
+        title = f"{ranks} ranks with torch, from the call to the last rank's first line"
+        picture.durations([picture.Panel(title, rows, AIMS[1].limit)]).savefig(plot)
+    return report.misses(rows, AIMS) if check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

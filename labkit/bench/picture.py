@@ -63,7 +63,7 @@ def _panel(axes: Any, panel: Panel) -> None:
 def _row(axes: Any, place: int, row: Row) -> None:
     colour = OURS if row.side == "ours" else PEER
     line = {"color": colour, "solid_capstyle": "round"}
-    if row.hangs:  # a lower bound: it goes on to the right
+    if row.at_least:  # a lower bound: it goes on to the right
         axes.plot([row.median], [place], ">", color=colour, ms=9, zorder=3)
         axes.text(row.median * 1.25, place, row.note, va="center", fontsize=style.TEXT)
         return

@@ -138,3 +138,37 @@ def _death(said: list[dict[str, Any]]) -> Death:
     kill = next(word for word in said if word["word"] == "killed")
     death = listen(iter(said), kill["time"], RANKS - 1)
     return Death(death.out, death.recovered, kill["resident"])
+
+
+# Rows
+
+
+def measure(
+    deaths: int = 20, slow_deaths: int = 4, seed: int = 0, peers_taken: Sequence[Peer] = PEERS
+) -> tuple[list[report.Row], float]:
+    """All systems in turn, in rounds; the rows, and the victim's resident bytes in the lab's job.
+
+    "out": every survivor has left the collective. "on": the next 4 MB all-reduce is complete.
+    """
+    dice = random.Random(seed)
+    found: dict[str, list[Death]] = defaultdict(list)
+    for i in range(slow_deaths):
+        share = len(range(i, deaths, slow_deaths))
+        for job in ("digits", "bare"):
+            found[f"lab, {job}"] += lab_deaths(job, share, dice.randrange(1000))
+        for peer in peers_taken:
+            found[peer.name] += [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
+    limits = {peer.name: peer.hangs_after for peer in peers_taken}
+    rows = []
+    for name, of in found.items():
+        ends = {"out": [death.out for death in of], "on": [death.recovered for death in of]}
+        rows += [_row(f"{name}: {end}", seconds, limits.get(name)) for end, seconds in ends.items()]
+    return rows, max(death.resident for death in found["lab, digits"])
+
+
+def _row(name: str, seconds: list[float | None], limit: float | None) -> report.Row:
+    side: Literal["ours", "peer"] = "ours" if name.startswith("lab, ") else "peer"
+    ended = [s if s is not None else limit or START_SECONDS for s in seconds]
+    late = seconds.count(None)
+    note = f"{late} of {len(seconds)} hang (>= {limit:g} s)" if late else ""
+    return report.row(name, side, "s", ended, note, at_least=2 * late >= len(seconds))

@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.distributed import AllreduceOptions, ReduceOp
 
 from labkit import collectives, events
 from labkit.collectives.link import Abandoned, Link
+from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.view import View
 
 GRACE = 5.0
@@ -91,8 +93,9 @@ class Group:
     """The members of `view`, connected by `form()`'s link.
 
     `form() -> (link, process group or None)` runs on the group's own thread, since it blocks when
-    a member does not come. `deadline` is in seconds of time in which this process was awake: a
-    laptop that sleeps does not use it up.
+    a member does not come; so does `share() -> SharedMemoryLink`, when it is first needed.
+    `deadline` is in seconds of time in which this process was awake: a laptop that sleeps does not
+    use it up.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Group:
         form: Callable[[], tuple[Link, Any]],
         detector: FailureDetector,
         deadline: float = 60.0,
+        share: Callable[[], SharedMemoryLink] | None = None,
     ) -> None:
         self.view, self.members, self.size = view, view.members, len(view.members)
         self.rank = view.members.index(rank)
@@ -111,6 +115,8 @@ class Group:
         self.abandoned = False
         self.link: Link
         self.process_group: Any = None
+        self._share = share
+        self._shared: SharedMemoryLink | None = None
         self._buckets: list[Tensor] = []
         self._tasks: SimpleQueue[Pending | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
@@ -131,10 +137,14 @@ class Group:
     ) -> PendingCopy:
         """The same without waiting: the tensor is changed by the `wait()` of what is returned."""
         own = self._own(tensor)
-        if algorithm == "builtin":
-            task = self._builtin(own, op)
-        else:
-            task = lambda: collectives.all_reduce(self.link, own, op, algorithm)  # noqa: E731
+
+        def task() -> None:
+            if algorithm == "builtin":
+                self._builtin(own, op)
+            else:
+                link = self._shared_link() if algorithm == "shared_memory" else self.link
+                collectives.all_reduce(link, own, op, algorithm)
+
         return PendingCopy(self._submit(task, "all_reduce"), own, tensor)
 
     def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
@@ -161,12 +171,21 @@ class Group:
     def barrier(self) -> None:
         self._run("barrier")
 
-    def bucket(self, elements: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    def bucket(
+        self, elements: int, dtype: torch.dtype = torch.float32, shared: bool = False
+    ) -> Tensor:
         """A 1-D tensor that belongs to the group: collectives work in it without a copy. It must
-        not be used after the group is gone."""
-        device = getattr(self.link, "device", "cpu")
-        self._buckets.append(torch.zeros(elements, dtype=dtype, device=device))
-        return self._buckets[-1]
+        not be used after the group is gone. With `shared` it lies in memory that all members see,
+        for the algorithm "shared_memory": all members ask for it, in the same order."""
+        if shared:
+            nbytes = elements * dtype.itemsize
+            make = self._submit(lambda: self._shared_link().bucket(nbytes), "making a bucket")
+            bucket = make.wait().view(dtype)
+        else:
+            device = getattr(self.link, "device", "cpu")
+            bucket = torch.zeros(elements, dtype=dtype, device=device)
+        self._buckets.append(bucket)
+        return bucket
 
     # -- leaving
 
@@ -179,8 +198,9 @@ class Group:
             _left_behind.append(self)
             self.changed.notify_all()
         self._unsubscribe()
-        if hasattr(self, "link"):
-            self.link.abandon()
+        for link in (getattr(self, "link", None), self._shared):
+            if link is not None:
+                link.abandon()
         self._tasks.put(None)
 
     def close(self) -> None:
@@ -194,7 +214,9 @@ class Group:
             self.abandon()
             return
         self.abandoned = True
-        self.link.close()
+        for link in (self.link, self._shared):
+            if link is not None:
+                link.close()
         self.process_group = None
 
     # -- inside
@@ -225,19 +247,20 @@ class Group:
             return tensor
         return tensor.detach().clone()
 
-    def _builtin(self, tensor: Tensor, op: str) -> Callable[[], Any]:
+    def _builtin(self, tensor: Tensor, op: str) -> None:
         """torch.distributed's own all-reduce, for comparison."""
-        from torch.distributed import AllreduceOptions, ReduceOp
-
         options = AllreduceOptions()
         options.reduceOp = getattr(ReduceOp, "SUM" if op == "avg" else op.upper())
+        self.process_group.allreduce([tensor], options).wait()
+        if op == "avg":
+            tensor.div_(self.size)
 
-        def task() -> None:
-            self.process_group.allreduce([tensor], options).wait()
-            if op == "avg":
-                tensor.div_(self.size)
-
-        return task
+    def _shared_link(self) -> SharedMemoryLink:
+        if self._shared is None:
+            if self._share is None:
+                raise ValueError("this group has no shared memory: its members are on many hosts")
+            self._shared = self._share()
+        return self._shared
 
     def _on_lost(self, rank: int) -> None:
         with self.changed:

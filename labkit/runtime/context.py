@@ -82,6 +82,7 @@ class Worker:
             return host.view
 
     def _form(self, view: View) -> Group:
+        from labkit.collectives.links.shared_memory import SharedMemoryLink
         from labkit.collectives.process_group import form
 
         place, size = view.members.index(self.rank), len(view.members)
@@ -92,6 +93,7 @@ class Worker:
             lambda: form(self.backend, self.device, store, place, size, view.members),
             self._host,
             self.deadline,
+            lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
         )
 
     def _store(self, epoch: str, view: View) -> Any:

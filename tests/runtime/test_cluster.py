@@ -356,6 +356,51 @@ def test_a_collective_has_a_deadline_though_nobody_is_dead() -> None:
             run.wait()
 
 
+def test_every_algorithm_of_a_group_and_its_buckets(cluster: Cluster) -> None:
+    def reduce(worker):
+        import torch
+
+        group, sums = worker.group, []
+        buckets = group.bucket(1000), group.bucket(1000, shared=True)
+        for algorithm in (
+            *("ring", "naive", "tree", "halving_doubling", "builtin"),
+            *("shared_memory", "segmented_ring"),
+        ):
+            for tensor in (*buckets, torch.empty(1000)):
+                tensor.fill_(worker.rank)
+                pending = group.all_reduce_async(tensor, algorithm=algorithm)
+                sums.append(pending.wait().unique().tolist())
+                sums.append(group.all_reduce(tensor, "avg", algorithm).unique().tolist())
+        gathered = [t.item() for t in group.all_gather(torch.tensor(worker.rank))]
+        group.barrier()
+        return sums, gathered, group.broadcast(torch.tensor([worker.rank]), 2).item()
+
+    results = cluster.run(reduce).wait().results
+    assert results == dict.fromkeys(range(4), ([[6.0], [6.0]] * 21, [0, 1, 2, 3], 2))
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "builtin", "shared_memory", "tree", "naive"])
+def test_every_survivor_leaves_every_algorithm(cluster: Cluster, algorithm: str) -> None:
+    def until_lost(worker, algorithm):
+        from labkit import PeerLost
+
+        step, tensor = 0, worker.group.bucket(300_000)
+        while True:
+            step += 1
+            try:
+                worker.group.all_reduce(tensor, algorithm=algorithm)
+            except PeerLost as lost:
+                group = worker.regroup()
+                total = group.all_reduce(worker.tensor(1, fill=1.0), algorithm=algorithm)
+                return lost.rank, lost.view.number, total.item()
+            worker.step(step)
+
+    run = cluster.run(until_lost, algorithm=algorithm)
+    run.wait_step(3)
+    cluster.kill(1)
+    assert run.wait().results == dict.fromkeys((0, 2, 3), (1, 1, 3.0))
+
+
 def test_torch_distributed_itself_runs_on_the_labs_store(cluster: Cluster) -> None:
     def builtin(worker):
         import torch
