@@ -1,9 +1,9 @@
 """How long a death costs: kill -9 one of four ranks, until the next 4 MB all-reduce is complete.
 
 `labkit bench recovery` takes the lab and its peers in turn in one run. The clock starts at the
-SIGKILL, which falls at a random moment of a step; it stops when the last survivor (torchrun: the
-last restarted rank) has completed an all-reduce. A peer that never does is stopped at a deadline,
-and its figure is a lower bound.
+SIGKILL, which falls at a random moment of a step. "out": the last survivor has left the collective.
+"goes on": the last survivor (with torchrun, the last restarted rank) has completed an all-reduce.
+A peer that never does is stopped at a deadline, and its figure is a lower bound.
 """
 
 from __future__ import annotations
@@ -14,15 +14,23 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from labkit.bench import peers, report
+from msgspec import structs
+
+from labkit.bench import peers, picture, report
 from labkit.bench.peers import Program, script, tool
 
 RANKS, VICTIM = 4, 2
-OUT_TARGET, RECOVERED_TARGET = 0.050, 0.100  # seconds after the SIGKILL, for medians
+LAB = {"lab, digits in training": "digits", "lab, all-reduces only": "bare"}
+OUT, ON = ": out", ": goes on"  # ends of rows' names
+AIMS = [
+    report.Aim("lab, digits in training" + OUT, "<", 0.050),
+    report.Aim("lab, digits in training" + ON, "<", 0.100),
+]
 START_SECONDS = 60.0  # for a program to start its ranks, and for the lab's own deaths
 HANGS_AFTER = 10.0  # seconds after the SIGKILL
 
@@ -39,13 +47,13 @@ class Death:
 
 @dataclass(frozen=True)
 class Peer:
-    """`start()` is a program of four ranks in a loop of all-reduces; `expected` ranks recover."""
+    """`start()` is a program of four ranks in a loop of all-reduces."""
 
     name: str
     start: Callable[[], Program]
-    expected: int
-    hangs_after: float = HANGS_AFTER
+    stays: bool = True  # survivors leave the collective and go on; else all ranks are restarted
     slow: bool = True  # takes seconds: fewer repeats
+    hangs_after: float = HANGS_AFTER
 
 
 def _torchrun(**environment: str) -> Program:
@@ -68,10 +76,10 @@ def _ulfm() -> Program:
 
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 PEERS = [
-    Peer("Open MPI ULFM", _ulfm, RANKS - 1, slow=False),
-    Peer("torchrun, store not shared", lambda: _torchrun(**OWN_STORE), RANKS),
-    Peer("torchrun, default", _torchrun, RANKS, hangs_after=15.0),
-    Peer("torch.distributed alone", _plain, RANKS - 1),
+    Peer("Open MPI ULFM", _ulfm, slow=False),
+    Peer("torchrun, store not shared", lambda: _torchrun(**OWN_STORE), stays=False),
+    Peer("torchrun, default", _torchrun, stays=False, hangs_after=15.0),
+    Peer("torch.distributed alone", _plain),
 ]
 
 
@@ -93,7 +101,7 @@ def kill_one(peer: Peer, dice: random.Random) -> Death:
         killed = time.monotonic()
         os.kill(pids[VICTIM], signal.SIGKILL)
         program.deadline = killed + peer.hangs_after
-        return listen(words, killed, peer.expected)
+        return listen(words, killed, RANKS - 1 if peer.stays else RANKS)
 
 
 def listen(words: Iterator[dict[str, Any]], killed: float, expected: int) -> Death:
@@ -148,27 +156,66 @@ def measure(
 ) -> tuple[list[report.Row], float]:
     """All systems in turn, in rounds; the rows, and the victim's resident bytes in the lab's job.
 
-    "out": every survivor has left the collective. "on": the next 4 MB all-reduce is complete.
+    Slow peers die once a round, the others `deaths` times in all.
     """
     dice = random.Random(seed)
     found: dict[str, list[Death]] = defaultdict(list)
     for i in range(slow_deaths):
         share = len(range(i, deaths, slow_deaths))
-        for job in ("digits", "bare"):
-            found[f"lab, {job}"] += lab_deaths(job, share, dice.randrange(1000))
+        for name, job in LAB.items():
+            found[name] += lab_deaths(job, share, dice.randrange(1000))
         for peer in peers_taken:
             found[peer.name] += [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
     limits = {peer.name: peer.hangs_after for peer in peers_taken}
+    restarts = {peer.name for peer in peers_taken if not peer.stays}
     rows = []
-    for name, of in found.items():
-        ends = {"out": [death.out for death in of], "on": [death.recovered for death in of]}
-        rows += [_row(f"{name}: {end}", seconds, limits.get(name)) for end, seconds in ends.items()]
-    return rows, max(death.resident for death in found["lab, digits"])
+    for name, all_of in found.items():
+        limit = limits.get(name, START_SECONDS)
+        if name not in restarts:
+            rows.append(_row(name + OUT, [death.out for death in all_of], limit))
+        rows.append(_row(name + ON, [death.recovered for death in all_of], limit))
+    return rows, max(death.resident for name in LAB for death in found[name])
 
 
-def _row(name: str, seconds: list[float | None], limit: float | None) -> report.Row:
+def _row(name: str, seconds: Sequence[float | None], limit: float) -> report.Row:
     side: Literal["ours", "peer"] = "ours" if name.startswith("lab, ") else "peer"
-    ended = [s if s is not None else limit or START_SECONDS for s in seconds]
-    late = seconds.count(None)
-    note = f"{late} of {len(seconds)} hang (>= {limit:g} s)" if late else ""
-    return report.row(name, side, "s", ended, note, at_least=2 * late >= len(seconds))
+    ended = [limit if s is None else s for s in seconds]
+    late = list(seconds).count(None)
+    note = f">= {limit:g} s in {late} of {len(ended)}: hangs" if late else ""
+    return report.row(name, side, "s", ended, note, at_least=2 * late >= len(ended))
+
+
+def draw(rows: Sequence[report.Row]) -> Any:
+    """Two panels on one time axis: out of the collective, and going on."""
+
+    def panel(title: str, end: str, aim: report.Aim) -> picture.Panel:
+        chosen = [row for row in rows if row.name.endswith(end)]
+        named = [structs.replace(row, name=row.name.removesuffix(end)) for row in chosen]
+        return picture.Panel(title, named, aim.limit)
+
+    out = panel(f"kill -9 of one of {RANKS}: the last survivor is out", OUT, AIMS[0])
+    on = panel("… and the next all-reduce of 4 MB is complete", ON, AIMS[1])
+    return picture.durations([out, on])
+
+
+def main(
+    json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
+) -> int:
+    """Measures, prints, writes what is asked for; returns how many aims were missed."""
+    few = [peer for peer in PEERS if peer.stays]
+    few = [replace(peer, hangs_after=1.0) for peer in few]
+    rows, resident = measure(1, 1, peers_taken=few) if quick else measure()
+    notes = [
+        f"In the lab's jobs the killed rank had up to {resident / 1e6:.0f} MB resident.",
+        f"Peers on TCPStore: {peers.where()}.",
+    ]
+    report.show(rows, notes)
+    if json:
+        report.write(json, rows)
+    if plot:
+        draw(rows).savefig(plot)
+    return report.misses(rows, AIMS) if check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

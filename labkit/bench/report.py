@@ -59,7 +59,9 @@ def show(rows: Iterable[Row], notes: Sequence[str] = ()) -> None:
     """The rows as a table in plain text, and below it how they were taken."""
     rows = list(rows)
     width = max(len(row.name) for row in rows)
-    print(f"{'':{width}}  {'':5} {'unit':>5} {'n':>4} {'min':>9} {'median':>9} {'max':>9} {'load':>5}")
+    print(
+        f"{'':{width}}  {'':5} {'unit':>5} {'n':>4} {'min':>9} {'median':>9} {'max':>9} {'load':>5}"
+    )
     for r in rows:
         least, mark = (f"{v:9.4g}" for v in (r.min, r.max)), ">=" if r.at_least else ""
         low, high = least

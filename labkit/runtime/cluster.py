@@ -15,6 +15,7 @@ from typing import Any
 
 from labkit import faults
 from labkit.runs import new_run
+from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
 from labkit.runtime.launch import launcher_for
 from labkit.runtime.loop import Loop
@@ -36,7 +37,8 @@ class Cluster:
     ranks are ready; raises ValueError, before anything is started, for what cannot work here.
 
     A context manager, and of use without `with`: the workers end with `close()`, when nothing
-    refers to the cluster any more, when this process exits, and when it is killed.
+    refers to the cluster any more, when its notebook cell runs again, when this process exits,
+    and when it is killed.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Cluster:
             placement, make_launcher(loop), loop, directory, seed, deadline, patience
         )
         self._finalizer = weakref.finalize(self, self._driver.close)
+        notebook.replaces_that_of_its_cell(self)
         try:
             self._driver.wait_ready(START_SECONDS)
         except BaseException:

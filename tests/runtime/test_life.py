@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from outside import is_fork_server, wait_until, workers
+from outside import is_fork_server, running, wait_until, workers
 
 from labkit import Cluster
 
@@ -71,13 +71,6 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 def all_gone(family: list[psutil.Process]) -> None:
     wait_until(lambda: not any(map(running, family)), f"some of {family} still run")
-
-
-def running(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 LIVES = """

@@ -44,7 +44,10 @@ def unshare() -> tuple[str, ...]:
     """The words before a command that give it an empty network namespace; none if not allowed."""
     program = shutil.which("unshare")
     for flags in ("-n", "-rn"):
-        if program and subprocess.run([program, flags, "true"], capture_output=True).returncode == 0:
+        if (
+            program
+            and subprocess.run([program, flags, "true"], capture_output=True).returncode == 0
+        ):
             return (program, flags)
     return ()
 

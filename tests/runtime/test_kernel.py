@@ -1,0 +1,112 @@
+"""The same cluster in a real notebook kernel: awaited, interrupted, restarted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
+from outside import running, wait_until
+
+SETUP = """
+from labkit import Cluster
+def forever(worker):
+    step = 0
+    while True:
+        step += 1
+        worker.group.all_reduce(worker.tensor(10))
+        worker.step(step)
+def total(worker):
+    import torch
+    print("here")
+    return worker.group.all_reduce(torch.tensor([worker.rank + 1.0])).item()
+cluster = Cluster(4)
+"""
+
+
+class Kernel:
+    """A kernel and its client: `run` executes a cell and returns what it showed."""
+
+    def __init__(self) -> None:
+        self.manager: KernelManager
+        self.manager, self.client = start_new_kernel(kernel_name="python3")
+
+    def start(self, code: str, cell: str = "a cell") -> str:
+        """As JupyterLab does it: with the id of the cell that the code stands in."""
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", content, metadata={"cellId": cell})
+        self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
+
+    def finish(self, message: str, seconds: float = 60.0) -> str:
+        shown, end = "", time.monotonic() + seconds
+        while time.monotonic() < end:
+            reply = self.client.get_iopub_msg(timeout=seconds)
+            if reply["parent_header"].get("msg_id") != message:
+                continue
+            content: dict[str, Any] = reply["content"]
+            if reply["msg_type"] == "status" and content["execution_state"] == "idle":
+                return shown
+            shown += content.get("text", "") + "\n".join(content.get("traceback", []))
+            shown += content.get("data", {}).get("text/plain", "")
+        raise AssertionError(f"the cell did not end; it had shown {shown}")
+
+    def run(self, code: str) -> str:
+        return self.finish(self.start(code))
+
+    def family(self) -> list[psutil.Process]:
+        pid = self.manager.provisioner.pid  # type: ignore[union-attr]
+        return psutil.Process(pid).children(recursive=True)
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    kernel = Kernel()
+    yield kernel
+    kernel.client.stop_channels()
+    kernel.manager.shutdown_kernel(now=True)
+
+
+def test_a_run_is_awaited_and_shows_its_output_in_the_cell(kernel: Kernel) -> None:
+    assert kernel.run(SETUP) == ""
+    shown = kernel.run("run = await cluster.run(total); print(sorted(run.results.items()))")
+    assert "[(0, 10.0), (1, 10.0), (2, 10.0), (3, 10.0)]" in shown
+    for rank in range(4):
+        assert f"[rank {rank}] here" in shown
+
+
+def test_an_interrupted_cell_leaves_a_cluster_that_answers(kernel: Kernel) -> None:
+    kernel.run(SETUP)
+    for waiting in ("await run", "run.wait()"):
+        kernel.run("run = cluster.run(forever); run.wait_step(3)")
+        cell = kernel.start(f"print('waiting', flush=True); {waiting}")
+        while "waiting" not in kernel.client.get_iopub_msg(timeout=60)["content"].get("text", ""):
+            pass
+        kernel.manager.interrupt_kernel()
+        shown = kernel.finish(cell)
+        assert "KeyboardInterrupt" in shown or "CancelledError" in shown
+        assert "[10.0, 10.0, 10.0, 10.0]" in kernel.run(
+            "print([v for k, v in sorted((await cluster.run(total)).results.items())])"
+        )
+
+
+def test_running_the_cell_again_gives_a_fresh_cluster(kernel: Kernel) -> None:
+    for _ in range(3):
+        kernel.run(SETUP)
+        assert "4 alive" in kernel.run("cluster")  # Out[n] keeps no cluster alive
+    wait_until(lambda: len(kernel.family()) == 5, "earlier clusters still run")
+    kernel.finish(kernel.start("other = Cluster(2); another = Cluster(2)", cell="another cell"))
+    assert len(kernel.family()) == 9  # clusters of another cell are others
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_restarting_the_kernel_leaves_no_worker(kernel: Kernel, now: bool) -> None:
+    kernel.run(SETUP)
+    kernel.run("run = cluster.run(forever); run.wait_step(3); cluster.pause(2)")
+    family = kernel.family()
+    assert len(family) == 5
+    kernel.manager.restart_kernel(now=now)
+    wait_until(lambda: not any(map(running, family)), f"some of {family} still run")
