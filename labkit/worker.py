@@ -81,6 +81,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     except BaseException as error:
         outcome = _failed(start.run, worker, error)
     faults.arm((), lambda fault: None)
+    host.leave(start.run)
     with contextlib.suppress(Exception):
         worker.close()
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from labkit.collectives import halving_doubling, naive, ring, shared_memory, tree
+from labkit.collectives import halving_doubling, naive, ring, segmented_ring, shared_memory, tree
 from labkit.collectives.link import Abandoned, Link, Message, Pending, Traffic
 from labkit.collectives.ops import OPS, check_op, finish
 
@@ -37,7 +37,7 @@ __all__ = [
 
 ALGORITHMS: dict[str, Callable[[Link, Tensor, str], None]] = {
     "ring": ring.all_reduce,
-    "segmented_ring": ring.all_reduce,
+    "segmented_ring": segmented_ring.all_reduce,
     "tree": tree.all_reduce,
     "halving_doubling": halving_doubling.all_reduce,
     "naive": naive.all_reduce,
@@ -55,7 +55,7 @@ def all_reduce(link: Link, tensor: Tensor, op: str = "sum", algorithm: str = "ri
     if algorithm not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algorithm!r}: use one of {', '.join(ALGORITHMS)}")
     check_op(op, tensor.dtype)
-    flat = _flat(tensor)
+    flat = _flat(tensor, write=True)
     ALGORITHMS[algorithm](link, flat, op)
     finish(op, flat, link.size)
     return _put_back(tensor, flat)
@@ -63,7 +63,7 @@ def all_reduce(link: Link, tensor: Tensor, op: str = "sum", algorithm: str = "ri
 
 def broadcast(link: Link, tensor: Tensor, source: int = 0) -> Tensor:
     """Every rank's `tensor` becomes that of `source`; in place, and returned."""
-    flat = _flat(tensor)
+    flat = _flat(tensor, write=True)
     tree.broadcast(link, flat, _place(link, source))
     return tensor if link.rank == source else _put_back(tensor, flat)
 
@@ -71,7 +71,7 @@ def broadcast(link: Link, tensor: Tensor, source: int = 0) -> Tensor:
 def reduce(link: Link, tensor: Tensor, op: str = "sum", target: int = 0) -> Tensor:
     """The `tensor` of `target` becomes the combination of all; the others keep theirs."""
     check_op(op, tensor.dtype)
-    flat = _flat(tensor)
+    flat = _flat(tensor, write=True)
     if link.rank != target:
         flat = flat.clone()  # the tree adds up partial sums on the way
     tree.reduce(link, flat, op, _place(link, target))
@@ -98,7 +98,7 @@ def scatter(
         if any(p.shape != tensor.shape or p.dtype != tensor.dtype for p in pieces):
             raise ValueError(f"each piece must be like its target, {_describe(tensor)}")
         flats = [_flat(piece) for piece in pieces]
-    flat = _flat(tensor)
+    flat = _flat(tensor, write=True)
     naive.scatter(link, flat, flats, source)
     return _put_back(tensor, flat)
 
@@ -129,20 +129,23 @@ def barrier(link: Link) -> None:
     tree.barrier(link)
 
 
-def _flat(tensor: Tensor) -> Tensor:
+def _flat(tensor: Tensor, write: bool = False) -> Tensor:
     """The tensor's elements in one row: its own memory where that is possible, else a copy."""
     if tensor.layout is not torch.strided or tensor.is_quantized:
         raise TypeError(f"cannot send {_describe(tensor)}: give a dense tensor (to_dense())")
+    lengths = zip(tensor.shape, tensor.stride(), strict=True)
+    if write and any(length > 1 and stride == 0 for length, stride in lengths):
+        raise ValueError(
+            f"cannot write into {_describe(tensor)}: it was expanded, several of its elements are "
+            "one place in memory; give a clone()"
+        )
     return tensor.detach().resolve_conj().resolve_neg().contiguous().view(-1)
 
 
 def _put_back(tensor: Tensor, flat: Tensor) -> Tensor:
     """Writes the result into a tensor whose memory the collective could not work in."""
-    if tensor.numel() and tensor.data_ptr() != flat.data_ptr():
-        try:
-            tensor.detach().copy_(flat.view(tensor.shape))
-        except RuntimeError as error:
-            raise ValueError(f"cannot write into {_describe(tensor)}: give a clone()") from error
+    if tensor.data_ptr() != flat.data_ptr():
+        tensor.detach().copy_(flat.view(tensor.shape))
     return tensor
 
 
@@ -153,5 +156,5 @@ def _place(link: Link, rank: int) -> int:
 
 
 def _describe(tensor: Tensor) -> str:
-    shape = "x".join(map(str, tensor.shape)) or "scalar"
-    return f"a {tensor.layout} tensor of {tensor.dtype}, {shape}, strides from {tensor.device}"
+    kind = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+    return f"a {kind} tensor of {tensor.dtype} and shape {tuple(tensor.shape)}"

@@ -31,7 +31,8 @@ _SLICE = 0.5
 
 
 class PeerLost(RuntimeError):
-    """A member of the group is gone; `rank` says who, `view` of which view.
+    """A member of the group is gone, or its function is over; `rank` says who, `view` of which
+    view.
 
     The survivors go on after `worker.regroup()`, which waits for the next view.
     """
@@ -123,7 +124,7 @@ class Group:
         self._unsubscribe = detector.subscribe(view, self._on_lost)
         self._thread.start()
         with events.span("forming group", view=view.number):
-            self.link, self.process_group = self._submit(form, "forming the group").wait()
+            self.link, self.process_group = self.submit(form, "forming the group").wait()
 
     # -- the collectives: places in the group count from 0, whatever the ranks
 
@@ -145,7 +146,7 @@ class Group:
                 link = self._shared_link() if algorithm == "shared_memory" else self.link
                 collectives.all_reduce(link, own, op, algorithm)
 
-        return PendingCopy(self._submit(task, "all_reduce"), own, tensor)
+        return PendingCopy(self.submit(task, "all_reduce"), own, tensor)
 
     def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
         return self._in_place(tensor, "broadcast", source)
@@ -179,13 +180,19 @@ class Group:
         for the algorithm "shared_memory": all members ask for it, in the same order."""
         if shared:
             nbytes = elements * dtype.itemsize
-            make = self._submit(lambda: self._shared_link().bucket(nbytes), "making a bucket")
+            make = self.submit(lambda: self._shared_link().bucket(nbytes), "making a bucket")
             bucket = make.wait().view(dtype)
         else:
             device = getattr(self.link, "device", "cpu")
             bucket = torch.zeros(elements, dtype=dtype, device=device)
         self._buckets.append(bucket)
         return bucket
+
+    def submit(self, task: Callable[[], Any], name: str) -> Pending:
+        """Runs a collective of the caller's own on the group's thread, after those before it."""
+        pending = Pending(self, task, name)
+        self._tasks.put(pending)
+        return pending
 
     # -- leaving
 
@@ -225,15 +232,10 @@ class Group:
         while (pending := self._tasks.get()) is not None:
             pending.run()
 
-    def _submit(self, task: Callable[[], Any], name: str) -> Pending:
-        pending = Pending(self, task, name)
-        self._tasks.put(pending)
-        return pending
-
     def _run(self, name: str, *arguments: Any) -> Any:
         collective = getattr(collectives, name)
         with events.span(name.replace("_", "-")):
-            return self._submit(lambda: collective(self.link, *arguments), name).wait()
+            return self.submit(lambda: collective(self.link, *arguments), name).wait()
 
     def _in_place(self, tensor: Tensor, name: str, *arguments: Any) -> Tensor:
         own = self._own(tensor)

@@ -73,6 +73,9 @@ class Link(ABC):
     `members` gives the cluster's rank at each place of the group: faults speak of those.
     """
 
+    grouped = False
+    """Whether sends and receives that belong together must start in one transfer (NCCL)."""
+
     def __init__(self, rank: int, size: int, members: Sequence[int] | None = None) -> None:
         self.rank, self.size = rank, size
         self.members = tuple(range(size) if members is None else members)

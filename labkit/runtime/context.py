@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from queue import Empty
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ class Worker:
         return self._group
 
     def regroup(self, timeout: float = 30.0) -> Group:
-        """After PeerLost: waits until the survivors agree on the next view, and forms its group.
+        """After PeerLost: waits until the survivors agree on the next view, and forms its group,
+        without those whose function is over already.
 
         Forms again by itself when another member is lost meanwhile. Raises TimeoutError when no
         new view is agreed on within `timeout` seconds.
@@ -74,12 +76,20 @@ class Worker:
 
     def _next_view(self, timeout: float) -> View:
         host = self._host
+
+        def left() -> set[int]:
+            return host.left.get(self._run, set())
+
+        def changed() -> bool:
+            return host.view.number > self.view.number or not left().isdisjoint(self.view.members)
+
         with host.view_changed:
-            if not host.view_changed.wait_for(lambda: host.view.number > self.view.number, timeout):
+            if not host.view_changed.wait_for(changed, timeout):
                 raise TimeoutError(
                     f"rank {self.rank}: no view after {self.view} within {timeout:g} s"
                 )
-            return host.view
+            staying = tuple(rank for rank in host.view.members if rank not in left())
+            return View(host.view.number, staying)
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
@@ -91,7 +101,7 @@ class Worker:
             view,
             self.rank,
             lambda: form(self.backend, self.device, store, place, size, view.members),
-            self._host,
+            _Detector(self._host, self._run),
             self.deadline,
             lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
         )
@@ -171,3 +181,13 @@ class Worker:
             import torch.distributed as dist
 
             dist.destroy_process_group()
+
+
+class _Detector:
+    """The host's word on who is gone, for the groups of one run."""
+
+    def __init__(self, host: Host, run: int) -> None:
+        self.host, self.run = host, run
+
+    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+        return self.host.subscribe(self.run, view, tell)

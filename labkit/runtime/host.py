@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from labkit import events, faults
 from labkit.runtime import wire
@@ -28,6 +28,7 @@ from labkit.runtime.messages import (
     Hello,
     Inject,
     Installed,
+    Left,
     Member,
     Parcel,
     PeerHello,
@@ -49,6 +50,11 @@ FLUSH_SECONDS = 0.03
 """How long events wait for company on their way to the driver; on the disk they are at once."""
 
 
+LEFT_SECONDS = 1.0
+"""A rank that has returned from the function has sent all that it owed. What has not come this long
+after its farewell will not come."""
+
+
 class Host:
     """Everything a worker does besides training. `on_cancel(run)` is called from its thread."""
 
@@ -66,8 +72,9 @@ class Host:
         self._peers: dict[int, wire.Connection] = {}
         self._gone: set[Member] = set()
         self._outboxes: dict[int, Outbox] = {}
-        self._subscribers: list[tuple[View, Callable[[int], None]]] = []
+        self._subscribers: list[_Subscriber] = []
         self._lock = threading.Lock()  # of _gone and _subscribers
+        self.left: dict[int, set[int]] = {}  # by run: the ranks on which its function is over
         self._store = StoreServer()
         self._asked: dict[int, tuple[int, Future[StoreReply]]] = {}
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
@@ -98,7 +105,8 @@ class Host:
                 self.welcome.set_result(message)
             case Roster(members):
                 self._meet(members)
-            case Start():
+            case Start(run):
+                self.left = {n: ranks for n, ranks in self.left.items() if n >= run}
                 self.inbox.put(message)
             case Cancel(run):
                 self.on_cancel(run)
@@ -183,6 +191,8 @@ class Host:
             case StoreReply(id):
                 if id in self._asked:
                     self._asked.pop(id)[1].set_result(message)
+            case Left(run):
+                self._on_left(run, member.rank)
             case Parcel(clock=clock):
                 events.current().witness(clock)
                 self._parcels_from(member.rank).put(message)
@@ -229,9 +239,7 @@ class Host:
         events.record("lost", peer=member.rank, view=self.view.number)
         with self._lock:
             self._gone.add(member)
-            told = [tell for view, tell in self._subscribers if member.rank in view.members]
-        for tell in told:
-            tell(member.rank)
+        self._tell(member.rank)
         for id, (rank, future) in list(self._asked.items()):
             if rank == member.rank:
                 del self._asked[id]
@@ -243,19 +251,40 @@ class Host:
         if peer is not None and peer.peer == member:
             peer.close()
 
-    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
-        entry = (view, tell)
+    def _tell(self, rank: int, run: int | None = None) -> None:
+        """To the groups, of one run or of all, that have this rank: it does not come any more."""
         with self._lock:
-            self._subscribers.append(entry)
+            told = [s for s in self._subscribers if rank in s.view.members]
+        for subscriber in told:
+            if run in (None, subscriber.run):
+                subscriber.tell(rank)
+
+    def leave(self, run: int) -> None:
+        """Says farewell to the others: the function is over on this rank. Any thread."""
+        for rank in list(self._outboxes):
+            self.loop.call_soon(self._to_peer, rank, Left(run))
+
+    def _on_left(self, run: int, rank: int) -> None:
+        with self.view_changed:
+            self.left.setdefault(run, set()).add(rank)
+            self.view_changed.notify_all()
+        self.loop.call_later(LEFT_SECONDS, lambda: self._tell(rank, run))
+
+    def subscribe(self, run: int, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+        """The failure detector of a group of this run: `FailureDetector` with the run's number."""
+        subscriber = _Subscriber(run, view, tell)
+        with self._lock:
+            self._subscribers.append(subscriber)
             present = {rank: self.lives.get(rank) for rank in view.members}
             gone = [m.rank for m in self._gone if present.get(m.rank) == m.life]
+        gone += self.left.get(run, set()) & set(view.members)
         for rank in gone:
             tell(rank)
 
         def unsubscribe() -> None:
             with self._lock:
-                if entry in self._subscribers:
-                    self._subscribers.remove(entry)
+                if subscriber in self._subscribers:
+                    self._subscribers.remove(subscriber)
 
         return unsubscribe
 
@@ -287,3 +316,9 @@ class Host:
 
         self.loop.call_soon(send)
         return future
+
+
+class _Subscriber(NamedTuple):
+    run: int
+    view: View
+    tell: Callable[[int], None]

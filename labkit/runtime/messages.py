@@ -168,6 +168,12 @@ class StoreReply(_Message, frozen=True):
     number: int = 0
 
 
+class Left(_Message, frozen=True):
+    """The function of this run is over on the sender: it takes part in no collective any more."""
+
+    run: int
+
+
 class Parcel(_Message, frozen=True):
     """A message between the functions that run on two ranks (`worker.send`)."""
 
@@ -181,6 +187,6 @@ CODEC = Codec(
     Union[
         Hello, Happened, Installed, Finished, Failed, Strike,
         Welcome, Roster, Start, Cancel, Inject, Shutdown,
-        PeerHello, Propose, Echo, Gone, Refuse, StoreRequest, StoreReply, Parcel,
+        PeerHello, Propose, Echo, Gone, Refuse, StoreRequest, StoreReply, Left, Parcel,
     ]
 )  # fmt: skip

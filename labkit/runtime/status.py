@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from typing import Any
 
 import psutil
@@ -11,10 +13,13 @@ from labkit.runtime.driver import Driver, Seat
 
 
 def rows(driver: Driver) -> list[dict[str, Any]]:
-    return [_row(seat, driver.placement.ranks[seat.rank].device) for seat in driver.seats.values()]
+    """The columns that `labkit.views.status` knows; a GPU's only for ranks that have one."""
+    homes = driver.placement.ranks
+    gpu = gpu_memory_mb() if any(home.device != "cpu" for home in homes) else {}
+    return [_row(seat, homes[seat.rank].device, gpu) for seat in driver.seats.values()]
 
 
-def _row(seat: Seat, device: str) -> dict[str, Any]:
+def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:
     alive = seat.state != "dead"
     return {
         "rank": seat.rank,
@@ -24,9 +29,21 @@ def _row(seat: Seat, device: str) -> dict[str, Any]:
         "view": seat.view.number,
         "device": device,
         "pid": seat.pid,
-        "memory_mb": memory_mb(seat.pid) if alive and seat.pid else None,
         "life": seat.life,
+        "memory_mb": memory_mb(seat.pid) if alive and seat.pid else None,
+        "gpu_memory_mb": gpu.get(seat.pid or 0),
     }
+
+
+def gpu_memory_mb() -> dict[int, float]:
+    """Megabytes of GPU memory by process, as `nvidia-smi` tells them; nothing without it."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return {}
+    query = ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    done = subprocess.run([command, *query], capture_output=True, text=True, timeout=10)
+    pairs = (line.split(",") for line in done.stdout.splitlines() if line.count(",") == 1)
+    return {int(pid): float(used) for pid, used in pairs if used.strip().isdigit()}
 
 
 def memory_mb(pid: int) -> float | None:

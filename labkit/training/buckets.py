@@ -159,7 +159,7 @@ class Buckets:
         def task() -> None:
             sum_in_order(self.group.link, rows, total, self.shares)
 
-        return self.group._submit(task, IN_ORDER)
+        return self.group.submit(task, IN_ORDER)
 
 
 def fill(parameters: Iterable[nn.Parameter], bucket_bytes: int) -> list[list[nn.Parameter]]:

@@ -7,6 +7,7 @@ here knows of pixels or colours, and the same data is drawn by the timeline at e
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import msgspec
 from labkit.events import DRIVER, Event
 from labkit.views.injected import Death, Injected, deaths, injected
 from labkit.views.slices import Slice, Times, slices
+from labkit.views.style import activity
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class History:
         return [r for r in self.ranks if r not in self.witnesses]
 
 
+RECOVERING = ("restoring", "forming group", "agreeing")
 MARKS = ("step", "view", "checkpoint", "lost", "note")
 
 
@@ -93,7 +96,7 @@ def history(events: Iterable[Event], counts: Callable[[Event], bool] | None = No
     _people(past, kinds["start"], words)
     for rank in past.ranks:
         spans = [e for e in words[rank] if e.kind in ("begin", "end")]
-        absences, again = _absences(rank, past), _again(rank, past)
+        absences, again = _absences(rank, past), _again(rank, past, spans)
         past.slices[rank] = slices(rank, spans, past.lives[rank], absences, again)
     return past
 
@@ -145,15 +148,23 @@ def _absences(rank: int, past: History) -> Times:
     return [(a, min([b, *(t for t in views if t > a)])) for a, b in gone]
 
 
-def _again(rank: int, past: History) -> Times:
-    """The times in which `rank` worked on a step that it had reported before."""
+def _again(rank: int, past: History, spans: list[Event]) -> Times:
+    """The times in which `rank` worked on a step that it had reported before.
+
+    Work begins after the step before it, or after a recovery: a view, a group, a restored state.
+    """
+    fresh = [v.time for v in past.views if v.rank == rank]
+    fresh += [e.time for e in spans if e.kind == "end" and activity(e.name) in RECOVERING]
+    fresh.sort()
     seen: set[object] = set()
     found, before = [], 0.0
     for mark in past.steps:
         if mark.rank == rank:
             step = mark.data.get("step")
             if step in seen:
-                found.append((before, mark.time))
+                recovered = bisect_left(fresh, mark.time)
+                begin = max(before, fresh[recovered - 1]) if recovered else before
+                found.append((begin, mark.time))
             seen.add(step)
             before = mark.time
     return found

@@ -295,28 +295,30 @@ def test_messages_arrive_in_order_and_follow_the_lamport_clock(cluster: Cluster)
 
 
 def test_a_cut_loses_messages_and_a_heal_ends_it(cluster: Cluster) -> None:
-    def ask(worker):
+    def ask(worker, patience):
         if worker.rank == 0:
             worker.send(1, "hello")
         if worker.rank == 1:
             try:
-                return worker.receive(0, timeout=0.5)
+                return worker.receive(0, timeout=patience)
             except TimeoutError:
                 return "nothing"
         return None
 
-    cluster.cut(0, 1)
-    assert cluster.run(ask).wait().results[1] == "nothing"
-    cluster.heal()
-    assert cluster.run(ask).wait().results[1] == "hello"
-    cluster.partition([0, 2], [1, 3])
-    assert cluster.run(ask).wait().results[1] == "nothing"
-    cluster.heal()
-    cluster.drop(0, 1, 1.0)
-    assert cluster.run(ask).wait().results[1] == "nothing"
-    cluster.heal()
+    def heard(patience: float) -> str:
+        return cluster.run(ask, patience=patience).wait().results[1]
+
+    for break_link in (
+        lambda: cluster.cut(0, 1),
+        lambda: cluster.partition([0, 2], [1, 3]),
+        lambda: cluster.drop(0, 1, 1.0),
+    ):
+        break_link()
+        assert heard(0.3) == "nothing"
+        cluster.heal()
+        assert heard(10.0) == "hello"
     cluster.delay(0, 1, 0.2)
-    assert cluster.run(ask).wait().results[1] == "hello"
+    assert heard(10.0) == "hello"
 
 
 def test_a_partition_holds_a_collective_until_it_heals(cluster: Cluster) -> None:
@@ -340,6 +342,23 @@ def test_a_paused_rank_is_named_by_who_waits(cluster: Cluster) -> None:
     cluster.resume(1)
     reached = run.steps[1]
     run.wait_step(reached + 5)
+
+
+def test_a_rank_that_has_returned_is_waited_for_by_nobody(cluster: Cluster) -> None:
+    def some_return(worker):
+        from labkit import PeerLost
+
+        group = worker.group
+        if worker.rank == 0:
+            return "returned"
+        while True:
+            try:
+                return group.all_reduce(worker.tensor(1, fill=1.0)).item()
+            except PeerLost as lost:
+                group = worker.regroup()
+
+    run = cluster.run(some_return).wait()
+    assert run.results == {0: "returned", 1: 3.0, 2: 3.0, 3: 3.0}
 
 
 def test_a_collective_has_a_deadline_though_nobody_is_dead() -> None:

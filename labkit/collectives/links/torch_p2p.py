@@ -37,13 +37,13 @@ class TorchLink(Link):
             raise ValueError(f"no link over backend {backend!r}: use gloo or nccl")
         self.device = torch.device(device)
         self.group = group
-        self.backend = backend
-        if backend == "nccl":
+        self.grouped = backend == "nccl"
+        if self.grouped:
             group.eager_connect_single_device(self.device)
 
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
-        if self.backend == "nccl":
-            return self._grouped(sends, receives)
+        if self.grouped:
+            return self._start_grouped(sends, receives)
         # Receives first: a message that is already awaited goes straight to its place.
         incoming = [(self._host(tensor, fill=False), tensor, source) for tensor, source in receives]
         works = [self.group.recv([host], source, 0) for host, _, source in incoming]
@@ -57,7 +57,7 @@ class TorchLink(Link):
         host = torch.empty(tensor.nbytes, dtype=torch.uint8, pin_memory=True)
         return host.copy_(raw(tensor)) if fill else host
 
-    def _grouped(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
+    def _start_grouped(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
         """One NCCL group: all sends and receives become one kernel, so no order can deadlock."""
         self.group._start_coalescing()
         try:

@@ -1,0 +1,358 @@
+"""The pictures of a run say what happened, legibly: asserted on what is drawn, not on pixels."""
+
+import io
+import subprocess
+import sys
+import time
+from itertools import combinations
+
+import numpy as np
+import pytest
+import synthetic
+from pictures import assert_legible, gids, rgb, run_of, text_of, with_gid, words
+from PIL import Image
+
+from labkit.events import Event
+from labkit.faults import Heal, Kill, Pause, Restart
+from labkit.views import style
+from labkit.views.history import history
+from labkit.views.labels import Hanging, pack, spread, width_of
+from labkit.views.recovery import recovery
+from labkit.views.timeline import timeline
+
+# ---- the overview ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return timeline(synthetic.typical(4), title="A kill, a restart and a pause")
+
+
+def test_a_picture_of_a_run_shows_what_happened(picture):
+    assert gids(picture, "fault:") == [
+        "fault:Kill(rank=2)",
+        "fault:Pause(rank=1, seconds=1.0)",
+        "fault:Restart(rank=2)",
+    ]
+    assert gids(picture, "view:") == ["view:1", "view:2", "view:3"]
+    assert gids(picture, "checkpoint:") == ["checkpoint:16", "checkpoint:8"]
+    assert gids(picture, "death:") == ["death:2"]
+    assert text_of(picture, "cause:2") == "SIGKILL"
+    assert len(with_gid(picture, "paused")) == 1
+    written = [text for text, _ in words(picture)]
+    for text in ("Kill(rank=2)", "view 2 {0,1,3}", "checkpoint step 8", "rank 3", "all-reduce"):
+        assert written.count(text) == 1, text
+
+
+def test_each_activity_is_drawn_in_its_colour(picture):
+    for name in ("computing", "all reduce", "waiting", "restoring", "checkpoint"):
+        for shapes in with_gid(picture, f"activity:{name}"):
+            colour = style.LOOKS[name].colour
+            assert np.allclose(shapes.get_facecolor()[0][:3], rgb(colour), atol=0.01), name
+
+
+def test_the_slices_are_where_they_were(picture):
+    """The rectangles of one activity cover the seconds that the ranks spent on it."""
+    past = history(synthetic.typical(4))
+    drawn = 0.0
+    for shapes in with_gid(picture, "activity:computing"):
+        for path in shapes.get_paths():
+            drawn += np.ptp(path.vertices[:, 0])
+    spent = sum(
+        s.end - s.begin for some in past.slices.values() for s in some if s.activity == "computing"
+    )
+    assert drawn == pytest.approx(spent, rel=1e-6)
+
+
+def test_goodput_is_the_share_of_the_steps_without_faults(picture):
+    (line,), (ideal,) = with_gid(picture, "steps"), with_gid(picture, "without faults")
+    share = line.get_ydata()[-1] / ideal.get_ydata()[-1]
+    assert text_of(picture, "goodput") == f"{100 * share:.0f} %"
+    assert 0.7 < share < 0.9
+    assert list(line.get_ydata()) == sorted(line.get_ydata())
+
+
+def test_a_run_without_faults_has_all_of_its_goodput():
+    quiet = synthetic.Run(3)
+    quiet.start()
+    assert text_of(timeline(quiet.steps(12).finished()), "goodput") == "100 %"
+
+
+def test_work_that_was_thrown_away_counts_once():
+    events = synthetic.long(4, 15.0)
+    (line,) = with_gid(timeline(events), "steps")
+    assert line.get_ydata()[-1] == len({e.data["step"] for e in events if e.kind == "step"})
+
+
+def test_counts_says_which_steps_count():
+    events = synthetic.typical(4)
+    (line,) = with_gid(timeline(events, counts=lambda e: e.data["step"] % 2 == 0), "steps")
+    assert line.get_ydata()[-1] == len({e.data["step"] for e in events if e.kind == "step"}) // 2
+
+
+def test_a_hang_is_told():
+    picture = timeline(synthetic.hang())
+    written = [text for text, _ in words(picture)]
+    assert "the deadline of 3 s has passed" in written
+    assert "no step since" in text_of(picture, "took:")
+    assert_legible(picture)
+
+
+def test_an_unknown_span_gets_a_colour_and_an_entry():
+    events = run_of(
+        (0.0, 0, "begin", "computing", {}),
+        (1.0, 0, "end", "computing", {}),
+        (1.0, 0, "begin", "polishing lenses", {}),
+        (2.0, 0, "end", "polishing lenses", {}),
+    )
+    picture = timeline(events)
+    assert "polishing lenses" in [text for text, _ in words(picture)]
+    (shapes,) = with_gid(picture, "activity:polishing lenses")
+    assert not np.allclose(shapes.get_facecolor()[0][:3], rgb(style.LOOKS["computing"].colour))
+
+
+def test_a_witness_has_the_last_lane():
+    events = [*synthetic.typical(3), Event(1000.0, 0, 0, "start", "witness")]
+    past = history(events)
+    assert past.ranks[-1] == 0
+    assert "witness" in [text for text, _ in words(timeline(events))]
+
+
+@pytest.mark.parametrize("events", [[], run_of((3.0, 0, "start", "", {}))])
+def test_a_run_in_which_nothing_happened_has_a_picture(events):
+    assert_legible(timeline(events))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_labels_never_touch_and_are_never_cut_off(seed):
+    events = synthetic.random_run(seed)
+    assert_legible(timeline(events))
+    for fault in history(events).faults[:2]:
+        assert_legible(timeline(events, around=fault.event.time))
+
+
+# ---- much at once ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minute():
+    return synthetic.long(8, 60.0)
+
+
+def test_a_minute_of_eight_ranks_is_legible_and_says_what_it_left_out(minute):
+    begin = time.monotonic()
+    picture = timeline(minute)
+    png = picture.png()
+    assert time.monotonic() - begin < 20  # takes 1.2 s on the reference
+    assert_legible(picture)
+    assert len(png) <= 60_000
+    left_out = text_of(picture, "left out")
+    merged = sum(len(some) for some in history(minute).slices.values())
+    assert "slices shorter than 2 px merged" in left_out
+    assert "messages not drawn" in left_out
+    said = int(left_out.split("time: ")[1].split(" ·")[0].replace("\u2009", ""))
+    assert 0.99 * merged < said <= merged
+
+
+def test_merged_slices_keep_their_share_of_the_lane(minute):
+    """The area that an activity covers is the time that it took, also where slices are merged."""
+    picture, past = timeline(minute), history(minute)
+    area, spent = {}, {}
+    for name in ("computing", "reduce scatter", "all gather"):
+        area[name] = sum(
+            np.ptp(p.vertices[:, 0]) * np.ptp(p.vertices[:, 1])
+            for shapes in with_gid(picture, f"activity:{name}")
+            for p in shapes.get_paths()
+        )
+        spent[name] = sum(
+            s.end - s.begin for x in past.slices.values() for s in x if s.activity == name
+        )
+    for name in ("reduce scatter", "all gather"):
+        assert area[name] / area["computing"] == pytest.approx(
+            spent[name] / spent["computing"], rel=0.05
+        )
+
+
+def test_too_many_messages_are_counted_not_drawn():
+    run = synthetic.Run(3)
+    run.start()
+    run.steps(3)
+    for i in range(40_000):
+        run.message(i % 3, (i + 1) % 3, synthetic.START + 0.5 * i / 40_000, 0.001, "chunk")
+    picture = timeline(run.finished())
+    assert not with_gid(picture, "messages")
+    assert "messages not drawn: 40\u2009000" in text_of(picture, "left out")
+
+
+def test_messages_are_arrows_from_lane_to_lane():
+    run = synthetic.Run(3)
+    run.start()
+    run.message(0, 2, synthetic.START + 0.2, 0.3, "hello")
+    events = run.steps(4).finished()
+    (arrows,) = with_gid(timeline(events), "messages")
+    (shaft,) = arrows.get_segments()
+    assert shaft[0][0] == pytest.approx(0.2)
+    assert shaft[1][0] == pytest.approx(0.5)
+    assert shaft[1][1] > shaft[0][1]  # downwards
+
+
+# ---- the anatomy of a recovery -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("around", ["fault", "event", "death", "time"])
+def test_the_anatomy_of_a_recovery(around):
+    events = synthetic.typical(4)
+    fault = next(e for e in events if e.kind == "fault")
+    death = next(e for e in events if e.kind == "death")
+    where = {"fault": Kill(2), "event": fault, "death": death, "time": fault.time - events[0].time}
+    picture = timeline(events, around=where[around])
+    assert gids(picture, "phase:") == [f"phase:{p}" for p in ("agree", "form", "notice", "redo")]
+    for phase in recovery(history(events), history(events).faults[0]).phases:
+        label = text_of(picture, f"phasename:{phase.name}")
+        assert label.startswith(phase.name)
+        assert float(label.split()[1]) == pytest.approx(1000 * (phase.end - phase.begin), abs=0.51)
+    assert "238 ms from SIGKILL to the first step of view 2" in text_of(picture, "title")
+    assert gids(picture, "lost:") == ["lost:0", "lost:1", "lost:3"]
+    assert gids(picture, "message:") == ["message:echo", "message:gone 2", "message:propose"]
+    assert_legible(picture)
+
+
+def test_phases_that_are_not_in_the_events_are_not_drawn():
+    kept = [e for e in synthetic.typical(4) if e.kind not in ("lost", "send", "receive")]
+    assert gids(timeline(kept, around=Kill(2)), "phase:") == [
+        "phase:agree",
+        "phase:form",
+        "phase:redo",
+    ]
+    picture = timeline(synthetic.typical(4), around=Pause(1, 1.0))
+    assert not with_gid(picture, "phase:")
+    assert_legible(picture)
+
+
+def test_a_restart_has_its_own_first_phase():
+    picture = timeline(synthetic.typical(4), around=Restart(2))
+    assert gids(picture, "phase:") == [f"phase:{p}" for p in ("agree", "form", "redo", "start")]
+
+
+def test_what_is_not_in_the_run_is_refused_with_what_is():
+    with pytest.raises(ValueError, match=r"Kill\(rank=3\) was not injected.*Kill\(rank=2\)"):
+        timeline(synthetic.typical(4), around=Kill(3))
+    with pytest.raises(ValueError, match="lasted 6"):
+        timeline(synthetic.typical(4), around=99.0)
+    with pytest.raises(ValueError, match="none"):
+        timeline([], around=Heal())
+
+
+# ---- size, speed, colours ----------------------------------------------------------------------
+
+
+def test_a_typical_picture_is_small_and_quick(picture):
+    timeline(synthetic.typical(4))  # fonts are found once a process
+    begin = time.monotonic()
+    png = timeline(synthetic.typical(4)).png()
+    assert time.monotonic() - begin < 10  # takes 0.4 s on the reference
+    assert len(png) <= 60_000
+    assert picture.png() == picture._repr_png_()
+    assert Image.open(io.BytesIO(png)).mode == "P"
+
+
+def test_the_palette_keeps_every_meaning(picture):
+    shown = np.asarray(Image.open(io.BytesIO(picture.png())).convert("RGB")).reshape(-1, 3)
+    colours = {tuple(c) for c in np.unique(shown, axis=0).tolist()}
+    for name in ("computing", "all reduce", "restoring", "checkpoint"):
+        assert tuple(round(255 * c) for c in rgb(style.LOOKS[name].colour)) in colours, name
+
+
+def test_the_inline_backend_stores_the_same_small_picture(picture):
+    pylabtools = pytest.importorskip("IPython.core.pylabtools")
+    png = pylabtools.print_figure(picture, fmt="png", bbox_inches="tight")
+    assert len(png) <= 60_000
+    assert Image.open(io.BytesIO(png)).mode == "P"
+
+
+def test_a_picture_can_be_saved_larger_and_as_svg(picture, tmp_path):
+    picture.savefig(tmp_path / "slide.png", dpi=300)
+    assert Image.open(tmp_path / "slide.png").size[0] == 3300
+    picture.savefig(tmp_path / "run.svg")
+    assert "activity:computing" in (tmp_path / "run.svg").read_text()
+
+
+def test_importing_the_views_does_not_load_pyplot():
+    rooms = "timeline chrome collectives curves status progress style"
+    code = "import sys, labkit.views\n"
+    code += "".join(f"import labkit.views.{r}\n" for r in rooms.split())
+    code += "from labkit.views.timeline import timeline; timeline([])\n"
+    code += "assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# Severity 1.0 of G. Machado, M. Oliveira, L. Fernandes, "A Physiologically-based Model for
+# Simulation of Color Vision Deficiency", IEEE TVCG 15(6), 2009; on linear RGB.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.01182, 0.04294, 0.968881],
+        ]
+    ),
+}
+
+
+def lab(colour, vision):
+    """CIE L*a*b* of a colour as seen with that vision."""
+    c = rgb(colour)
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ np.clip(vision @ linear, 0, 1) / np.array([0.9505, 1, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("kind", VISION)
+def test_activities_are_told_apart_with_any_colour_vision(kind):
+    """At least 15 in CIE76, six times a just noticeable difference, unless a hatch tells them."""
+    shown = {n: look for n, look in style.LOOKS.items() if n != "paused"}
+    for (a, first), (b, second) in combinations(shown.items(), 2):
+        if first.hatch == second.hatch:
+            seen = lab(first.colour, VISION[kind]) - lab(second.colour, VISION[kind])
+            assert np.linalg.norm(seen) > 15, f"{a} and {b} look alike with {kind}"
+
+
+def test_words_are_dark_enough_on_paper():
+    for colour in (style.ORANGE, style.SKY, style.YELLOW, style.PURPLE, style.GREEN):
+        assert 1.05 / (style.luminance(style.words(colour)) + 0.05) >= 4.5
+
+
+# ---- placing labels ----------------------------------------------------------------------------
+
+
+def test_labels_are_packed_into_rows_without_touching():
+    labels = [Hanging(0.1 * i, 1.0) for i in range(8)]
+    spots = pack(labels, 0.0, 3.0, rows=8)
+    assert None not in spots
+    for (x, row), (y, other) in combinations(spots, 2):
+        assert row != other or abs(x - y) >= 1.0
+
+
+def test_a_label_without_room_is_not_placed():
+    assert pack([Hanging(0.5, 1.0)] * 3, 0.0, 1.2, rows=2).count(None) == 1
+    assert pack([Hanging(0.5, 5.0)], 0.0, 3.0, rows=4) == [None]
+
+
+def test_labels_are_spread_in_their_order():
+    assert spread([0.5, 0.5, 0.9], 0.1, 0.0, 1.0) == pytest.approx([0.6, 0.5, 0.9])
+    assert spread([0.95, 1.0], 0.1, 0.0, 1.0) == pytest.approx([0.9, 1.0])
+
+
+def test_text_is_measured():
+    assert width_of("rank 10") > width_of("rank 1") > 0.3
+    assert width_of("a\nlonger") == width_of("longer")
