@@ -1,4 +1,4 @@
-"""Pictures of collectives and of training: they draw what the algorithms do and what was measured."""
+"""Pictures of collectives and of training draw what the algorithms do and what was measured."""
 
 import math
 import threading

@@ -119,7 +119,7 @@ def test_a_lost_message_is_no_flow():
 
 def test_processes_and_moments_have_names():
     records = chrome_trace(synthetic.typical(4))["traceEvents"]
-    names = {r["pid"]: r["args"]["name"] for r in records if r["name"] == "process_name"}
+    names = {r["pid"]: r["args"]["name"] for r in records if r.get("name") == "process_name"}
     assert names == {DRIVER_PID: "driver", **{r: f"rank {r}" for r in range(4)}}
     instants = {r["name"]: r for r in records if r["ph"] == "i"}
     assert instants["Kill(rank=2)"]["s"] == "g"

@@ -17,7 +17,7 @@ from torch import Tensor
 from labkit.checks import Case, Exercise
 from labkit.collectives import ring
 from labkit.collectives.link import Link
-from labkit.collectives.trace import LETTERS, Algorithm, Trace, trace, written
+from labkit.collectives.trace import Algorithm, Trace, trace, written
 from labkit.reliability import communication
 from labkit.reliability.communication import Wire
 
@@ -52,9 +52,8 @@ def outcome(seen: Trace, wanted: Callable[[int, int], bool]) -> Outcome:
     found = Outcome()
     for rank in range(ranks):
         for slot in range(ranks):
-            if wanted(rank, slot) and seen.states[0][rank][slot]:
-                where = f"rank {rank}, chunk {LETTERS[slot]}"
-                found[where] = written(seen.states[-1][rank][slot])
+            if wanted(rank, slot) and seen.lengths[slot]:
+                found[f"rank {rank}, slot {slot}"] = written(seen.states[-1][rank][slot])
     for rank in range(ranks):
         sent = [m for m in seen.messages if m.source == rank]
         to = " and ".join(f"rank {t}" for t in sorted({m.target for m in sent})) or "nobody"
@@ -149,10 +148,11 @@ def steps_beside(cases: Sequence[Case]) -> Any:
         return None
     case = shown[0]
     yours = tables_of(case.got.seen, "yours, step")
+    yours[0] = Table("yours, at first", yours[0].state, [])
     if not wrong:
         return draw_tables([yours], case.arguments[0].ranks)
-    expected = tables_of(case.expected.seen, "expected")
-    yours[0] = Table("yours, at first", yours[0].state, [])
+    expected = tables_of(case.expected.seen, "expected, step")
+    expected[0] = Table("expected, at first", expected[0].state, [])
     return draw_tables([expected, yours], case.arguments[0].ranks)
 
 
@@ -186,12 +186,12 @@ def draw_choice(r: random.Random) -> tuple[int, float, float, float]:
     )
 
 
-def with_costs(
+def by(
     ring_cost: Callable[..., float], tree_cost: Callable[..., float]
-) -> Callable[..., str]:
+) -> Callable[[int, float, float, float], str]:
     def choose(ranks: int, size: float, alpha: float, beta: float) -> str:
-        takes = ring_cost(ranks, size, alpha, beta), tree_cost(ranks, size, alpha, beta)
-        return "ring" if takes[0] < takes[1] else "tree"
+        times = [cost(ranks, size, alpha, beta) for cost in (ring_cost, tree_cost)]
+        return "ring" if times[0] < times[1] else "tree"
 
     return choose
 
@@ -240,20 +240,14 @@ EXERCISES = {
         cases=40,
         picture=map_of_choices,
         mistakes={
-            "the ring sends 2(n − 1) messages, not 2": with_costs(
+            "the ring sends 2(n − 1) messages, not 2": by(
                 lambda n, s, a, b: 2 * a + 2 * (n - 1) * b * s / n, tree_cost
             ),
-            "each message of the ring is one n-th of the tensor": with_costs(
+            "a message is one n-th of the tensor on the ring, and all of it in the tree": by(
                 lambda n, s, a, b: 2 * (n - 1) * (a + b * s), tree_cost
             ),
-            "each message of the tree is the whole tensor": with_costs(
-                ring_cost, lambda n, s, a, b: 2 * (n - 1).bit_length() * (a + b * s / n)
-            ),
-            "the tree goes up and down: 2 log₂ n messages": with_costs(
+            "the tree goes up and down: 2 log₂ n messages": by(
                 ring_cost, lambda n, s, a, b: (n - 1).bit_length() * (a + b * s)
-            ),
-            "with a low latency small tensors do not belong on the ring": with_costs(
-                lambda n, s, a, b: 0.0, lambda n, s, a, b: 1.0
             ),
         },
     ),

@@ -24,8 +24,8 @@ State = list[list[Content | None]]
 """By rank and slot; None is memory that nobody filled."""
 Algorithm = Callable[[Link, list[Tensor]], object]
 
-LETTERS = "ABCDEFGH"
-MOST = len(LETTERS)
+MOST = 8
+"""Ranks of a trace: a dyed element has 64 counters then."""
 TRANSFERS = 64
 """More than any all-reduce of that many ranks needs: who goes on is in an endless loop."""
 
@@ -47,8 +47,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Trace:
-    """`states[k]` is before round k, the last one at the end; `messages` are in order of rounds."""
+    """`states[k]` is before round k, the last one at the end; `messages` are in order of rounds.
 
+    `lengths` are the elements of the chunks.
+    """
+
+    lengths: list[int]
     states: list[State]
     messages: list[Sent]
 
@@ -78,14 +82,15 @@ def content(chunk: Tensor, size: int) -> Content | None:
 
 
 def written(held: Content | None) -> str:
-    """`B0 + B1`: chunk B, the parts of ranks 0 and 1. `2·B0` is in it twice."""
+    """`chunk 1 of ranks 0, 2`: what is in a slot. A rank that is in it twice is named twice."""
     if held is None:
         return "memory that nobody filled"
-    parts = [
-        f"{f'{times}·' if times > 1 else ''}{LETTERS[chunk]}{rank}"
-        for (rank, chunk), times in sorted(held.items())
-    ]
-    return " + ".join(parts) or "nothing"
+    chunks = sorted({chunk for _, chunk in held})
+    words = []
+    for chunk in chunks:
+        ranks = [r for (r, c), times in sorted(held.items()) if c == chunk for _ in range(times)]
+        words.append(f"chunk {chunk} of rank{'s'[: len(ranks) - 1]} {', '.join(map(str, ranks))}")
+    return " + ".join(words) or "nothing"
 
 
 def lengths(elements: int, size: int) -> list[int]:
@@ -106,8 +111,9 @@ def trace(algorithm: Algorithm, size: int, elements: int | None = None) -> Trace
     links = [_TracedLink(rank, board, dyed(rank, size, cut)) for rank in range(size)]
     on_threads(board, [lambda link=link: algorithm(link, link.chunks) for link in links])  # type: ignore[misc]
     for link in links:
+        link.round += link.round in link.seen  # its last transfer was never waited for
         link.snapshot()
-    return _trace_of(links, board)
+    return _trace_of(cut, links, board)
 
 
 def on_threads(board: _Board, tasks: Sequence[Callable[[], object]]) -> list[object]:
@@ -155,8 +161,8 @@ class _Board:
             return rank in self.waiting and not self.mail[self.waiting[rank], rank]
 
         if not self.story and all(r in self.done or idle(r) for r in range(self.size)):
-            waits = [f"rank {a} waits for rank {b}" for a, b in sorted(self.waiting.items())]
-            self.story = ", ".join(waits) + ", and nobody sends"
+            waits = ", ".join(f"{a} for {b}" for a, b in sorted(self.waiting.items()))
+            self.story = f"nobody sends, and rank waits for rank: {waits}"
         return bool(self.story)
 
 
@@ -168,7 +174,7 @@ class _TracedLink(Link):
         self.seen: dict[int, list[Content | None]] = {}
 
     def snapshot(self) -> None:
-        self.seen[self.round] = [content(chunk, self.size) for chunk in self.chunks]
+        self.seen.setdefault(self.round, [content(c, self.size) for c in self.chunks])
 
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> _Arrivals:
         self.snapshot()
@@ -227,9 +233,9 @@ class _Arrivals:
         self.link.round = max(rounds) + 1
 
 
-def _trace_of(links: list[_TracedLink], board: _Board) -> Trace:
+def _trace_of(cut: list[int], links: list[_TracedLink], board: _Board) -> Trace:
     last = max(link.round for link in links)
     states: list[State] = []
     for k in range(last + 1):
         states.append([link.seen[max(j for j in link.seen if j <= k)] for link in links])
-    return Trace(states, sorted(board.messages, key=lambda m: (m.round, m.source, m.target)))
+    return Trace(cut, states, sorted(board.messages, key=lambda m: (m.round, m.source, m.target)))

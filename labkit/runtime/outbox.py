@@ -43,13 +43,15 @@ class Outbox:
             self.send(message)
 
     def flush(self) -> None:
-        """Sends what is due; called again by a timer, and whenever a fault begins or ends."""
-        cut = faults.conditions.link(self.source, self.target).cut
-        while self._waiting and not cut and self._waiting[0][0] <= monotonic():
+        """Sends what is due, or everything once the link is healed; called again by a timer, and
+        whenever a fault begins or ends."""
+        state = faults.conditions.link(self.source, self.target)
+        healed = not (state.cut or state.delay or state.drop)
+        while self._waiting and not state.cut and (healed or self._waiting[0][0] <= monotonic()):
             self.send(self._waiting.popleft()[1])
         if self._timer is not None:
             self._timer.cancel()
-        if self._waiting and not cut:
+        if self._waiting and not state.cut:
             wait = self._waiting[0][0] - monotonic()
             self._timer = self.loop.call_later(max(0.0, wait), self.flush)
 

@@ -7,10 +7,13 @@ own is crossed out, so a wrong schedule is seen at once.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from labkit.views import style
@@ -122,73 +125,108 @@ def draw_tables(phases: list[list[Table]], n: int) -> Figure:
     page = figure.add_axes((0, 0, 1, 1))
     page.set(xlim=(0, width), ylim=(len(rows) * down + foot, 0))
     page.set_axis_off()
+    boxes: dict[str, list[Box]] = defaultdict(list)
     for i, row in enumerate(rows):
         for j, table in enumerate(row):
-            x, y = left + j * across, i * down + top
-            _draw_table(page, table, x, y, cell, n, names=j == 0)
+            place = Place(left + j * across, i * down + top, cell, n)
+            _draw_table(page, table, place, boxes, names=j == 0)
+    for colour, some in boxes.items():
+        page.add_collection(_rectangles(some, colour), autolim=False)
     _legend(page, n, left, len(rows) * down + 0.15)
     return figure
 
 
-def _draw_table(
-    page: Any, table: Table, x: float, y: float, cell: float, n: int, names: bool
-) -> None:
-    from matplotlib.patches import Rectangle
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
 
+
+@dataclass(frozen=True)
+class Place:
+    """A table of n by n cells with its upper left corner at x, y (inches)."""
+
+    x: float
+    y: float
+    cell: float
+    n: int
+
+    def corner(self, rank: int, slot: int) -> tuple[float, float]:
+        return self.x + slot * self.cell, self.y + rank * self.cell
+
+
+def _rectangles(boxes: list[Box], colour: str) -> PolyCollection:
+    corners = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in boxes]
+    shapes = PolyCollection(corners, facecolor=colour, lw=0, antialiased=False)
+    shapes.set(zorder=1 if colour == EMPTY else 2, gid=f"cells:{colour}")
+    return shapes
+
+
+def _draw_table(
+    page: Any, table: Table, place: Place, boxes: dict[str, list[Box]], names: bool
+) -> None:
+    n, cell = place.n, place.cell
     words = {"va": "center", "family": style.FONT, "color": style.INK, "size": style.SMALL}
     title = {**words, "size": style.TEXT, "weight": "bold", "ha": "center"}
-    page.text(x + n * cell / 2, y - 0.27, table.title, **title)
+    page.text(place.x + n * cell / 2, place.y - 0.27, table.title, **title)
     for i in range(n):
         along = (i + 0.5) * cell
-        page.text(x + along, y + n * cell + 0.1, i, ha="center", **{**words, "color": style.GREY})
+        grey = {**words, "color": style.GREY, "ha": "center"}
+        page.text(place.x + along, place.y + n * cell + 0.1, i, **grey)
         if names:
-            page.text(x - 0.08, y + along, f"rank {i}", ha="right", **words)
+            page.text(place.x - 0.08, place.y + along, f"rank {i}", ha="right", **words)
     for rank, row in enumerate(table.state):
         for slot, held in enumerate(row):
-            _draw_cell(page, held, x + slot * cell, y + rank * cell, cell, n, slot)
-    for m in table.moves:
-        spot = x + m.slot * cell + 0.02, y + m.target * cell + 0.02
-        box = Rectangle(spot, cell - 0.04, cell - 0.04, facecolor="none", lw=1.6, zorder=4)
-        box.set(edgecolor=style.INK, gid="arrived")
+            x, y = place.corner(rank, slot)
+            _fill_cell(boxes, held, x + INSET, y + INSET, cell - 2 * INSET, n)
+            if any(chunk != slot for _, chunk in held):
+                _cross_out(page, x, y, cell)
+    frames = [(*place.corner(m.target, m.slot), cell, cell) for m in table.moves]
+    for x, y, w, h in frames:
+        box = Rectangle((x + 0.02, y + 0.02), w - 0.04, h - 0.04, facecolor="none", lw=1.6)
+        box.set(edgecolor=style.INK, gid="arrived", zorder=4)
         page.add_patch(box)
-        _draw_move(page, m, x, y, cell, n, complete(table.state[m.target][m.slot], n))
+    for m in table.moves:
+        _draw_move(page, m, place, complete(table.state[m.target][m.slot], n))
 
 
-def _draw_cell(page: Any, held: Cell, x: float, y: float, cell: float, n: int, slot: int) -> None:
-    from matplotlib.patches import Rectangle
+INSET = 0.035
+EMPTY = "#EFEFEF"
 
-    inset = 0.035
-    stripe = (cell - 2 * inset) / n
-    page.add_patch(
-        Rectangle((x + inset, y + inset), cell - 2 * inset, cell - 2 * inset, color="#EFEFEF", lw=0)
-    )
+
+def _fill_cell(
+    boxes: dict[str, list[Box]], held: Cell, x: float, y: float, side: float, n: int
+) -> None:
+    """A stripe for each rank whose contribution is there."""
+    if complete(held, n):
+        boxes[COMPLETE].append((x, y, side, side))
+        return
+    boxes[EMPTY].append((x, y, side, side))
     for rank in {rank for rank, _ in held}:
-        patch = Rectangle((x + inset + rank * stripe, y + inset), stripe, cell - 2 * inset, lw=0)
-        dark = complete(held, n)
-        patch.set(facecolor=COMPLETE if dark else style.rank_colour(rank), zorder=2)
-        patch.set(gid=f"part:{rank}", antialiased=False)
-        page.add_patch(patch)
-    if any(chunk != slot for _, chunk in held):
-        a, b = x + 2 * inset, x + cell - 2 * inset
-        low, high = y + 2 * inset, y + cell - 2 * inset
-        rim = [withStroke(linewidth=4.0, foreground=style.PAPER)]
-        for ys in ([low, high], [high, low]):
-            cross = page.plot([a, b], ys, color=style.INK, lw=1.8, zorder=5, path_effects=rim)[0]
-            cross.set_gid("wrong slot")
+        boxes[style.rank_colour(rank)].append((x + rank * side / n, y, side / n, side))
 
 
-def _draw_move(page: Any, m: Move, x: float, y: float, cell: float, n: int, dark: bool) -> None:
+def _cross_out(page: Any, x: float, y: float, cell: float) -> None:
+    a, b, low, high = x + 2 * INSET, x + cell - 2 * INSET, y + 2 * INSET, y + cell - 2 * INSET
+    rim = [withStroke(linewidth=4.0, foreground=style.PAPER)]
+    for ys in ([low, high], [high, low]):
+        line = page.plot([a, b], ys, color=style.INK, lw=1.8, zorder=5, path_effects=rim)[0]
+        line.set_gid("wrong slot")
+
+
+def _draw_move(page: Any, m: Move, place: Place, dark: bool) -> None:
     """From the sender's cell down into the receiver's; round the end, from above the table."""
-    a = (x + (m.chunk + 0.5) * cell, y + (m.source + 0.75) * cell)
-    b = (x + (m.slot + 0.5) * cell, y + (m.target + 0.2) * cell)
-    if m.source == n - 1 and m.target == 0:
-        a = (b[0], y - 0.14)
-    look = {"arrowstyle": "-|>", "color": style.INK, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+    half = place.cell / 2
+    (x0, y0), (x1, y1) = place.corner(m.source, m.chunk), place.corner(m.target, m.slot)
+    a, b = (x0 + half, y0 + 1.5 * half), (x1 + half, y1 + 0.4 * half)
+    if m.source == place.n - 1 and m.target == 0:
+        a = (b[0], place.y - 0.14)
+    arrow = FancyArrowPatch(
+        a, b, arrowstyle="-|>", color=style.INK, lw=1.2, shrinkA=0, shrinkB=0, mutation_scale=8
+    )
     if dark:
         rim = [withStroke(linewidth=2.4, foreground=COMPLETE)]
-        look |= {"color": style.PAPER, "path_effects": rim}
-    arrow = page.annotate("", b, a, arrowprops={**look, "mutation_scale": 8}, zorder=6)
-    arrow.set_gid("move")
+        arrow.set(color=style.PAPER, path_effects=rim)
+    arrow.set(zorder=6, gid="move")
+    page.add_patch(arrow)
 
 
 _LEGEND, _TITLE = 2.4, 1.4
@@ -196,8 +234,6 @@ _LEGEND, _TITLE = 2.4, 1.4
 
 
 def _legend(page: Any, n: int, x: float, y: float) -> None:
-    from matplotlib.patches import Rectangle
-
     text = {"va": "center_baseline", "size": style.SMALL, "family": style.FONT, "color": style.INK}
     page.text(x, y, "a cell holds the part of", **text)
     x += 1.62

@@ -236,9 +236,10 @@ def choices(rows: Sequence[tuple[int, float, float, float, str, object]]) -> Fig
     title = f"{agree} of {len(rows)} choices are the cheaper one"
     figure, axes = chart(title, "ranks", "size of the tensor, in units of α/β", (8.0, 4.2))
     wire = Wire(1.0, 1.0)
-    ranks = [4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 1024]
-    border = [crossover("tree", "ring", wire, n) or 0.0 for n in ranks]
-    axes.set(xscale="log", yscale="log", xlim=(3.3, 1200), ylim=(0.05, 2000))
+    corners = [4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 1024]
+    border = [crossover("tree", "ring", wire, n) or 0.0 for n in (4, *corners, 1024)]
+    ranks = [3.5, *corners, 1200]
+    axes.set(xscale="log", yscale="log", xlim=(3.5, 1200), ylim=(0.05, 2000))
     axes.fill_between(ranks, border, 2000, color=COLOURS["ring"], alpha=0.13, lw=0)
     axes.fill_between(ranks, 0.05, border, color=COLOURS["tree"], alpha=0.16, lw=0)
     for name, place in (("ring", (4, 700)), ("tree", (450, 0.1))):
