@@ -138,7 +138,9 @@ def test_the_other_collectives(size: int, dtype: torch.dtype) -> None:
         op = "max" if dtype is torch.bool else "sum"
         want = expected(op, copies)
 
-        def sums(link: Link, tensors: list[Tensor] = tensors, op: str = op) -> None:
+        def sums(
+            link: Link, tensors: list[Tensor] = tensors, op: str = op, want: Tensor = want
+        ) -> None:
             mine = tensors[link.rank].clone()
             for root in range(size):
                 got = collectives.reduce(link, mine.clone(), op, root)

@@ -61,6 +61,17 @@ def test_a_bar_on_a_terminal_is_gone_afterwards(monkeypatch, reached):
     assert not screen.getvalue().rsplit("\r", 2)[1].strip(), "the line is not wiped"
 
 
+@pytest.mark.parametrize("reached", [2, 5])
+def test_a_bar_in_a_notebook_is_gone_afterwards(monkeypatch, capsys, reached):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(room, "surroundings", lambda: "notebook")
+    with progress(total=5, description="training") as bar:
+        container = bar._bar.container
+        assert container.comm is not None
+        bar.update(reached)
+    assert container.comm is None
+
+
 def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(room.time, "monotonic", lambda: clock.now)

@@ -184,6 +184,19 @@ def test_too_many_messages_are_counted_not_drawn():
     assert "messages not drawn: 40\u2009000" in text_of(picture, "left out")
 
 
+def test_a_cloud_of_messages_is_counted_also_at_the_scale_of_a_fault():
+    events = synthetic.typical(4)
+    kill = next(e for e in events if e.kind == "fault")
+    for i in range(300):
+        told = {"id": f"x{i}", "peer": 1}
+        events.append(Event(kill.time + 1e-4 * i, 0, 0, "send", "beat", data=told))
+        events.append(Event(kill.time + 1e-4 * i + 1e-3, 0, 1, "receive", "beat", data=told))
+    picture = timeline(events, around=Kill(2))
+    assert not with_gid(picture, "messages")
+    assert "messages not drawn: 306" in text_of(picture, "left out")
+    assert_legible(picture)
+
+
 def test_messages_are_arrows_from_lane_to_lane():
     run = synthetic.Run(3)
     run.start()
@@ -253,6 +266,7 @@ def test_a_typical_picture_is_small_and_quick(picture):
     assert time.monotonic() - begin < 10  # takes 0.4 s on the reference
     assert len(png) <= 60_000
     assert picture.png() == picture._repr_png_()
+    assert repr(picture) == repr(timeline([]))  # a stored notebook does not depend on the run
     assert Image.open(io.BytesIO(png)).mode == "P"
 
 

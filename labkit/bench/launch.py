@@ -1,4 +1,4 @@
-"""How long until 8 ranks have torch imported and have entered their function: `labkit bench launch`.
+"""How long until 8 ranks have torch and have entered their function: `labkit bench launch`.
 
 The lab beside torch.multiprocessing (spawn, and forkserver with torch preloaded) and torchrun, in
 turn in one run. The clock starts when a program that has imported its library asks for ranks; for
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.bench import peers, picture, report
-from labkit.bench.peers import Program, script, tool
+from labkit.bench import picture, report
+from labkit.bench.peers.program import Program, script, tool, where
 
 RANKS = 8
 SECONDS = 120.0  # for one program
@@ -89,7 +89,7 @@ def main(
     """Measures, prints, writes what is asked for; returns how many aims were missed."""
     ranks = 2 if quick else RANKS
     rows = measure(2, rounds=1, launches=2) if quick else measure()
-    report.show(rows, [f"torchrun: {peers.where()}."])
+    report.show(rows, [f"torchrun: {where()}."])
     if json:
         report.write(json, rows)
     if plot:

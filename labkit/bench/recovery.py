@@ -14,15 +14,15 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import structs
 
-from labkit.bench import peers, picture, report
-from labkit.bench.peers import Program, script, tool
+from labkit.bench import picture, report
+from labkit.bench.peers.program import Program, script, tool, where
 
 RANKS, VICTIM = 4, 2
 LAB = {"lab, digits in training": "digits", "lab, all-reduces only": "bare"}
@@ -56,10 +56,10 @@ class Peer:
     hangs_after: float = HANGS_AFTER
 
 
-def _torchrun(**environment: str) -> Program:
+def _torchrun(environment: Mapping[str, str] | None = None) -> Program:
     command = [tool("torchrun") or "torchrun", "--standalone", "--max-restarts=3"]
     command += [f"--nproc-per-node={RANKS}", script("recover_gloo")]
-    return Program(*command, seconds=START_SECONDS, network=False, **environment)
+    return Program(*command, seconds=START_SECONDS, network=False, environment=environment)
 
 
 def _plain() -> Program:
@@ -71,13 +71,13 @@ def _ulfm() -> Program:
     command = [tool("mpiexec") or "mpiexec", "--with-ft", "ulfm", "--oversubscribe"]
     command += ["-n", str(RANKS), sys.executable, script("recover_ulfm")]
     as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    return Program(*command, seconds=START_SECONDS, **as_root)
+    return Program(*command, seconds=START_SECONDS, environment=as_root)
 
 
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 PEERS = [
     Peer("Open MPI ULFM", _ulfm, slow=False),
-    Peer("torchrun, store not shared", lambda: _torchrun(**OWN_STORE), stays=False),
+    Peer("torchrun, store not shared", lambda: _torchrun(OWN_STORE), stays=False),
     Peer("torchrun, default", _torchrun, stays=False, hangs_after=15.0),
     Peer("torch.distributed alone", _plain),
 ]
@@ -90,7 +90,7 @@ def kill_one(peer: Peer, dice: random.Random) -> Death:
     """Starts the peer, kills its rank 2 when all ranks are at work, and listens."""
     with peer.start() as program:
         words = program.words()
-        pids = {}
+        pids: dict[int, int] = {}
         while len(pids) < RANKS:
             word = next(words, None)
             if word is None:
@@ -207,7 +207,7 @@ def main(
     rows, resident = measure(1, 1, peers_taken=few) if quick else measure()
     notes = [
         f"In the lab's jobs the killed rank had up to {resident / 1e6:.0f} MB resident.",
-        f"Peers on TCPStore: {peers.where()}.",
+        f"Peers on TCPStore: {where()}.",
     ]
     report.show(rows, notes)
     if json:

@@ -42,4 +42,4 @@ def check_op(op: str, dtype: torch.dtype) -> None:
     try:
         combine(op, torch.ones(1).to(dtype), torch.ones(1).to(dtype))
     except RuntimeError as error:
-        raise TypeError(f"torch cannot compute {op} of {dtype}: convert the tensor first") from error
+        raise TypeError(f"torch has no {op} of {dtype}: convert the tensor first") from error

@@ -35,7 +35,7 @@ def poll(link: Link, done: Callable[[], bool], deadline: float | None = None) ->
         waited += min(now - last, 0.1) if last else 0.0
         last = now
         if deadline is not None and waited > deadline:
-            me = link.members[link.rank]
-            raise Abandoned(f"rank {me} heard nothing from a peer for {deadline:g} s: form a group")
+            who = f"rank {link.members[link.rank]}"
+            raise Abandoned(f"{who} heard nothing from a peer for {deadline:g} s: form a new group")
         if waited > SPIN:
             time.sleep(NAP)

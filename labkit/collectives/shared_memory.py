@@ -114,8 +114,9 @@ def _find(link: SharedMemoryLink, tensor: Tensor) -> tuple[str, list[Tensor]]:
     for number, parts in enumerate(link.buckets):
         begin = tensor.data_ptr() - parts[link.rank].data_ptr()
         end = begin + tensor.nbytes
-        if 0 <= begin and end <= parts.shape[1]:
-            return f"bucket {number}, byte {begin}", [p[begin:end].view(tensor.dtype) for p in parts]
+        if begin >= 0 and end <= parts.shape[1]:
+            views = [part[begin:end].view(tensor.dtype) for part in parts]
+            return f"bucket {number}, byte {begin}", views
     return "private", []
 
 

@@ -71,6 +71,7 @@ def draw_anatomy(
     crowded = marks.draw_messages(sheet)
     marks.draw_deaths(sheet)
     unnamed = marks.name_deaths(sheet)
+    marks.draw_installs(sheet)
     marks.draw_losses(sheet)
     marks.name_messages(sheet)
     draw_axis(sheet, window)

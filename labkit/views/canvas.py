@@ -89,7 +89,7 @@ def _opaque(rgba: Any) -> np.ndarray:
 
 
 class LabFigure(Figure):
-    """A figure at the lab's resolution, with fonts and widths that no outer setting changes."""
+    """A figure at the lab's resolution that a notebook shows without `%matplotlib` or pyplot."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(dpi=style.DPI, facecolor=style.PAPER, **settings)
@@ -100,6 +100,10 @@ class LabFigure(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png", bbox_inches="tight", pad_inches=0.08)
         return file.getvalue()
+
+    def __repr__(self) -> str:
+        """The same for every picture: a stored notebook also keeps what is printed of it."""
+        return "<picture>"
 
     def _repr_png_(self) -> bytes:
         return self.png()

@@ -46,16 +46,20 @@ def counted(past: History, troubles: list[tuple[float, float]]) -> Counted | Non
 
 
 def _pace(times: list[float], troubles: list[tuple[float, float]]) -> float:
-    """Mean seconds between steps before the first trouble; the first step warms up and is left out.
+    """Mean seconds between the steps that no trouble touched; the first one warms up.
 
-    With too few of them, the median of all untroubled ones: later views may have another pace.
+    Or of those before the first trouble, where they were quicker: with fewer ranks than at first
+    every step may take longer, and that is a loss too.
     """
     pairs = list(pairwise(times))
     if not troubles:
         return mean(b - a for a, b in pairs)
+    calm = [
+        (a, b) for a, b in pairs[1:] if not any(a < end and begin < b for begin, end in troubles)
+    ]
+    if not calm:
+        return median(b - a for a, b in pairs)
     first = min(begin for begin, _ in troubles)
-    before = [b - a for a, b in pairs[1:] if b <= first]
-    if len(before) >= 3:
-        return mean(before)
-    calm = [b - a for a, b in pairs if not any(a < end and begin < b for begin, end in troubles)]
-    return median(calm or [b - a for a, b in pairs])
+    before = [b - a for a, b in calm if b <= first]
+    pace = mean(b - a for a, b in calm)
+    return min(pace, mean(before)) if len(before) >= 3 else pace

@@ -62,19 +62,34 @@ def legend(sheet: Sheet, shown: dict[str, Look], top: float) -> Legend:
     pauses = [p for some in sheet.past.pauses.values() for p in some]
     if any(end > sheet.begin and begin < sheet.end for begin, end in pauses):
         entries.append(LOOKS["paused"])
-    row_height, rows = height_of() + 0.07, list[list[tuple[Look, float]]]()
-    for look in entries:
-        need = 0.35 + width_of(look.label) + 0.27
-        if not rows or sum(n for _, n in rows[-1]) + need > sheet.width - 2 * MARGIN:
-            rows.append([])
-        rows[-1].append((look, need))
+    needs = [0.35 + width_of(look.label) + 0.27 for look in entries]
+    row_height, rows = height_of() + 0.07, in_rows(needs, sheet.width - 2 * MARGIN)
     spots = []
     for i, row in enumerate(rows):
-        x = (sheet.width - sum(n for _, n in row) + 0.27) / 2
-        for look, need in row:
-            spots.append((x, top + (i + 0.5) * row_height, look))
-            x += need
+        x = (sheet.width - sum(needs[k] for k in row) + 0.27) / 2
+        for k in row:
+            spots.append((x, top + (i + 0.5) * row_height, entries[k]))
+            x += needs[k]
     return Legend(spots, top + len(rows) * row_height + 0.04)
+
+
+def in_rows(needs: list[float], room: float) -> list[list[int]]:
+    """Indices in as few rows as possible, about equally long."""
+    few = _filled(needs, room)
+    for share in range(100):
+        even = _filled(needs, sum(needs) / max(1, len(few)) * (1 + share / 100))
+        if len(even) <= len(few) and all(sum(needs[k] for k in row) <= room for row in even):
+            return even
+    return few
+
+
+def _filled(needs: list[float], room: float) -> list[list[int]]:
+    rows: list[list[int]] = []
+    for k, need in enumerate(needs):
+        if not rows or sum(needs[i] for i in rows[-1]) + need > room:
+            rows.append([])
+        rows[-1].append(k)
+    return rows
 
 
 def _swatch(sheet: Sheet, x: float, y: float, look: Look) -> None:

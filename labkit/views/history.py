@@ -17,7 +17,7 @@ import msgspec
 
 from labkit.events import DRIVER, Event
 from labkit.views.injected import Death, Injected, deaths, injected
-from labkit.views.slices import Slice, Times, slices
+from labkit.views.slices import Absence, Slice, Times, slices
 from labkit.views.style import activity
 
 
@@ -135,17 +135,17 @@ def _messages(sends: list[Event], receives: list[Event]) -> list[Message]:
     return found
 
 
-def _absences(rank: int, past: History) -> Times:
+def _absences(rank: int, past: History) -> list[Absence]:
     """When a peer was dead or stopped and `rank` had no view yet that takes account of it."""
-    gone: Times = []
+    gone = []
     for peer in past.trainers:
         if peer != rank:
             births = [begin for begin, _ in past.lives[peer]]
-            died = [d.time for d in past.deaths if d.rank == peer]
-            gone += [(t, min((b for b in births if b > t), default=math.inf)) for t in died]
-            gone += past.pauses[peer]
+            for time in (d.time for d in past.deaths if d.rank == peer):
+                gone.append((time, min((b for b in births if b > time), default=math.inf), True))
+            gone += [(begin, end, False) for begin, end in past.pauses[peer]]
     views = [v.time for v in past.views if v.rank == rank]
-    return [(a, min([b, *(t for t in views if t > a)])) for a, b in gone]
+    return [Absence(a, min([b, *(t for t in views if t > a)]), dead) for a, b, dead in gone]
 
 
 def _again(rank: int, past: History, spans: list[Event]) -> Times:

@@ -109,6 +109,17 @@ def draw_bar(
     bar.set_gid(gid)
 
 
+def draw_installs(sheet: Sheet) -> None:
+    """When each rank installed a view, which is not the same moment for all."""
+    half = sheet.thickness / 2
+    for v in sheet.past.views:
+        if sheet.shows(v.time) and v.rank in sheet.past.ranks:
+            y = sheet.y(v.rank)
+            ends = [y - half, y + half]
+            tick = sheet.lanes.plot([v.time, v.time], ends, color=style.VIEW, lw=3.2, zorder=6)[0]
+            tick.set(gid=f"install:{v.rank}", solid_capstyle="butt")
+
+
 def draw_checkpoint(sheet: Sheet, time: float, y: float, step: Any) -> None:
     line = sheet.lanes.plot(
         [time, time],

@@ -54,7 +54,8 @@ class Progress(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            # tqdm leaves a bar that has not reached its total; here it goes away like any other.
+            # In a notebook tqdm leaves a bar that has not reached its total, in red; here it goes
+            # away like any other, since what went wrong is told by the exception.
             self._bar.total = self._bar.n
             self._bar.close()
             self._bar = None
@@ -96,11 +97,11 @@ def _bar(where: str, description: str, total: int | None, unit: str) -> Any:
         return None
     if where == "log":
         return Lines(description, total, unit)
-    from tqdm.auto import tqdm
-    from tqdm.std import tqdm as terminal
-
-    make = tqdm if where == "notebook" else terminal
-    return make(total=total, desc=description, unit=f" {unit}", leave=False, dynamic_ncols=True)
+    if where == "notebook":
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm.std import tqdm
+    return tqdm(total=total, desc=description, unit=f" {unit}", leave=False, dynamic_ncols=True)
 
 
 class Lines:

@@ -141,7 +141,7 @@ def collectives_in_pictures(ranks: int = 4) -> Figure:
     page = figure.add_axes((0, 0, 1, 1))
     page.set(xlim=(0, width), ylim=(height, 0))
     page.set_axis_off()
-    words = {"family": style.FONT, "color": style.INK, "va": "center"}
+    words: dict[str, Any] = {"family": style.FONT, "color": style.INK, "va": "center"}
     squares: list[tuple[float, float, float, str]] = []
     for i, scene in enumerate(SCENES):
         x, y = left + across * (i % 4), top + down * (i // 4)
@@ -208,7 +208,8 @@ def draw_squares(page: Any, squares: Sequence[tuple[float, float, float, str]]) 
 
 
 def legend(page: Any, squares: list[tuple[float, float, float, str]], x: float, y: float) -> None:
-    words = {"family": style.FONT, "color": style.INK, "va": "center", "size": style.SMALL}
+    words: dict[str, Any] = {"family": style.FONT, "color": style.INK, "va": "center"}
+    words["size"] = style.SMALL
     page.text(x, y - 0.18, "a square is one piece of a tensor", **words)
     meanings = {
         style.rank_colour(0): "from rank 0",

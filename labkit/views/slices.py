@@ -12,6 +12,15 @@ Times = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
+class Absence:
+    """A member was missing from `gone` to `back`, or to a view without it; for good if it died."""
+
+    gone: float
+    back: float
+    dead: bool
+
+
+@dataclass(frozen=True)
 class Slice:
     """`rank` was doing `activity` from `begin` to `end`, and nothing nested inside it.
 
@@ -28,7 +37,7 @@ class Slice:
 
 
 def slices(
-    rank: int, events: list[Event], lives: Times, absences: Times, again: Times
+    rank: int, events: list[Event], lives: Times, absences: list[Absence], again: Times
 ) -> list[Slice]:
     """The slices of one rank, from its `begin` and `end` events in order of time.
 
@@ -82,12 +91,16 @@ def _beside(s: Slice, main: list[Slice]) -> Iterator[Slice]:
         yield replace(s, begin=at)
 
 
-def _waiting(s: Slice, absences: Times) -> Iterator[Slice]:
-    """The part of a collective for which a member was missing is waiting, not communicating."""
+def _waiting(s: Slice, absences: list[Absence]) -> Iterator[Slice]:
+    """The part of a collective for which a member was missing is waiting, not communicating.
+
+    One that waits for the dead waits to its end: nothing but leaving it is left.
+    """
     if s.activity in COLLECTIVES:
-        for gone, back in absences:
-            low, high = max(gone, s.begin), min(back, s.end)
+        for absence in absences:
+            low, high = max(absence.gone, s.begin), min(absence.back, s.end)
             if low < high:
+                high = s.end if absence.dead else high
                 yield from _waiting(replace(s, end=low), absences) if s.begin < low else ()
                 yield replace(s, activity=WAITING, begin=low, end=high)
                 yield from _waiting(replace(s, begin=high), absences) if high < s.end else ()

@@ -347,21 +347,20 @@ def save(worker):
 
     import numpy as np
 
-    path = os.path.join(tempfile.mkdtemp(), "weights.npy")
+    def told(action):
+        try:
+            return action() or "nothing"
+        except Exception as error:
+            return type(error).__name__
+
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
-    try:
-        np.save(path, np.ones(1 << 18))
-        writer = "nothing"
-    except OSError as error:
-        writer = type(error).__name__
-    finally:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "weights.npy")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+        writer = told(lambda: np.save(path, np.ones(1 << 18)))
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    try:
-        reader = f"{np.load(path).size} numbers"
-    except Exception as error:
-        reader = type(error).__name__
-    return f"writer: {writer}, on disk: {os.path.getsize(path)} bytes, reader: {reader}"
+        reader = told(lambda: np.load(path).size)
+        return f"writer: {writer}, on disk: {os.path.getsize(path)} bytes, reader: {reader}"
 
 
 run = cluster.run(save).wait(timeout=60)
@@ -417,12 +416,8 @@ def train_with_a_bad_sample(worker):
 
 
 run = cluster.run(train_with_a_bad_sample).wait(timeout=60)
-print(
-    "weights are poisoned after step",
-    sorted(set(run.results.values())),
-    "on",
-    f"{len(run.results)} of {world_size} ranks",
-)
+for rank, step in sorted(run.results.items()):
+    print(f"rank {rank}: poisoned after step {step}")
 
 # %% [markdown]
 # **Answer: (c).** All-reduce is very good at spreading things. The next checkpoint saves the NaN,
@@ -455,7 +450,7 @@ run.cancel()
 
 # %% [markdown]
 # **Answer: (c).** The process of rank 1 lives, its connections are open, and it will never call
-# that all-reduce. Every later rank waits for it. A decision to stop has to be taken by all ranks
+# that all-reduce. Every other rank waits for it. A decision to stop has to be taken by all ranks
 # together (notebook 05).
 
 # %% [markdown]
@@ -749,7 +744,7 @@ for spares in (0, 2, 4, 8, 16, 32):
 # ## Machines that can be taken away
 #
 # Clouds sell idle machines at 60 to 90 % off and take them back when they like: two minutes of
-# notice at AWS, thirty seconds at Google. A [preemption](glossary.md#preemption) is a failure with
+# notice at AWS, thirty seconds at Google (their documentation). A [preemption](glossary.md#preemption) is a failure with
 # good manners.
 #
 # **Predict.** The discount is 60 %. Somebody takes one of your machines every half hour, and your

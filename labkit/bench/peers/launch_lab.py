@@ -6,14 +6,15 @@ as well; the later ones find it warm.
 
 import sys
 import time
+from typing import Any
 
 import torch
-from say import live, say
 
 from labkit import Cluster
+from labkit.bench.peers.say import live, say
 
 
-def enter(worker):
+def enter(worker: Any) -> float:
     """What a rank does first: the same as in the peers."""
     torch.ones(1).sum()
     return time.monotonic()

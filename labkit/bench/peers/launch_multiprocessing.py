@@ -8,7 +8,8 @@ import sys
 
 import torch
 import torch.multiprocessing as mp
-from say import live, say
+
+from labkit.bench.peers.say import live, say
 
 
 def rank_main(rank: int, launch: int) -> None:

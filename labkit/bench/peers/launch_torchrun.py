@@ -3,7 +3,8 @@
 import os
 
 import torch
-from say import live, say
+
+from labkit.bench.peers.say import live, say
 
 if __name__ == "__main__":
     live()

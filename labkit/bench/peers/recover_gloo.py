@@ -12,7 +12,8 @@ import sys
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from say import live, say
+
+from labkit.bench.peers.say import live, say
 
 FLOATS = 1_000_000  # 4 MB
 WARM_UP = 5

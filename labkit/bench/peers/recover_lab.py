@@ -9,12 +9,14 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import torch
-from say import live, say
 
 from labkit import Cluster
+from labkit.bench.peers.say import live, say
 from labkit.collectives.group import PeerLost
 from labkit.training.loop import train
 
@@ -23,11 +25,11 @@ FLOATS = 1_000_000  # 4 MB
 WARM_UP = 20  # steps, since the first ones import and allocate
 
 
-def digits(worker):
+def digits(worker: Any) -> None:
     train(worker, "cnn", steps=100_000)
 
 
-def bare(worker):
+def bare(worker: Any) -> None:
     bucket = worker.group.bucket(FLOATS)
     for step in range(100_000):
         worker.group.all_reduce(bucket.fill_(1.0))
@@ -37,7 +39,7 @@ def bare(worker):
 JOBS = {"digits": digits, "bare": bare}
 
 
-def until_death(worker, job):
+def until_death(worker: Any, job: Callable[[Any], None]) -> tuple[float, float, int, bool]:
     """Works until a peer is lost, then completes a 4 MB all-reduce with the survivors."""
     if worker.rank == VICTIM:
         worker.report(pid=os.getpid())
@@ -50,7 +52,7 @@ def until_death(worker, job):
     return out, time.monotonic(), group.size, bool((total == group.size).all())
 
 
-def lose_one(job, dice):
+def lose_one(job: Callable[[Any], None], dice: random.Random) -> None:
     """One death, at a random moment of a training step."""
     with Cluster(RANKS, backend="gloo", device="cpu", seed=dice.randrange(1000)) as cluster:
         run = cluster.run(until_death, job=job)

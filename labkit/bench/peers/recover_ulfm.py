@@ -6,14 +6,15 @@ every rank out of the collective, `Shrink` agrees on the survivors and gives the
 
 import numpy as np
 from mpi4py import MPI
-from say import live, say
+
+from labkit.bench.peers.say import live, say
 
 FLOATS = 1_000_000  # 4 MB
 WARM_UP = 5
 
 if __name__ == "__main__":
     live()
-    comm = MPI.COMM_WORLD.Dup()
+    comm: MPI.Intracomm = MPI.COMM_WORLD.Dup()
     for handle in (MPI.COMM_WORLD, comm):
         handle.Set_errhandler(MPI.ERRORS_RETURN)
     rank = comm.Get_rank()
@@ -27,7 +28,7 @@ if __name__ == "__main__":
     except MPI.Exception as error:
         say("out", rank=rank, error=str(error)[:80])
         comm.Revoke()
-        comm = comm.Shrink()
+        comm = MPI.Intracomm(comm.Shrink())
         comm.Set_errhandler(MPI.ERRORS_RETURN)
         comm.Allreduce(ones, total)
         say("recovered", rank=rank, size=comm.Get_size(), right=bool(total[0] == comm.Get_size()))

@@ -93,7 +93,7 @@ def _fill(descriptor: int, size: int, proof: bytes) -> None:
         else:
             os.ftruncate(descriptor, size)
     except OSError as error:
-        raise MemoryError(_full(size, error.strerror)) from error
+        raise MemoryError(_full(size, str(error.strerror))) from error
     os.pwrite(descriptor, proof, 0)
 
 

@@ -61,7 +61,7 @@ class SharedMemoryLink(Link):
         self.buckets: list[Tensor] = []  # [size, nbytes] each: everyone's part of one segment
         self.calls = self.pieces = 0  # of labkit.collectives.shared_memory, so far
         self._fence = threading.Lock()
-        slot = max(PAGE, OUTGOING // (SLOTS * size))
+        slot = max(1, OUTGOING // (SLOTS * size * PAGE)) * PAGE
         lines = size * LINE + size * size * 2 * LINE
         lengths = lines * 8, size * size * SLOTS * slot, PIECES * PIECE
 
@@ -156,8 +156,11 @@ class SharedMemoryLink(Link):
                 pass
 
     def close(self) -> None:
-        self.abandon()
-        self.buckets.clear()
+        """Lets go of the memory; a bucket's stays as long as its tensor."""
+        self.abandon()  # from now on every call raises, and nothing below is looked for
+        for held in (self.buckets, self._outbox, self._inbox):
+            held.clear()
+        del self.counters, self.sums
 
 
 class _Part:

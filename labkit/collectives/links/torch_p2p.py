@@ -7,10 +7,11 @@ it can be left behind while another one is formed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed import ProcessGroup, Work
+from torch.distributed import Work
 
 from labkit.collectives.link import Link, Message, Pending, raw
 from labkit.collectives.polling import poll
@@ -27,7 +28,7 @@ class TorchLink(Link):
 
     def __init__(
         self,
-        group: ProcessGroup,
+        group: Any,  # torch.distributed.ProcessGroupGloo or ProcessGroupNCCL
         backend: str = "gloo",
         device: torch.device | str = "cpu",
         members: Sequence[int] | None = None,

@@ -1,0 +1,98 @@
+"""One rank that all-reduces with everybody in turn: the lab's algorithms, Gloo's own, and MPI's.
+
+`all_reduce ROUNDS FOLDER SIZE…`, started by mpiexec. All contenders run in the same processes and
+take turns; the order is reversed in every other round, so that nobody always follows the same one.
+Each finds its tensor freshly written, as gradients are, and its result is checked. A time is that
+of the slowest rank, from a barrier on.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from mpi4py import MPI
+from torch import Tensor
+from torch.distributed import FileStore, ProcessGroupGloo
+
+from labkit.bench.peers.say import live, say
+from labkit.collectives import ALGORITHMS
+from labkit.collectives.links.mpi import MpiLink
+from labkit.collectives.links.shared_memory import SharedMemoryLink
+from labkit.collectives.links.torch_p2p import TorchLink
+
+WARM_UP = 2  # rounds that are not counted
+SECONDS = 1800
+
+Reduce = Callable[[Tensor], object]
+
+
+def contenders(folder: Path, nbytes: int) -> dict[str, tuple[Reduce, Tensor]]:
+    """Each all-reduce with the tensor that it works on, at most `nbytes` long."""
+    comm = MPI.COMM_WORLD
+    store = FileStore(str(folder / "store"), comm.size)
+    options = ProcessGroupGloo._Options()
+    options._devices = [ProcessGroupGloo.create_device(hostname="127.0.0.1")]
+    group = ProcessGroupGloo(store, comm.rank, comm.size, options)
+    gloo, mpi = TorchLink(group), MpiLink(comm.Dup())
+    shared = SharedMemoryLink(comm.rank, comm.size, store)
+    private = torch.zeros(nbytes // 4)
+    bucket = shared.bucket(nbytes).view(torch.float32)
+
+    def ours(link: object, algorithm: str, tensor: Tensor = private) -> tuple[Reduce, Tensor]:
+        return lambda part: ALGORITHMS[algorithm](link, part, "sum"), tensor
+
+    return {
+        "ring": ours(gloo, "ring"),
+        "halving-doubling": ours(gloo, "halving_doubling"),
+        "tree": ours(gloo, "tree"),
+        "naive": ours(gloo, "naive"),
+        "Gloo's own": (lambda part: group.allreduce([part]).wait(), private),
+        "segmented ring": ours(gloo, "segmented_ring"),
+        "ring over MPI": ours(mpi, "ring"),
+        "shared memory": ours(shared, "shared_memory"),
+        "MPI's Allreduce": (lambda part: comm.Allreduce(MPI.IN_PLACE, part.numpy()), private),
+        "shared memory, bucket": ours(shared, "shared_memory", bucket),
+    }
+
+
+def once(reduce: Reduce, tensor: Tensor) -> float:
+    """Seconds that this rank took."""
+    comm = MPI.COMM_WORLD
+    tensor.fill_(comm.rank + 1)
+    comm.Barrier()
+    begin = perf_counter()
+    reduce(tensor)
+    took = perf_counter() - begin
+    want = comm.size * (comm.size + 1) / 2
+    if not all(tensor[place] == want for place in (0, len(tensor) // 3, -1)):
+        raise RuntimeError(f"rank {comm.rank}: wrong sum {tensor[0]:g} instead of {want:g}")
+    return took
+
+
+def main(rounds: int, folder: Path, sizes: list[int]) -> None:
+    comm = MPI.COMM_WORLD
+    torch.set_num_threads(1)
+    everybody = contenders(folder, max(sizes))
+    for nbytes in sizes:
+        if comm.rank == 0:
+            say("size", size=nbytes)
+        took: dict[str, list[float]] = {name: [] for name in everybody}
+        for number in range(WARM_UP + rounds):
+            for name in sorted(everybody, reverse=number % 2 == 1, key=list(everybody).index):
+                reduce, tensor = everybody[name]
+                took[name].append(once(reduce, tensor[: nbytes // 4]))
+        for name, mine in took.items():
+            slowest = comm.allreduce(mine, op=lambda a, b, _=None: list(map(max, a, b)))
+            if comm.rank == 0:
+                say("measured", size=nbytes, name=name, seconds=slowest[WARM_UP:])
+    comm.Barrier()
+    sys.stdout.flush()
+    os._exit(0)  # Gloo's threads may not outlive the interpreter
+
+
+if __name__ == "__main__":
+    live(SECONDS)
+    main(int(sys.argv[1]), Path(sys.argv[2]), [int(size) for size in sys.argv[3:]])

@@ -1,0 +1,767 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 Ring all-reduce
+#
+# It is ten in the morning and Mei has 64 GPUs for the first time. On one GPU a step took a second.
+# Now it takes eleven, and 63 of her GPUs spend ten of them waiting. Every step, each GPU sends its
+# gradient, 1 GB, to rank 0, which adds them all up and sends the sum back to everyone. At eleven
+# she changes who sends what to whom. The same 64 GPUs compute the same sum over the same cables in
+# 0.16 s, and with a thousand GPUs it would hardly take longer. This notebook is about that hour.
+#
+# **Routes** Evening · Core · All<br>
+# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Before this** [00 A cluster in your notebook](00_a_cluster_in_your_notebook.ipynb)<br>
+# **Afterwards you can** name the seven collectives; write a ring all-reduce; say how many bytes and
+# messages an algorithm needs, and choose one by the size of the tensor; and say which ranks notice
+# when one of them dies in the middle of it, and which do not.
+
+# %% tags=["parameters"]
+world_size = 4
+backend = "auto"
+device = "auto"
+seed = 0
+fast = False
+
+# %% [markdown]
+# ## Rank 0 drowns
+#
+# Every [rank](glossary.md#rank) has a gradient, and every rank needs the sum of all of them. That is
+# an [all-reduce](glossary.md#all-reduce). The first idea is Mei's: everyone sends to rank 0, rank 0
+# adds, rank 0 sends the sum to everyone. Here it is on a real cluster, with every byte counted.
+
+# %%
+from labkit import Cluster
+from labkit.views.collectives import traffic_bars
+
+cluster = Cluster(world_size, backend=backend, device=device)
+
+
+def count(worker, algorithm, elements=1 << 20):
+    """What this rank sends and receives in one all-reduce of that many float32."""
+    before = worker.group.link.traffic.copy()
+    worker.group.all_reduce(worker.tensor(elements, fill=worker.rank), algorithm=algorithm)
+    return worker.group.link.traffic - before
+
+
+def by_rank(run):
+    return [run.results[rank] for rank in sorted(run.results)]
+
+
+naive = by_rank(cluster.run(count, algorithm="naive").wait(timeout=60))
+traffic_bars({"naive": naive}, size=4 << 20)
+
+# %% [markdown]
+# The others send their tensor once. Rank 0 sends it to everybody, after everybody's tensor has come
+# in through the same card. So it gets worse with every rank, for one rank, and all wait for that
+# one. On paper, with Mei's cards of 100 Gbit/s:
+
+# %%
+from labkit.reliability import communication
+from labkit.reliability.communication import Wire
+
+card = Wire(alpha=10e-6, beta=1 / 12.5e9)  # 10 µs a message, 12.5 GB a second
+for ranks in (2, 8, 64, 1024):
+    slow, quick = (f(card, ranks, 1e9) for f in (communication.naive, communication.ring))
+    print(f"1 GB on {ranks:4} ranks: naive {slow:6.2f} s, ring {quick:.2f} s")
+
+# %% [markdown]
+# ## Seven words for moving tensors
+#
+# People who have computed on many machines for forty years have names for these patterns:
+# [collectives](glossary.md#collective). Each picture is what the lab's own code did, before and
+# after.
+#
+# **Predict.** There are two ways to build an all-reduce from two of the others, one after the other.
+# Which?
+
+# %%
+from labkit.views.ring_pictures import collectives_in_pictures
+
+collectives_in_pictures(world_size)
+
+# %% [markdown]
+# **Answer.** *Reduce*, then *broadcast*: that is Mei's first version, and one rank does all the
+# work. Or [reduce-scatter](glossary.md#reduce-scatter), then [all-gather](glossary.md#all-gather):
+# every rank adds up one piece, then hands it round. In the second one there is no rank 0.
+
+# %% [markdown]
+# ## The ring
+#
+# Put the ranks in a circle and cut the tensor into as many chunks as there are ranks. In every step
+# each rank sends *one chunk* to its right neighbour and takes one from its left neighbour. A stripe
+# in a square says whose part is in it; a dark square has them all.
+
+# %%
+from labkit.collectives import ring
+from labkit.views.ring_pictures import steps_of
+
+
+def ring_all_reduce(link, chunks):
+    ring.reduce_scatter(link, chunks, "sum")
+    ring.all_gather(link, chunks)
+
+
+steps_of(ring_all_reduce, min(world_size, 4))
+
+# %% [markdown]
+# Follow column 0. Its chunk starts at rank 1, goes down from rank to rank, gathers a stripe at each,
+# and arrives complete at rank 0. All columns do the same at the same time, one rank apart. That was
+# the reduce-scatter; in the second half the dark squares go round, and nothing is added any more.
+#
+# It was drawn from a run of this code, which is all there is:
+
+# %%
+import inspect
+
+print(inspect.getsource(ring.reduce_scatter))
+print(inspect.getsource(ring.all_gather))
+
+# %% [markdown]
+# `link.transfer` starts a send and a receive *together*. If everyone sent first and received
+# afterwards, then with messages too large for a buffer nobody would ever receive. `faults.point` is
+# a named place where a fault can strike; we come back to it at the end, with a `Kill`.
+
+# %% [markdown]
+# ## Bytes, counted
+#
+# **Predict.** The tensor has S bytes. How many does each rank send on the ring? (a) as many as rank
+# 0 did, (b) less than 2 S, however many ranks there are, (c) the more ranks, the fewer.
+
+# %%
+ringed = by_rank(cluster.run(count, algorithm="ring").wait(timeout=60))
+size, n = 4 << 20, world_size
+print(f"S = {size} bytes, n = {n}, 2(n−1)/n · S = {2 * (n - 1) / n * size:.0f} bytes")
+for rank, traffic in enumerate(ringed):
+    print(f"rank {rank} sent {traffic.sent_bytes} bytes in {traffic.sent_messages} messages")
+for name, counts in {"naive": naive, "ring": ringed}.items():
+    print(f"all ranks of the {name} together: {sum(c.sent_bytes for c in counts) / size:.0f} S")
+
+# %%
+traffic_bars({"naive": naive, "ring": ringed}, size)
+
+# %% [markdown]
+# **Answer: (b).** 2(n−1)/n·S, on every rank alike, to the byte. And look at the last two lines: the
+# ring does not save a single byte. Both move the same total. The ring shares it out evenly, and all
+# cables are busy all the time.
+#
+# Fewer is not possible: of every element, n−1 parts have to travel to be added, and the sum has to
+# travel to n−1 ranks; 2(n−1) S in all, and n ranks to share it (Patarasuk and Yuan, JPDC 69(2),
+# 2009).
+#
+# **In real systems.** NVIDIA's benchmark divides 2(n−1)/n·S by the time and calls it
+# [bus bandwidth](glossary.md#bus-bandwidth): it can be held against the cable's data sheet, whatever
+# n is (nccl-tests, PERFORMANCE.md).
+
+# %% [markdown]
+# ### Exercise ring.1 (3 points, 15 minutes, 6 lines)
+#
+# Write the first half. `link` knows `rank`, `size`, `left`, `right`, and carries
+# `transfer(sends=[(tensor, to)], receives=[(tensor, source)]).wait()`. `steps_of(my_reduce_scatter)`
+# draws what yours does.
+
+
+# %%
+def my_reduce_scatter(link, chunks):
+    """Afterwards chunks[link.rank] is the sum of that chunk over all ranks.
+
+    In each of n − 1 steps, send one chunk to the right, take one from the left, and add it in.
+    Chunks may differ in length by one element; the others may hold anything afterwards.
+    """
+    ### BEGIN SOLUTION
+    for step in range(link.size - 1):
+        give = chunks[(link.rank - step - 1) % link.size]
+        take = chunks[(link.rank - step - 2) % link.size]
+        incoming = take.clone()
+        link.transfer(sends=[(give, link.right)], receives=[(incoming, link.left)]).wait()
+        take += incoming
+    ### END SOLUTION
+    raise NotImplementedError("exercise ring.1: pass chunks to the right, adding as they come in")
+
+
+# %%
+from labkit.check import check
+
+check("ring.1", my_reduce_scatter)
+
+# %% [markdown]
+# ### Exercise ring.2 (2 points, 5 minutes, 4 lines)
+#
+# Now the second half. `chunks[link.rank]` is complete on every rank; nothing else is.
+
+
+# %%
+def my_all_gather(link, chunks):
+    """Afterwards all chunks are complete on all ranks, after n − 1 steps to the right."""
+    ### BEGIN SOLUTION
+    for step in range(link.size - 1):
+        give = chunks[(link.rank - step) % link.size]
+        take = chunks[(link.rank - step - 1) % link.size]
+        link.transfer(sends=[(give, link.right)], receives=[(take, link.left)]).wait()
+    ### END SOLUTION
+    raise NotImplementedError("exercise ring.2: pass the complete chunks on")
+
+
+# %%
+check("ring.2", my_all_gather)
+
+# %% [markdown]
+# ## Textbook: the four-GPU table
+#
+# > **The textbook says** “Each GPU has chunks A B C D. *Step 1:* GPU 0 sends D to GPU 1, GPU 1 sends
+# > A to GPU 2, GPU 2 sends B to GPU 3, GPU 3 sends C to GPU 0; each adds what it received. *Steps 2
+# > and 3:* each passes on what it has just added up. *Now* GPU 0 has the complete D, GPU 1 the
+# > complete A, GPU 2 B, GPU 3 C. *Steps 4 to 6:* each passes the complete chunks on.” **Let us run
+# > it.**
+#
+# **Predict.** (a) It works. (b) Somebody raises an error. (c) The ranks end with different sums. (d)
+# All ranks end with the same wrong sum.
+
+
+# %%
+def as_the_table_says(link, chunks):
+    ring.reduce_scatter(link, chunks, "sum")  # steps 1 to 3 are ours, with A = 0 … D = 3
+    first = link.rank - 1  # "GPU 0 has the complete D, GPU 1 the complete A"
+    for step in range(link.size - 1):
+        give, take = (chunks[(first - step - k) % link.size] for k in (0, 1))
+        link.transfer(sends=[(give, link.right)], receives=[(take, link.left)]).wait()
+
+
+steps_of(as_the_table_says, 4)  # the table has four GPUs, so this cell has four
+
+# %%
+from labkit.collectives.trace import trace
+
+end = trace(as_the_table_says, 4).states[-1]
+print("complete squares at the end:", sum(len(held) == 4 for row in end for held in row), "of 16")
+print("all GPUs have the same:", all(row == end[0] for row in end))
+print("GPU 0 ends with the parts of GPUs", [rank for held in end[0] for rank, _ in held])
+
+# %% [markdown]
+# **Answer: (d).** No error, no NaN, all GPUs agree, and the training goes on with a quarter of each
+# gradient.
+#
+# > **Verdict.** The steps are right; the sentence after them is wrong by one. Follow the colours:
+# > after step 3 the dark squares are A at GPU 0, B at GPU 1, and so on. The table looks one slot to
+# > the left, where a single stripe is left, and hands *that* round, over all the sums. (The same slip
+# > lives in code: who starts with chunk i ends with chunk i+1 complete, not i. It is the first
+# > mistake that `check("ring.1")` knows.)
+
+# %% [markdown]
+# ## ⤳ The same sum, to the last bit?
+#
+# Every chunk is added up once, at one rank, and copied to the others. Adding in another order gives
+# other roundings.
+#
+# **Predict.** Random float32 numbers. (a) All ranks of the ring have the same bits; do they have
+# (b) the same bits as the naive sum?
+
+
+# %%
+def sums(worker, seed):
+    """The bytes of three sums of the same random tensors."""
+    import torch
+
+    torch.manual_seed(seed + worker.rank)
+    mine = torch.randn(10_000).to(worker.device)
+    names = ("naive", "ring", "tree")
+    return {a: worker.group.all_reduce(mine.clone(), algorithm=a).cpu().numpy().tobytes()
+            for a in names}  # fmt: skip
+
+
+results = by_rank(cluster.run(sums, seed=seed).wait(timeout=60))
+for name in results[0]:
+    print(f"{name:5}: all ranks have the same bits: {len({r[name] for r in results}) == 1}, "
+          f"the ring's bits: {results[0][name] == results[0]['ring']}")  # fmt: skip
+
+# %% [markdown]
+# **Answer.** All ranks agree, always: that is what lets [data-parallel](glossary.md#data-parallel)
+# ranks stay equal for weeks without ever comparing notes. Two algorithms agree only with two ranks,
+# where a + b is b + a. So a job that changes its algorithm, or its number of ranks, changes its last
+# bits. Notebook 11 has to deal with that.
+
+# %% [markdown]
+# ## What a message costs
+#
+# The time of one message is nearly a straight line: α seconds whatever it carries, and β for every
+# byte. That is the [alpha-beta model](glossary.md#alpha-beta-model).
+#
+# Your ranks share one memory, so none of them has a cable of its own that could fill up. We give
+# each one a cable in slow motion: `Cable` carries the message and then sleeps for as long as a
+# network card would still be busy. NCCL reckons with 14 µs for a step across a network
+# (`tuning.cc`, 2.20), and 400 Gbit/s are 50 GB/s. We build that 400 times slower.
+
+# %%
+SLOW_MOTION = 400
+cable = {"latency": SLOW_MOTION * 14e-6, "bandwidth": 50e9 / SLOW_MOTION}
+print(f"our cable: {1e3 * cable['latency']:.1f} ms, {cable['bandwidth'] / 1e6:.0f} MB/s")
+
+
+def ping_pong(worker, cable, sizes, repeats=3):
+    """Seconds of one message between ranks 0 and 1, by bytes: the quickest of some."""
+    import time
+
+    from labkit.collectives.links.cable import Cable
+
+    link, quickest = Cable(worker.group.link, **cable), {}
+    for size in sizes if worker.rank < 2 else []:
+        tensor, seconds = worker.tensor(size // 4), []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            for sender in (0, 1):
+                send = link.send if worker.rank == sender else link.receive
+                send(tensor, 1 - worker.rank)
+            seconds.append((time.perf_counter() - begin) / 2)
+        quickest[size] = min(seconds)
+    return quickest
+
+
+# %%
+import numpy as np
+
+from labkit.views.collectives import time_curves
+
+sizes = [1 << k for k in range(8, 22, 1 if not fast else 3)]
+seconds = cluster.run(ping_pong, cable=cable, sizes=sizes).wait(timeout=60).results[0]
+wire = communication.fit(sizes, [seconds[s] for s in sizes])
+grid = np.geomspace(sizes[0], sizes[-1], 50)
+time_curves(
+    {"one message": list(seconds.items())},
+    {"one message": list(zip(grid, communication.message(wire, grid), strict=True))},
+    title=f"α = {1e3 * wire.alpha:.1f} ms, 1/β = {1e-6 / wire.beta:.0f} MB/s; "
+    f"the line bends at α/β = {1e-3 * wire.alpha / wire.beta:.0f} kB",
+)
+
+# %% [markdown]
+# Left of the bend a message costs its latency, whatever it carries: send fewer. Right of it a
+# message costs its bytes: send less. A real network has the same bend, at 14 µs × 50 GB/s = 700 kB.
+# Only its clock runs faster.
+
+# %% [markdown]
+# ## Fewer messages: the tree, and halving-doubling
+#
+# The ring needs 2(n−1) messages one after the other. A **tree** needs 2 log₂ n: half of the ranks
+# hand over to the other half, and so on; then all the way back. Every arrow is the whole tensor.
+
+# %%
+from labkit.views.collectives import halving_doubling_diagram, tree_diagram
+
+tree_diagram(world_size)
+
+# %% [markdown]
+# **Recursive halving-doubling** has as few messages as the tree and as few bytes as the ring.
+# Partners exchange halves, then halves of halves; then they give them back.
+
+# %%
+halving_doubling_diagram(world_size)
+
+# %% [markdown]
+# | algorithm | messages one after the other | bytes through the busiest card |
+# |---|---|---|
+# | naive | 2(n−1), or 2 if they overlap | 2(n−1) S |
+# | tree | 2⌈log₂ n⌉ | 2⌈log₂ n⌉ S |
+# | ring | 2(n−1) | 2(n−1)/n S |
+# | halving-doubling | 2 log₂ n (two more unless n is a power of two) | 2(n−1)/n S (the same) |
+#
+# The time is α times the first column plus β times the second (Thakur, Rabenseifner and Gropp, 2005;
+# `labkit/reliability/communication.py`).
+#
+# **Predict.** Which is quickest for 4 KiB, which for 4 MiB? (a) the ring for both, (b) the ring is
+# among the last for 4 KiB and among the first for 4 MiB, (c) the other way round.
+
+
+# %%
+def measure(worker, algorithms, sizes, repeats, cable=None):
+    """Seconds of each all-reduce on this rank, by (algorithm, bytes)."""
+    import time
+
+    from labkit.collectives.links.cable import Cable
+
+    group, seconds = worker.group, {}
+    if cable:
+        group.link = Cable(group.link, **cable)
+    for size, name in [(s, a) for s in sizes for a in algorithms for _ in range(repeats)]:
+        tensor = worker.tensor(size // 4)
+        group.barrier()
+        begin = time.perf_counter()
+        group.all_reduce(tensor, algorithm=name)[0].item()  # .item() waits for a GPU
+        seconds.setdefault((name, size), []).append(time.perf_counter() - begin)
+    return seconds
+
+
+def points(run):
+    """{algorithm: [(bytes, seconds)]}: the quickest repetition, as long as its slowest rank."""
+    curves = {}
+    for name, size in run.results[0]:
+        repetitions = zip(*(r[name, size] for r in run.results.values()), strict=True)
+        curves.setdefault(name, []).append((size, min(map(max, repetitions))))
+    return curves
+
+
+algorithms = ["naive", "tree", "ring", "halving_doubling"]
+sizes = [4 << 10, 4 << 20] if fast else [4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20]
+run = cluster.run(measure, algorithms=algorithms, sizes=sizes, repeats=3, cable=cable)
+measured = points(run.wait(timeout=120))
+
+# %%
+grid = np.geomspace(sizes[0], sizes[-1], 50)
+lines = {
+    name: list(zip(grid, communication.ALGORITHMS[name](wire, world_size, grid), strict=True))
+    for name in algorithms
+}
+time_curves(measured, lines, title=f"{world_size} ranks: few messages win left, few bytes right")
+
+# %% [markdown]
+# **Answer: (b).** The lines were drawn from the two numbers of the ping-pong; nothing was fitted to
+# the points. One algorithm beats its line: for small tensors the naive one. The model lets rank 0
+# take its messages one by one, but on the way their latencies overlap.
+#
+# With a power of two, halving-doubling is never beaten on paper. Then why a ring? Its partners are
+# far apart and change in every step; a ring needs one cable to one neighbour, which never rests, and
+# works with 6 ranks or 1 000. The model knows nothing of cables that are shared.
+
+# %% [markdown]
+# ## Textbook: N/2 times better
+#
+# > **The textbook says** “Ring all-reduce is N/2 times more efficient than the naive one.” **Let us
+# > run it.**
+#
+# **Predict.** By the clock, for the large tensor, it is (a) N/2, (b) N, (c) about the same; and for
+# the small one?
+
+# %%
+from labkit.views.curves import compare_bars
+
+busiest = [max(c.sent_bytes for c in counts) for counts in (naive, ringed)]
+print(f"N = {n}: the busiest rank sends {busiest[0] / busiest[1]:g} times as many bytes")
+ratio = {size: a / b for (size, a), (_, b) in zip(measured["naive"], measured["ring"], strict=True)}
+compare_bars(
+    {
+        "N/2": n / 2,
+        "bytes sent by the busiest rank": busiest[0] / busiest[1],
+        "time, 4 MiB": ratio[4 << 20],
+        "time, 4 KiB": ratio[4 << 10],
+    },
+    title="The ring is so many times better than the naive all-reduce",
+)
+
+# %% [markdown]
+# **Answer: (b), nearly, for the large one.** Rank 0 cannot send a sum before it has received the
+# parts, so its card works twice, in one direction at a time. For the small tensor the ring does not
+# win at all: it has 2(N−1) latencies one after the other.
+#
+# > **Verdict.** N/2 counts bytes, on the busiest rank, in one direction. The clock says about N, for
+# > tensors much larger than α/β, on cables that nobody shares. For small ones 2(N−1) α rules.
+
+# %% [markdown]
+# ### Exercise ring.3 (2 points, 10 minutes, 3 lines)
+#
+# NCCL chooses between a ring and a tree before every all-reduce. Do it as NCCL does: put a price on
+# both and take the cheaper one.
+
+
+# %%
+def choose(ranks, size, alpha, beta):
+    """ "ring" or "tree": whichever all-reduces `size` bytes sooner.
+
+    alpha in seconds per message, beta in seconds per byte. Adding costs nothing.
+    """
+    ### BEGIN SOLUTION
+    ring = 2 * (ranks - 1) * (alpha + beta * size / ranks)
+    tree = 2 * (ranks - 1).bit_length() * (alpha + beta * size)
+    return "ring" if ring < tree else "tree"
+    ### END SOLUTION
+    raise NotImplementedError("exercise ring.3: the table above has the messages and the bytes")
+
+
+# %%
+check("ring.3", choose)
+
+# %% [markdown]
+# ## Gloo, MPI and NCCL beside each other
+#
+# | | Gloo | Open MPI | NCCL |
+# |---|---|---|---|
+# | carries | CPU tensors, over TCP | CPU tensors, over shared memory, InfiniBand, TCP | GPU tensors, over NVLink, PCIe, InfiniBand |
+# | all-reduce | a ring; two segments of each chunk at least, so that one travels while the other is added | chosen by size and ranks: recursive doubling for small ones, rings in segments for large ones | time = latency + bytes/bandwidth for ring, tree and others; the cheapest |
+# | waits by | sleeping until the kernel wakes it | looking, again and again | a kernel on the GPU that looks |
+# | a rank dies | its neighbours get an error | the job ends; with ULFM, an error | the GPU waits; a watchdog ends it |
+# | read | `gloo/allreduce.cc` | `coll_tuned_decision_fixed.c` | `src/graph/tuning.cc` |
+#
+# NCCL's line for the ring reads `nsteps = 2*(nRanks-1)`. You know where that comes from.
+#
+# **Predict.** Now without our cables, on the bare machine. All ranks share its cores and its memory.
+# By how much does the ring beat the naive all-reduce for 4 MiB? (a) N times, as before, (b) less than
+# that by far.
+
+
+# %%
+def measure_mpi(worker, sizes, repeats):
+    """The same for MPI's own Allreduce, in ranks that mpiexec has started."""
+    import time
+
+    import numpy as np
+    from mpi4py import MPI
+
+    seconds = {}
+    for size in [s for s in sizes for _ in range(repeats)]:
+        tensor = np.zeros(size // 4, np.float32)
+        MPI.COMM_WORLD.Barrier()
+        begin = time.perf_counter()
+        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, tensor)
+        seconds.setdefault(("mpi", size), []).append(time.perf_counter() - begin)
+    return seconds
+
+
+names = ["naive", "ring", "builtin"]
+bare = points(cluster.run(measure, algorithms=names, sizes=sizes, repeats=5).wait(timeout=120))
+with Cluster(world_size, backend="gloo", device="cpu", launcher="mpi") as mpi:
+    bare |= points(mpi.run(measure_mpi, sizes=sizes, repeats=5).wait(timeout=120))
+
+# %%
+library = {"gloo": "Gloo's own", "nccl": "NCCL's own"}[cluster.placement.backend]
+curves = {
+    "naive": bare["naive"],
+    "ring": bare["ring"],
+    library: bare["builtin"],
+    "mpi": bare["mpi"],
+}
+gain = bare["naive"][-1][1] / bare["ring"][-1][1]
+time_curves(curves, title=f"On the bare machine the ring is {gain:.1f} times as fast at 4 MiB")
+
+# %% [markdown]
+# **Answer: (b).** Remember the count: both move the same number of bytes. If they all go through the
+# same memory, it does not matter who sends them. The ring is an answer to *cables*, and here there
+# are none.
+#
+# MPI is far below for small tensors: its ranks do not go through TCP at all, and they look instead
+# of sleeping. Ours and Gloo's own are the same ring over the same sockets.
+#
+# **In real systems.** Eight H100s: NVLink carries 450 GB/s in each direction, and NCCL's ring reaches
+# a bus bandwidth of 370. With NVLink SHARP the *switch* adds, each byte leaves a GPU once instead of
+# twice, and the benchmark says 480, more than the wire can carry: 2(n−1)/n counts bytes that never
+# travelled (S. Jeaugey of NVIDIA, nccl-tests issue 212, 2024).
+
+# %% [markdown]
+# ## ⤳ Who is connected to whom
+#
+# **Predict.** A ring of n ranks needs n connections. How many does each rank open when a
+# [process group](glossary.md#process-group) is formed? (a) none before the first message, (b) two,
+# (c) n−1.
+
+
+# %%
+def connections(worker):
+    """Open TCP connections of this process, before and after it forms its process group."""
+    import psutil
+
+    def count():
+        return sum(c.status == "ESTABLISHED" for c in psutil.Process().net_connections("tcp"))
+
+    before = count()
+    worker.group.barrier()
+    return before, count()
+
+
+before, after = by_rank(cluster.run(connections).wait(timeout=60))[0]
+print(f"forming the group opened {after - before} more connections on rank 0")
+print(f"a ring of 1024 ranks has 1024 connections, the mesh {1024 * 1023 // 2}")
+
+# %%
+from labkit.views.collectives import mesh_and_ring
+
+mesh_and_ring(world_size)
+
+# %% [markdown]
+# **Answer: (c), with Gloo.** It connects everybody with everybody, so that any algorithm can run
+# later. n(n−1)/2 grows with the square, and each connection costs memory and time at both ends:
+# that is one reason why large jobs take minutes to start, and minutes again to re-form after a
+# failure.
+
+# %% [markdown]
+# ## ⤳ One late link
+#
+# **Predict.** On one link of the ring, from rank 0 to rank 1, every message arrives 20 ms late. How
+# much longer does an all-reduce take? (a) 20 ms, (b) 20 ms for each of the 2(n−1) steps, (c) nothing:
+# the other links are as fast as before.
+
+# %%
+late = 0.02
+once = {"algorithms": ["ring"], "sizes": [256 << 10], "repeats": 3}
+usual = points(cluster.run(measure, **once).wait(timeout=60))["ring"][0][1]
+cluster.delay(0, 1, late)
+delayed = points(cluster.run(measure, **once).wait(timeout=60))["ring"][0][1]
+cluster.heal()
+compare_bars(
+    {
+        "usual": 1e3 * usual,
+        "0 → 1 late": 1e3 * delayed,
+        "2(n−1) · 20 ms": 2e3 * (n - 1) * late,
+    },
+    unit="milliseconds",
+    title=f"20 ms on one link cost {1e3 * (delayed - usual):.0f} ms",
+)
+
+# %% [markdown]
+# **Answer: (b).** In every step everyone waits for its left neighbour, who waits for its own. A ring
+# is as slow as its slowest link, in every step: one bad cable among thousands, and nobody reports an
+# error.
+
+# %% [markdown]
+# ## A death in the middle of the ring
+#
+# Now the `Kill`. The rank opposite rank 0 dies in the second step of the third all-reduce. The ranks
+# use the bare link: nobody listens to anything but its two neighbours, and nobody gives up within
+# the second that we wait.
+#
+# **Predict.** Who notices? (a) all survivors, (b) the two neighbours of the dead, (c) nobody.
+
+# %%
+from labkit import At, FaultPlan, Kill
+
+dead = world_size // 2
+strike = FaultPlan(At(Kill(dead), point="ring.reduce_scatter", count=2 * (n - 1) + min(2, n - 1)))
+
+
+def on_the_bare_link(worker, patience):
+    """Five all-reduces without a failure detector; what this rank knows after `patience` seconds."""
+    import threading
+    import time
+
+    from labkit import collectives, events
+
+    link, tensor, known = worker.group.link, worker.tensor(1 << 18), ["still waits"]
+
+    def steps():
+        try:
+            for step in range(1, 6):
+                with events.span("all-reduce"):
+                    collectives.all_reduce(link, tensor)
+                worker.step(step)
+            known[0] = "finished"
+        except RuntimeError as error:
+            closed = "Connection closed by peer" in str(error)
+            known[0] = "was told: Connection closed by peer" if closed else type(error).__name__
+
+    threading.Thread(target=steps, daemon=True).start()
+    time.sleep(patience)
+    said = known[0]
+    time.sleep(0.3)  # who leaves closes its connections: not before all have said their word
+    return said
+
+
+run = cluster.run(on_the_bare_link, patience=1.0, faults=strike).wait(timeout=60)
+print(*run.deaths.values())
+for rank, said in sorted(run.results.items()):
+    print(f"rank {rank} {said}")
+
+# %%
+from labkit.views.timeline import timeline
+
+# The workers' failure detector did notice, and nobody asked it: leave its marks out.
+unheard = ("lost", "view")
+timeline([e for e in run.events if e.kind not in unheard], title="Two are told, the others wait")
+
+# %% [markdown]
+# **Answer: (b).** The operating system closes the connections of a dead process, and tells whoever
+# has data on them: its left and its right neighbour. They give up, and tell nobody. Everyone else
+# waits for a neighbour that is alive, well connected, and has long gone home. Gloo's time-out is 30
+# minutes. (With two ranks there is nobody but the neighbour.)
+#
+# The remedy is not in the ring. Somebody who hears of every death must wake the others. The lab's
+# `worker.group` asks such a *failure detector* while it waits. The same death again:
+
+
+# %%
+def in_a_group(worker):
+    tensor = worker.tensor(1 << 18)
+    for step in range(1, 6):
+        worker.group.all_reduce(tensor)
+        worker.step(step)
+
+
+cluster.restart(dead)
+run = cluster.run(in_a_group, faults=strike).wait(timeout=60)
+cluster.close()
+print(*run.deaths.values())
+for rank, error in sorted(run.errors.items()):
+    print(f"rank {rank} raised {error.kind}: {error.message}")
+
+# %%
+run.timeline(around=Kill(dead))
+
+# %% [markdown]
+# Every survivor has its `PeerLost` within milliseconds, the rank opposite too, and all of them know
+# who is missing. Here the detector is easy to build: the workers of this cluster are connected with
+# each other, and a closed connection means a dead process. A frozen one closes nothing. That is
+# notebook 04.
+
+# %% [markdown]
+# ## Summary
+#
+# - All-reduce = reduce-scatter + all-gather. On a ring each rank sends 2(n−1)/n·S bytes, less than
+#   2 S for any n, and no algorithm sends less.
+# - The ring saves no bytes: it shares them out. Where all share one memory it gains little.
+# - Time = α · messages + β · bytes. Small tensors want few messages (tree), large ones few bytes
+#   (ring); the bend is at α/β.
+# - A wrong chunk index raises nothing: all ranks agree on a wrong sum.
+# - A slow link slows every step. A dead rank is noticed by its two neighbours, and hangs the rest.
+
+# %% [markdown]
+# ## Interview questions
+#
+# <details><summary>A thousand ranks all-reduce a gradient of 1 GB on a ring. How much does each of
+# them send, and how much with two thousand?</summary>
+#
+# 2·999/1000 GB and 2·1999/2000 GB: 1.998 and 1.999 GB. What grows is the number of steps, 1 998 and
+# 3 998, each with its latency.
+# </details>
+#
+# <details><summary>You all-reduce one number (a loss) over 1 024 ranks. Ring or tree?</summary>
+#
+# A tree: 2·10 latencies instead of 2 046. Better still, put it into a bucket with something large.
+# </details>
+#
+# <details><summary>Does a ring all-reduce move fewer bytes than gather and broadcast?</summary>
+#
+# No, both move 2(n−1)·S in all. The ring spreads them evenly over n cables, so it is n times faster
+# if the cables are separate, and hardly faster if all ranks share one.
+# </details>
+#
+# <details><summary>A ring all-reduce on eight ranks hangs. Ranks 3 and 5 have logged “connection
+# closed by peer”. What happened, and what do the others know?</summary>
+#
+# Rank 4 died. Only its neighbours were told. Ranks 0, 1, 2, 6 and 7 wait for neighbours that have
+# given up, until a time-out or a failure detector frees them.
+# </details>
+#
+# <details><summary>The benchmark shows a bus bandwidth above the line rate of the wire. Is it
+# broken?</summary>
+#
+# Not if the network adds up (NVLink SHARP): then a rank sends S instead of 2(n−1)/n·S bytes, and the
+# formula counts bytes that never travelled.
+# </details>
+#
+# <details><summary>Why are all ranks bitwise equal after a ring all-reduce, and why not equal to
+# another algorithm's result?</summary>
+#
+# Each chunk is added up along one path, and the result is copied. Another algorithm adds in another
+# order, and floating-point addition is not associative.
+# </details>
+
+# %% [markdown]
+# ## Next
+#
+# [03 Data-parallel training](03_data_parallel_training.ipynb) puts the ring under a model that
+# learns. The bug that stays in sight: the rank opposite hangs. On the Evening route go on to
+# [04 Heartbeats](04_heartbeats.ipynb), which finds the dead.

@@ -1,0 +1,215 @@
+"""Ranks as real processes, for test_links.py: `python link_ranks.py WORK SIZE FOLDER`.
+
+This process imports torch, forks the ranks and prints `rank pid` for each. A rank runs the function
+WORK and leaves in FOLDER/<rank> what it returned, or the type and words of what it raised. Under
+`mpiexec` every process is a rank already.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch.distributed import FileStore, ProcessGroupGloo
+
+from labkit import collectives
+from labkit.collectives import Link
+from labkit.collectives.links import segment
+from labkit.collectives.links.shared_memory import SharedMemoryLink
+from labkit.collectives.links.torch_p2p import TorchLink
+
+SHAPES = [(), (0,), (7,), (3, 5), (100_003,)]
+DTYPES = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
+
+
+def store(size: int, folder: Path) -> FileStore:
+    """Keys and values in a file; a key that nobody sets is given up after 20 s."""
+    made = FileStore(str(folder / "store"), size)
+    made.set_timeout(timedelta(seconds=20))
+    return made
+
+
+def gloo(rank: int, size: int, folder: Path) -> Link:
+    options = ProcessGroupGloo._Options()
+    options._devices = [ProcessGroupGloo.create_device(hostname="127.0.0.1")]
+    return TorchLink(ProcessGroupGloo(store(size, folder), rank, size, options), "gloo")
+
+
+def shared(rank: int, size: int, folder: Path, deadline: float = 60.0) -> SharedMemoryLink:
+    return SharedMemoryLink(rank, size, store(size, folder), deadline=deadline)
+
+
+# -- what the ranks do
+
+
+def every_collective(link: Link) -> str:
+    """Raises AssertionError unless all are right. Values: small, exact in every type."""
+    n, rank = link.size, link.rank
+    shared_memory = isinstance(link, SharedMemoryLink)
+    for algorithm, dtype, shape in itertools.product(collectives.ALGORITHMS, DTYPES, SHAPES):
+        if algorithm == "shared_memory" and not shared_memory:
+            continue
+        op, total = ("max", 1) if dtype is torch.bool else ("sum", n * (n + 1) // 2)
+        tensor = torch.full(shape, rank + 1).to(dtype)
+        collectives.all_reduce(link, tensor, op, algorithm)
+        assert tensor.equal(torch.full(shape, total).to(dtype)), (algorithm, dtype, shape)
+    for dtype, shape in itertools.product(DTYPES, SHAPES):
+        mine = torch.full(shape, rank % 2).to(dtype)
+        all_of_them = [torch.full(shape, r % 2).to(dtype) for r in range(n)]
+        assert collectives.broadcast(link, mine.clone(), n - 1).equal(all_of_them[n - 1])
+        assert same(collectives.all_gather(link, mine), all_of_them)
+        gathered = collectives.gather(link, mine, n - 1)
+        assert gathered is None or same(gathered, all_of_them)
+        got = collectives.scatter(link, mine.clone(), all_of_them if rank == 0 else None, 0)
+        assert got.equal(mine)
+        op, total = ("max", 1) if dtype is torch.bool else ("sum", n // 2)
+        whole = torch.full(shape, total).to(dtype)
+        reduced = collectives.reduce(link, mine.clone(), op, 0)
+        assert reduced.equal(whole if rank == 0 else mine)
+        chunk = collectives.reduce_scatter(link, mine, op)
+        assert chunk.equal(whole.flatten().tensor_split(n)[rank])
+    before = link.traffic.copy()
+    collectives.all_reduce(link, torch.ones(n * 1000), "sum", "ring")
+    assert (link.traffic - before).sent_bytes == 2 * (n - 1) * 4000
+    collectives.barrier(link)
+    return "all right"
+
+
+def same(got: list[torch.Tensor], want: list[torch.Tensor]) -> bool:
+    return all(a.equal(b) for a, b in zip(got, want, strict=True))
+
+
+def over_gloo(rank: int, size: int, folder: Path) -> str:
+    return every_collective(gloo(rank, size, folder))
+
+
+def over_gloo_on_gpu(rank: int, size: int, folder: Path) -> str:
+    torch.set_default_device("cuda:0")
+    return every_collective(gloo(rank, size, folder))
+
+
+def over_nccl(rank: int, size: int, folder: Path) -> str:
+    device = torch.device("cuda", rank)
+    torch.set_default_device(device)
+    torch.cuda.set_device(device)
+    options = torch.distributed.ProcessGroupNCCL.Options()
+    group = torch.distributed.ProcessGroupNCCL(store(size, folder), rank, size, options)
+    return every_collective(TorchLink(group, "nccl", device))
+
+
+def over_shared_memory(rank: int, size: int, folder: Path) -> str:
+    descriptors = len(os.listdir("/dev/fd"))
+    link = shared(rank, size, folder)
+    answer = every_collective(link)
+    bucket = link.bucket(1 << 20)
+    bucket.fill_(rank)
+    assert collectives.all_reduce(link, bucket, "max", "shared_memory").eq(size - 1).all()
+    assert len(os.listdir("/dev/fd")) <= descriptors + 2, "more than one for each mapping"
+    return answer
+
+
+def over_mpi(rank: int, size: int, folder: Path) -> str:
+    from mpi4py import MPI
+
+    from labkit.collectives.links.mpi import MpiLink
+
+    return every_collective(MpiLink(MPI.COMM_WORLD))
+
+
+def until_abandoned(rank: int, size: int, folder: Path) -> str:
+    """All-reduces until a peer is gone; another thread says so when the file `lost` appears."""
+    return endless(shared(rank, size, folder), folder)
+
+
+def until_deadline(rank: int, size: int, folder: Path) -> str:
+    return endless(shared(rank, size, folder, deadline=1.0), folder)
+
+
+def endless(link: SharedMemoryLink, folder: Path) -> str:
+    def watch() -> None:
+        while not (folder / "lost").exists():
+            time.sleep(0.01)
+        link.abandon()
+
+    bucket = link.bucket(1 << 16)
+    threading.Thread(target=watch, daemon=True).start()
+    tensors = itertools.cycle([bucket, torch.ones(1 << 20), torch.ones(3)])
+    for count, (tensor, algorithm) in enumerate(
+        zip(tensors, itertools.cycle(["shared_memory", "ring"]), strict=False)
+    ):
+        collectives.all_reduce(link, tensor, "max", algorithm)
+        if count == 10:
+            (folder / f"busy{link.rank}").touch()
+    raise AssertionError
+
+
+def maker_dies(rank: int, size: int, folder: Path) -> str:
+    """Rank 0 is killed between announcing its shared memory and filling it."""
+    segment.PATIENCE = 1.0
+    if rank == 0:
+        segment._fill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    shared(rank, size, folder)
+    raise AssertionError
+
+
+def leave_behind(rank: int, size: int, folder: Path) -> str:
+    """What a link and its bucket still map once they are gone."""
+    link = shared(rank, size, folder)
+    bucket = link.bucket(1 << 20)
+    assert "labkit" in Path("/proc/self/maps").read_text()
+    link.close()
+    del link
+    assert bucket.eq(0).all(), "a bucket lives as long as its tensor"
+    del bucket
+    return str("labkit" in Path("/proc/self/maps").read_text())
+
+
+# -- the processes
+
+
+def main(work: str, size: int, folder: Path) -> None:
+    function: Callable[[int, int, Path], str] = globals()[work]
+    if work == "over_mpi":
+        from mpi4py import MPI
+
+        rank = MPI.COMM_WORLD.Get_rank()
+        (folder / str(rank)).write_text(function(rank, size, folder))
+        return
+    for rank in range(size):
+        pid = os.fork()
+        if pid == 0:
+            run(function, rank, size, folder)
+        print(rank, pid, flush=True)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def run(function: Callable[[int, int, Path], str], rank: int, size: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    tempfile.tempdir = str(folder / "temporary")
+    begin = time.monotonic()
+    try:
+        answer = function(rank, size, folder)
+    except BaseException as error:
+        answer = f"{type(error).__name__}: {error}"
+        traceback.print_exc()
+    print(f"rank {rank}: {answer} after {time.monotonic() - begin:.2f} s", file=sys.stderr)
+    (folder / str(rank)).write_text(answer)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
