@@ -103,9 +103,19 @@ def make_venv(venv, mode):
                 "No virtual environment could be made (the message above says why); on Debian "
                 "and Ubuntu `apt install python3-venv` brings what is missing."
             )
-    if mode == "system" and sys.prefix != sys.base_prefix:
+    if mode == "system":
+        show_system_packages(venv)
+
+
+def show_system_packages(venv):
+    """Makes the environment see what this python sees, and nothing older in its place."""
+    # Python 3.11 puts a setuptools of its own into every new environment.
+    command = [str(venv / "bin" / "python"), "-m", "pip", "uninstall", "-qqy", "setuptools"]
+    site = next((venv / "lib").glob("python3*")) / "site-packages"
+    if list(site.glob("setuptools-*")):
+        subprocess.run(command, check=True)
+    if sys.prefix != sys.base_prefix:
         # venv hands down the packages of the base Python only: a parent environment's need a line.
-        site = next((venv / "lib").glob("python3*")) / "site-packages"
         parents = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
         (site / "parent_environment.pth").write_text("\n".join(parents) + "\n")
 

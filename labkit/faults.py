@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -94,7 +94,7 @@ class Heal(_Fault, frozen=True):
     """Every link and every speed is as before. The dead stay dead."""
 
 
-Fault = Union[Kill, Pause, Resume, Restart, Slow, Partition, Cut, Delay, Drop, Heal]
+Fault = Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal
 
 
 def describe(fault: Fault) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def describe(fault: Fault) -> dict[str, Any]:
 
 
 class At(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a fault strikes: exactly one of `seconds` after the run's start, training `step`, `point`.
+    """When a fault strikes: `seconds` after the run's start, at a training `step`, or at a `point`.
 
     At a step or a point, the rank that gets there strikes: the fault's own rank, or `on` where the
     fault has none. `count` is the how-manieth visit of the point.

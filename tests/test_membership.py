@@ -7,9 +7,9 @@ from collections import defaultdict, deque
 
 import pytest
 
-from labkit.view import View
 from labkit.runtime.membership import Membership
 from labkit.runtime.messages import Echo, Gone, Member, PeerHello, Propose, Refuse
+from labkit.view import View
 
 
 class World:

@@ -278,7 +278,8 @@ def container(folder: Path, torch: str = "2.11.0a0+vendor26.4") -> str:
     """A python that has a torch as vendors build them, with old versions of what it requires."""
     venv.create(folder, with_pip=False)
     site = next((folder / "lib").glob("python3*")) / "site-packages"
-    add_package(site, "torch", torch, "typing_extensions>=4.8")
+    add_package(site, "torch", torch, "typing_extensions>=4.8", "setuptools>=77")
+    add_package(site, "setuptools", "79.0.0")
     add_package(site, "typing_extensions", "4.8.0")
     add_package(site, "numpy", "1.26.4")
     add_package(site, "six", "1.10.0")  # torch does not require it, so ours is installed beside it
@@ -312,10 +313,11 @@ def test_the_torch_of_a_container_is_used_and_nothing_of_it_is_changed(
     answer = set_up(tree, python, "system")
     assert answer.returncode == 0, answer.stderr
     assert content(tmp_path / "container") == before
-    seen = versions_in(tree, ".venv-system", "torch", "typing_extensions", "numpy", "six")
-    assert seen == ["2.11.0a0+vendor26.4", "4.8.0", "1.26.4", pins()["six"]]
+    packages = ("torch", "setuptools", "typing_extensions", "numpy", "six")
+    seen = versions_in(tree, ".venv-system", *packages)
+    assert seen == ["2.11.0a0+vendor26.4", "79.0.0", "4.8.0", "1.26.4", pins()["six"]]
     own = {path.name for path in (tree / ".venv-system/lib").rglob("*.dist-info")}
-    assert not any(name.startswith(("torch", "numpy", "typing_ext")) for name in own)
+    assert not any(name.startswith(("torch", "numpy", "setuptools", "typing_ext")) for name in own)
     assert set_up(tree, python, "system").stdout == "", "nothing to do a second time"
 
 

@@ -54,7 +54,7 @@ def measure() -> dict[str, float]:
                 if "token=" in line:
                     break
             client.execute_interactive(NOTEBOOK, timeout=120, output_hook=lambda message: None)
-            kernel = psutil.Process(manager.provisioner.pid)
+            kernel = psutil.Process(manager.provisioner.pid)  # type: ignore[union-attr]
             fork_server, *ranks = kernel.children(recursive=True)
             return {
                 "JupyterLab": megabytes(psutil.Process(server.pid)),

@@ -287,7 +287,7 @@ class Group:
                         break
         if pending.ended and pending.error is None:
             return pending.value
-        if pending.ended and not _transport(pending.error):
+        if pending.error is not None and not _transport(pending.error):
             raise pending.error  # a mistake in the call: nothing was sent, the group is whole
         self.abandon()
         if self.lost is not None:
@@ -298,8 +298,8 @@ class Group:
             raise Abandoned(f"{pending.name}: the group of {self.view} was left behind")
         raise CollectiveTimeout(
             f"{pending.name} of rank {self.members[self.rank]} in {self.view} did not end within "
-            f"{self.deadline:g} s, and no member is known to be dead: one of them is slow, stopped, "
-            "cut off, or never called it"
+            f"{self.deadline:g} s, and no member is known to be dead: one of them is slow, "
+            "stopped, cut off, or never called it"
         )
 
     def _doze(self) -> float:

@@ -34,7 +34,7 @@ def form(
 
 
 def _gloo(store: dist.Store, place: int, size: int) -> Any:
-    options = dist.ProcessGroupGloo._Options()
+    options: Any = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
     interface = os.environ.get("GLOO_SOCKET_IFNAME")
     # A host's own name may resolve to 127.0.1.1 or to nothing: an address is certain.
     options._devices = [

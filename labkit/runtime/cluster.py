@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from labkit import faults
 from labkit.runs import new_run
 from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
+from labkit.runtime.inject import inject
 from labkit.runtime.launch import launcher_for
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
@@ -112,6 +111,7 @@ class Cluster:
     def run(
         self,
         function: Callable[..., Any],
+        /,
         *,
         faults: faults.FaultPlan | Sequence[faults.At] = (),
         **arguments: Any,
@@ -192,7 +192,7 @@ class Cluster:
 
     def _inject(self, fault: faults.Fault) -> None:
         self._check_ranks(fault)
-        self._driver.inject(fault)
+        inject(self._driver, fault)
 
     def _check_open(self) -> None:
         if self._driver.closed:

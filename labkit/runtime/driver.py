@@ -13,9 +13,7 @@ import secrets
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ import cloudpickle
 from labkit import events, faults
 from labkit.events import Event, EventLog
 from labkit.runtime import wire
+from labkit.runtime.console import Console
+from labkit.runtime.inject import inject
 from labkit.runtime.launch.process import Process
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import (
@@ -35,7 +35,6 @@ from labkit.runtime.messages import (
     Hello,
     Inject,
     Installed,
-    Member,
     Roster,
     Shutdown,
     Start,
@@ -43,37 +42,14 @@ from labkit.runtime.messages import (
     Welcome,
 )
 from labkit.runtime.placement import Placement
-from labkit.runtime.run import Died, Raised, Run, died
+from labkit.runtime.run import Raised, Run, died
+from labkit.runtime.seat import Seat
 from labkit.runtime.watch import Watch
 from labkit.view import View
 
 CANCEL_SECONDS = 2.0
 """A rank that has not left a cancelled run by then is in a call that cannot be left: replaced."""
 EXIT_SECONDS = 2.0
-
-
-@dataclass
-class Seat:
-    """What the driver knows of one rank in its present life."""
-
-    rank: int
-    life: int = 0
-    state: str = "starting"  # then ready, paused, dead
-    pid: int | None = None
-    host: str = ""
-    address: tuple[str, int] | None = None
-    connection: wire.Connection | None = None
-    view: View = View(0, ())
-    clock: int = 0
-    step: int | None = None
-    doing: str = ""
-    file: Path | None = None
-    died: Died | None = None
-    killed: bool = False  # by this driver
-
-    @property
-    def member(self) -> Member:
-        return Member(self.rank, self.life)
 
 
 class Driver:
@@ -101,10 +77,8 @@ class Driver:
         self.run: Run | None = None
         self._numbers = itertools.count(1)
         self._timed: list[Any] = []
-        self._injected: list[faults.Fault] = []
-        self._output: deque[tuple[int, str]] = deque()
-        self._last_words: deque[str] = deque(maxlen=200)
-        self.watching = 0
+        self.in_force: list[faults.Fault] = []
+        self.console = Console()
         path = directory / "events" / "driver.jsonl" if directory else None
         self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
         self.loop.call(self._listen)
@@ -123,7 +97,7 @@ class Driver:
         environment = {**os.environ, "LABKIT_TOKEN": self.token.hex()}
         members = [(seat.rank, seat.life) for seat in seats]
         self.processes |= set(
-            self.launcher.start(self.join, members, environment, self._on_output, self._on_exit)
+            self.launcher.start(self.join, members, environment, self.console.take, self._on_exit)
         )
 
     def wait_ready(self, seconds: float) -> None:
@@ -142,7 +116,7 @@ class Driver:
             while not ready():
                 early = [s for s in self.seats.values() if s.died and s.view.number == 0]
                 if early:
-                    said = "\n".join(self._last_words)
+                    said = "\n".join(self.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
                 if time.monotonic() > end:
                     states = ", ".join(f"rank {s.rank} {s.state}" for s in self.seats.values())
@@ -166,10 +140,8 @@ class Driver:
         if self.directory is not None:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
-        connection.send(
-            Welcome(self.world_size, home.backend, home.device, home.visible, file)
-        )
-        for fault in self._injected:
+        connection.send(Welcome(self.world_size, home.backend, home.device, home.visible, file))
+        for fault in self.in_force:
             connection.send(Inject(fault))
         with self.changed:
             seat.state = "ready"
@@ -181,7 +153,7 @@ class Driver:
         there = [s for s in self.seats.values() if s.state != "dead"]
         if all(seat.address for seat in there):
             roster = Roster([(s.member, s.address) for s in there if s.address])
-            self._broadcast(roster)
+            self.broadcast(roster)
 
     # -- what workers say
 
@@ -203,7 +175,7 @@ class Driver:
             case Failed(run):
                 self._on_outcome(seat, run, lambda: _raised(seat.rank, message))
             case Strike(fault):
-                self.inject(fault)
+                inject(self, fault)
 
     def _on_outcome(self, seat: Seat, number: int, outcome: Callable[[], Any]) -> None:
         seat.doing = ""
@@ -302,9 +274,9 @@ class Driver:
                     run.end(seat.rank, seat.died)
             entries = list(plan.entries)
             message = Start(run.number, view.number, view.members, payload, entries, seed, deadline)
-            self._broadcast(message)
+            self.broadcast(message)
             self._timed = [
-                self.loop.call_later(entry.seconds, lambda f=entry.fault: self.inject(f))  # type: ignore[misc]
+                self.loop.call_later(entry.seconds, lambda f=entry.fault: inject(self, f))  # type: ignore[misc]
                 for entry in entries
                 if entry.seconds is not None
             ]
@@ -314,7 +286,7 @@ class Driver:
 
     def cancel(self, run: Run) -> None:
         """Interrupts a run and waits for its end; ranks that cannot be interrupted are replaced."""
-        self.loop.call(lambda: self._broadcast(Cancel(run.number)))
+        self.loop.call(lambda: self.broadcast(Cancel(run.number)))
         self.loop.call(lambda: [timer.cancel() for timer in self._timed])
         end = time.monotonic() + CANCEL_SECONDS
         with run.changed:
@@ -323,7 +295,7 @@ class Driver:
         for rank in sorted(run.waiting):
             self.restart(rank)
 
-    def _broadcast(self, message: Any) -> None:
+    def broadcast(self, message: Any) -> None:
         for seat in self.seats.values():
             if seat.connection is not None and seat.state != "dead":
                 seat.connection.send(message)
@@ -331,75 +303,19 @@ class Driver:
     def watch(self, run: Run, timeout: float | None, aim: str) -> Watch:
         return Watch(self, run, timeout, aim)
 
-    # -- faults
-
-    def inject(self, fault: faults.Fault) -> None:
-        """Does to the cluster what the fault says, and records it. Any thread."""
-        if isinstance(fault, faults.Heal):
-            self.log.record("heal")
-        else:
-            self.log.record("fault", str(fault), **faults.describe(fault))
-        match fault:
-            case faults.Kill(rank):
-                self._signal(rank, signal.SIGKILL)
-            case faults.Pause(rank, seconds):
-                self._signal(rank, signal.SIGSTOP, "paused")
-                if seconds is not None:
-                    resume = lambda: self.inject(faults.Resume(rank))  # noqa: E731
-                    self.loop.call_soon(lambda: self.loop.call_later(seconds, resume))
-            case faults.Resume(rank):
-                self._signal(rank, signal.SIGCONT, "ready")
-            case faults.Restart(rank):
-                self.loop.call_soon(self._restart, self.seats[rank])
-            case faults.Heal():
-                self._injected.clear()
-            case _:
-                self._injected.append(fault)
-        self.loop.call_soon(self._broadcast, Inject(fault))
-
-    def _signal(self, rank: int, number: int, state: str | None = None) -> None:
-        seat = self.seats[rank]
-        if seat.state == "dead" or seat.pid is None:
-            return
-        if state is not None:
-            seat.state = state
-        seat.killed = seat.killed or number == signal.SIGKILL
-        try:
-            os.kill(seat.pid, number)
-        except ProcessLookupError:
-            return  # it died by itself a moment ago; the launcher's word is on its way
-
     def restart(self, rank: int, seconds: float = 30.0) -> None:
-        """A new process takes the rank and joins the next view."""
+        """A new process takes the rank and joins the next view; waits for it."""
         life = self.seats[rank].life
-        self.inject(faults.Restart(rank))
+        inject(self, faults.Restart(rank))
         with self.changed:
             self.changed.wait_for(lambda: self.seats[rank].life > life, seconds)
         self.wait_ready(seconds)
 
-    def _restart(self, seat: Seat) -> None:
-        if seat.state != "dead":
-            self._signal(seat.rank, signal.SIGKILL)
-            self.loop.call_later(0.01, lambda: self._restart(seat))
-            return
-        if self.seats[seat.rank] is seat:
-            with self.changed:
-                self.seats[seat.rank] = Seat(seat.rank, seat.life + 1)
-                self.changed.notify_all()
-            self._launch([self.seats[seat.rank]])
-
-    # -- output
-
-    def _on_output(self, rank: int, line: str) -> None:
-        text = f"[rank {rank}] {line}"
-        self._last_words.append(text)
-        self._output.append((rank, text))
-        if not self.watching:
-            self.show_output()
-
-    def show_output(self) -> None:
-        while self._output:
-            print(self._output.popleft()[1], flush=True)
+    def seat_anew(self, seat: Seat) -> None:
+        with self.changed:
+            self.seats[seat.rank] = Seat(seat.rank, seat.life + 1)
+            self.changed.notify_all()
+        self._launch([self.seats[seat.rank]])
 
     # -- the end
 
@@ -427,8 +343,8 @@ class Driver:
             timer.cancel()
         for seat in self.seats.values():
             if seat.state == "paused":  # it could not hear
-                self._signal(seat.rank, signal.SIGKILL)
-        self._broadcast(Shutdown())
+                seat.send(signal.SIGKILL)
+        self.broadcast(Shutdown())
         self._listener.close()
 
     def _wait_gone(self, seconds: float) -> None:

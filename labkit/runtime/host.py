@@ -68,7 +68,7 @@ class Host:
         self.view = View(0, ())
         self.view_changed = threading.Condition()
         self.lives: dict[int, int] = {me.rank: me.life}
-        self.loop = Loop(f"host of rank {me.rank}", lambda text: os.write(2, text.encode()))
+        self.loop = Loop(f"host of rank {me.rank}", _complain)
         self._peers: dict[int, wire.Connection] = {}
         self._gone: set[Member] = set()
         self._outboxes: dict[int, Outbox] = {}
@@ -140,9 +140,7 @@ class Host:
         self._unsent.append(event)
         if not self._flushing:
             self._flushing = True
-            self.loop.call_soon(
-                lambda: self.loop.call_later(FLUSH_SECONDS, self._flush_events)
-            )
+            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self._flush_events))
 
     def _flush_events(self) -> None:
         self._flushing = False
@@ -165,9 +163,7 @@ class Host:
             peer.send(PeerHello(self.me, self._membership.highest))
 
         try:
-            wire.connect(
-                self.loop, address, self.token, CODEC, ready, self._from_peer, self._lost
-            )
+            wire.connect(self.loop, address, self.token, CODEC, ready, self._from_peer, self._lost)
         except OSError:
             self._membership.lost(member)  # it died before we met
 
@@ -316,6 +312,10 @@ class Host:
 
         self.loop.call_soon(send)
         return future
+
+
+def _complain(text: str) -> None:
+    os.write(2, text.encode())  # straight to the driver: print's lock may be the main thread's
 
 
 class _Subscriber(NamedTuple):

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from labkit.view import View
 from labkit.runtime.messages import Echo, Gone, Member, Propose, Refuse
+from labkit.view import View
 
 Proposal = tuple[int, tuple[Member, ...]]
 

@@ -6,7 +6,7 @@ by the receiver after the connection has proved the cluster's token, never by th
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -184,9 +184,7 @@ class Parcel(_Message, frozen=True):
 
 
 CODEC = Codec(
-    Union[
-        Hello, Happened, Installed, Finished, Failed, Strike,
-        Welcome, Roster, Start, Cancel, Inject, Shutdown,
-        PeerHello, Propose, Echo, Gone, Refuse, StoreRequest, StoreReply, Left, Parcel,
-    ]
-)  # fmt: skip
+    (Hello | Happened | Installed | Finished | Failed | Strike)
+    | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
+    | (PeerHello | Propose | Echo | Gone | Refuse | StoreRequest | StoreReply | Left | Parcel)
+)

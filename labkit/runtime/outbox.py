@@ -22,9 +22,7 @@ class Outbox:
     datagrams: dropped or cut off, they are lost.
     """
 
-    def __init__(
-        self, loop: Loop, source: int, target: int, send: Callable[[Any], None]
-    ) -> None:
+    def __init__(self, loop: Loop, source: int, target: int, send: Callable[[Any], None]) -> None:
         self.loop, self.source, self.target, self.send = loop, source, target, send
         self._waiting: deque[tuple[float, Any]] = deque()
         self._timer: Timer | None = None

@@ -160,7 +160,7 @@ class Run:
         return self
 
     def _outcome(self) -> Run:
-        self._driver.show_output()
+        self._driver.console.show()
         wrong = [e for e in self.errors.values() if e.kind not in ("PeerLost", "Cancelled")]
         if wrong:
             first = min(wrong, key=lambda e: e.rank)

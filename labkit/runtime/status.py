@@ -9,7 +9,8 @@ from typing import Any
 
 import psutil
 
-from labkit.runtime.driver import Driver, Seat
+from labkit.runtime.driver import Driver
+from labkit.runtime.seat import Seat
 
 
 def rows(driver: Driver) -> list[dict[str, Any]]:

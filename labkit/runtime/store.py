@@ -1,9 +1,9 @@
 """The key–value store through which the members of a group find each other.
 
 torch's own `TCPStore` looks a name up at every connect and stalls for seconds where DNS does not
-answer, and its server is one more process that can die at the wrong moment. This store lives on the
-lab's wire and belongs to one epoch (one forming of one group): its lowest member keeps the data, and
-when a member dies the epoch is over anyway.
+answer, and its server is one more process that can die at the wrong moment. This store lives on
+the lab's wire and belongs to one epoch (one forming of one group): its lowest member keeps the
+data, and when a member dies the epoch is over anyway.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ _LONGEST_SLICE = 1.0
 class Watch:
     """`look()` is called a few times a second by whoever waits, in the waiter's own thread.
 
-    That thread prints, because a notebook shows what is printed in the cell that prints it. Time
-    counts only while this process runs: after a laptop's sleep a look is one second late at most.
+    Time counts only while this process runs: a laptop's sleep counts as one second at most.
     """
 
     def __init__(self, driver: Driver, run: Run, timeout: float | None, aim: str) -> None:
@@ -30,7 +29,7 @@ class Watch:
         self.bar: Any = None
 
     def __enter__(self) -> Watch:
-        self.driver.watching += 1
+        self.driver.console.waiting += 1
         return self
 
     def __exit__(
@@ -39,14 +38,14 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.driver.watching -= 1
-        self.driver.show_output()
+        self.driver.console.waiting -= 1
+        self.driver.console.show()
         if self.bar is not None:
             self.bar.__exit__(None, None, None)
 
     def look(self) -> None:
         """Shows what is new. Raises TimeoutError when the waiting has to end."""
-        self.driver.show_output()
+        self.driver.console.show()
         now = time.monotonic()
         passed = min(now - self.last_look, _LONGEST_SLICE)
         self.last_look = now

@@ -87,6 +87,7 @@ class Connection:
         self.peer: Any = None  # whoever owns the connection notes here whom it talks to
         self._token, self.connector = token, connector
         self._challenge = os.urandom(16)
+        self._expected: bytes | None = None  # the acceptor's proof, once the connector can tell
         self._received = bytearray()
         self._skip = 0
         self._outgoing: deque[memoryview] = deque()
@@ -147,7 +148,7 @@ class Connection:
             try:
                 data = self.sock.recv(1 << 20)
             except BlockingIOError:
-                return
+                return None
             except OSError:
                 data = b""
             if not data:
@@ -200,24 +201,35 @@ class Connection:
     # -- the handshake
 
     def _on_greeting(self, frame: bytes) -> None:
-        challenges = (frame[len(MAGIC) :], self._challenge)
-        if self.connector and not hasattr(self, "_expected"):
-            if not frame.startswith(MAGIC) or len(frame) != len(MAGIC) + 16:
-                return self._stranger()
-            self._derive_keys(*challenges)
-            self._expected = _proof(self._token, b"acceptor", *challenges)
-            answer = self._challenge + _proof(self._token, b"connector", *challenges)
-            return self._write(self._framed(answer))
-        if self.connector:
-            if not hmac.compare_digest(frame, self._expected):
-                return self._stranger()
+        if not self.connector:
+            self._verify_connector(frame)
+        elif self._expected is None:
+            self._answer(frame)
+        elif hmac.compare_digest(frame, self._expected):
+            self._become_ready()
         else:
-            challenges = (self._challenge, frame[:16])
-            proof = _proof(self._token, b"connector", *challenges)
-            if not hmac.compare_digest(frame[16:], proof):
-                return self._stranger()
-            self._derive_keys(*challenges)
-            self._write(self._framed(_proof(self._token, b"acceptor", *challenges)))
+            self._stranger()
+
+    def _answer(self, frame: bytes) -> None:
+        """The connector's part: proves the token by the acceptor's challenge, and poses its own."""
+        if not frame.startswith(MAGIC) or len(frame) != len(MAGIC) + 16:
+            return self._stranger()
+        challenges = frame[len(MAGIC) :], self._challenge
+        self._derive_keys(*challenges)
+        self._expected = _proof(self._token, b"acceptor", *challenges)
+        proof = _proof(self._token, b"connector", *challenges)
+        self._write(self._framed(self._challenge + proof))
+
+    def _verify_connector(self, frame: bytes) -> None:
+        """The acceptor's part: believes a right proof, and gives its own."""
+        challenges = self._challenge, frame[:16]
+        if not hmac.compare_digest(frame[16:], _proof(self._token, b"connector", *challenges)):
+            return self._stranger()
+        self._derive_keys(*challenges)
+        self._write(self._framed(_proof(self._token, b"acceptor", *challenges)))
+        self._become_ready()
+
+    def _become_ready(self) -> None:
         self.ready = True
         self._end_patience()
         self.on_ready(self)

@@ -33,13 +33,9 @@ class Bucket:
     into `total` at once.
     """
 
-    def __init__(
-        self, parameters: list[nn.Parameter], group: Group, rows: int | None, extra: int
-    ) -> None:
-        size = sum(p.numel() for p in parameters) + extra
-        self.parameters = parameters
-        self.total = group.bucket(size, parameters[0].dtype)
-        self.rows = None if rows is None else self.total.new_zeros(rows, size)
+    def __init__(self, parameters: list[nn.Parameter], total: Tensor, rows: int | None) -> None:
+        self.parameters, self.total = parameters, total
+        self.rows = None if rows is None else total.new_zeros(rows, len(total))
         self.missing = 0  # gradients of this rank's last shard that have not arrived
 
     def empty(self) -> None:
@@ -81,7 +77,7 @@ class Buckets:
         self.mine = shares[group.rank]
         rows = len(self.mine) if algorithm == IN_ORDER else None
         lists = fill(list(model.parameters())[::-1], bucket_bytes)
-        self.buckets = [Bucket(ps, group, rows, extra=ps is lists[-1]) for ps in lists]
+        self.buckets = [Bucket(ps, self._room(ps, ps is lists[-1]), rows) for ps in lists]
         self.hooks = [
             parameter.register_post_accumulate_grad_hook(self._collector(bucket, place))
             for bucket in self.buckets
@@ -124,6 +120,12 @@ class Buckets:
         for bucket in self.buckets:
             for parameter in bucket.parameters:
                 parameter.grad = None  # a view of memory that belongs to the group
+
+    def _room(self, parameters: list[nn.Parameter], last: bool) -> Tensor:
+        """A flat buffer of the group; the last one has an element for the loss."""
+        size = sum(p.numel() for p in parameters) + last
+        shared = self.algorithm == "shared_memory"
+        return self.group.bucket(size, parameters[0].dtype, shared)
 
     def _row(self, bucket: Bucket) -> Tensor:
         return bucket.total if bucket.rows is None else bucket.rows[self.shard - 1]

@@ -46,34 +46,48 @@ class Hanging:
     width: float
 
 
-def pack(
-    labels: list[Hanging], left: float, right: float, rows: int, mark: float = 0.0
-) -> list[tuple[float, int] | None]:
+Spots = list[tuple[float, int] | None]
+
+
+def pack(labels: list[Hanging], left: float, right: float, rows: int) -> Spots:
     """The left edge and the row of each label, None for one that finds no room.
 
     A bar reaches through all rows down to its label's own, so no label should lie on a bar that
-    goes deeper: going from right to left leaves later bars short and earlier ones long. Only where
-    there is no other room may a bar pass behind a label; two labels never touch. With `mark`, half
-    the width of what stands at each anchor, no label covers one of those either.
+    goes deeper. Going from right to left leaves later bars short and earlier ones long; a label
+    that must stand left of its bar goes as deep as it takes. Only where there is no other room may
+    a bar pass behind a label; two labels never touch.
     """
-    placed: list[_Placed] = []
-    found: list[tuple[float, int] | None] = [None] * len(labels)
+    best: Spots = []
+    least = len(labels) + 1, 0
+    for deep in range(rows):
+        placed = _place(labels, left, right, rows, deep)
+        spots = [(p.left, p.row) if p else None for p in placed]
+        here = [p for p in placed if p]
+        crossed = sum(p.crosses(q) for i, p in enumerate(here) for q in here[:i])
+        if (spots.count(None), crossed) < least:
+            best, least = spots, (spots.count(None), crossed)
+        if least == (0, 0):
+            break
+    return best
+
+
+def _place(
+    labels: list[Hanging], left: float, right: float, rows: int, deep: int
+) -> list[_Placed | None]:
+    placed: list[_Placed | None] = [None] * len(labels)
     for i in sorted(range(len(labels)), key=lambda i: -labels[i].anchor):
         bar, width = labels[i].anchor, labels[i].width
-        edges = (bar + mark + GAP / 2, bar - mark - GAP / 2 - width, right - width, left)
-        spots = [(a, row) for a in edges for row in range(rows)]
+        others = [p for p in placed if p]
+        spots = [(bar + GAP / 2, row) for row in range(rows)]
+        for edge in (bar - GAP / 2 - width, right - width, left):
+            spots += [(edge, row) for row in range(deep, rows)]
         inside = [
             _Placed(a, a + width, row, bar) for a, row in spots if _within(a, width, left, right)
         ]
-        free = [p for p in inside if not any(p.touches(q) for q in placed)]
-        if mark:
-            free = [p for p in free if not any(p.covers(o.anchor, mark) for o in labels)]
-        clear = [p for p in free if not any(p.crosses(q) for q in placed)]
-        if free:
-            spot = (clear or free)[0]
-            placed.append(spot)
-            found[i] = (spot.left, spot.row)
-    return found
+        free = [p for p in inside if not any(p.touches(q) for q in others)]
+        clear = [p for p in free if not any(p.crosses(q) for q in others)]
+        placed[i] = next(iter([*clear, *free]), None)
+    return placed
 
 
 def _within(a: float, width: float, left: float, right: float) -> bool:
@@ -90,9 +104,6 @@ class _Placed:
     def touches(self, other: _Placed) -> bool:
         near = self.left < other.right + GAP and other.left < self.right + GAP
         return self.row == other.row and near
-
-    def covers(self, bar: float, mark: float) -> bool:
-        return self.left < bar + mark and bar - mark < self.right
 
     def crosses(self, other: _Placed) -> bool:
         """Does the bar of one pass through the label of the other?"""

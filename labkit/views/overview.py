@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labkit.views import furniture, marks, style
 from labkit.views.counted import Counted, counted
 from labkit.views.history import History, Mark
-from labkit.views.labels import Hanging, height_of, pack, width_of
+from labkit.views.labels import height_of, width_of
 from labkit.views.lanes import draw_lanes
 from labkit.views.recovery import recovery
 from labkit.views.sheet import MARGIN, Sheet, new_sheet
@@ -56,7 +56,7 @@ def draw_overview(past: History, title: str | None, width: float) -> Figure:
             furniture.MERGED: merged,
             "messages not drawn": crowded,
             "notes not drawn": len(past.marks["note"]) - len(notes),
-            "labels left out": faults.missing + checkpoints.missing + below.missing + unnamed,
+            "labels left out": faults.missing + below.missing + unnamed,
         },
     )
     return sheet.figure
@@ -64,44 +64,46 @@ def draw_overview(past: History, title: str | None, width: float) -> Figure:
 
 @dataclass
 class CheckpointRow:
-    """A diamond above the lanes for each checkpoint, with its step."""
+    """A diamond above the lanes for each checkpoint, with its step where there is room for all."""
 
     found: list[Mark]
     texts: list[str]
-    spots: list[tuple[float, int] | None]
     top: float
 
     @property
     def bottom(self) -> float:
         return self.top + (height_of() if self.found else 0.0)
 
-    @property
-    def missing(self) -> int:
-        return self.spots.count(None)
-
     def draw(self, sheet: Sheet) -> None:
         y = self.top + height_of() / 2
-        for mark, text, spot in zip(self.found, self.texts, self.spots, strict=True):
+        green = {"size": style.SMALL, "color": style.CHECKPOINT}
+        for mark in self.found:
             marks.draw_checkpoint(sheet, mark.time, y, mark.data.get("step"))
-            if spot:
-                sheet.write(spot[0], y, text, size=style.SMALL, color=style.CHECKPOINT)
+        for mark, text in zip(self.found, self.texts, strict=False):
+            sheet.write(sheet.x(mark.time) + DIAMOND, y, text, **green)
+        if self.found and not any("checkpoint" in text for text in self.texts):
+            x = sheet.x(self.found[0].time) - DIAMOND
+            if x - width_of("checkpoints", style.SMALL) > MARGIN:
+                sheet.write(x, y, "checkpoints", ha="right", **green)
+
+
+DIAMOND = 0.1
+"""Inches from the middle of a checkpoint's diamond to its words."""
 
 
 def checkpoint_row(sheet: Sheet, top: float) -> CheckpointRow:
-    """All in words, else only the first in words; what then finds no room has no label."""
+    """All in words, else the first in words, else numbers, else one word for them all."""
     found = marks.durable(sheet.past)
-    for words in (len(found), 1):
+    xs = [sheet.x(c.time) for c in found]
+    for many in (len(found), 1, 0):
         texts = [
-            f"{'checkpoint ' * (i < words)}step {c.data.get('step')}" for i, c in enumerate(found)
+            f"{'checkpoint ' * (i < many)}step {c.data.get('step')}" for i, c in enumerate(found)
         ]
-        labels = [
-            Hanging(sheet.x(c.time), width_of(t, style.SMALL))
-            for c, t in zip(found, texts, strict=True)
-        ]
-        spots = pack(labels, MARGIN, sheet.width - MARGIN, rows=1, mark=0.06)
-        if all(spots):
-            break
-    return CheckpointRow(found, texts, spots, top)
+        ends = [x + DIAMOND + width_of(t, style.SMALL) for x, t in zip(xs, texts, strict=True)]
+        limits = [x - DIAMOND for x in xs[1:]] + [sheet.width - MARGIN]
+        if all(end < limit for end, limit in zip(ends, limits, strict=False)):
+            return CheckpointRow(found, texts, top)
+    return CheckpointRow(found, [], top)
 
 
 def draw_curve(sheet: Sheet, progress: Counted | None, top: float, bottom: float) -> None:

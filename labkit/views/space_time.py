@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.patheffects import withStroke
-
 from labkit.views import style
 
 Entry = tuple[int, str, Any]
@@ -97,5 +95,7 @@ def _arrow(axes: Any, start: tuple[float, int], end: tuple[float, int]) -> None:
 
 
 def _write(axes: Any, x: float, y: float, text: str, **how: Any) -> None:
+    from matplotlib.patheffects import withStroke
+
     how = {"size": style.SMALL, "family": style.FONT, "ha": "center", "va": "center"} | how
     axes.text(x, y, text, zorder=5, path_effects=[withStroke(linewidth=3, foreground="w")], **how)

@@ -168,7 +168,7 @@ interruptions(LLAMA3_INTERRUPTIONS)
 # | network | cable, switch, card, a flapping link | silence | `Partition` |
 # | file system | full, torn, slow | an error; later a file that does not load | a size limit |
 # | scheduler | preemption, maintenance, suspension | a rank that stands still | `Pause` |
-# | software | bugs, bad data, mixed versions | an exception here, a wrong number there | both |
+# | software | bugs, bad data, mixed versions | an exception, or a wrong number | NaN, `continue` |
 # | power | supply, rack, room | many ranks gone at once | several `Kill`s |
 #
 # We inject every one into a real cluster. A *fault* is injected, a *failure* is observed. The job
@@ -423,34 +423,37 @@ for rank, step in sorted(run.results.items()):
 # **Answer: (c).** All-reduce is very good at spreading things. The next checkpoint saves the NaN,
 # faithfully, on every rank.
 #
-# ### Software: an exception on one rank
+# ### Software: a careful programmer
 #
-# So rank 1 checks its gradient and raises. That is what good code does, is it not?
+# So rank 1 looks at its batch first, and skips the damaged one with `continue`.
 #
-# **Predict.** What do the other ranks do? (a) they raise too, (b) they go on without it, (c) they
-# wait.
+# **Predict.** Rank 1 skips its batch of step 5. What happens? (a) the fifth update is made without
+# it, (b) everybody waits at step 5, (c) everybody goes on, and every later sum is wrong.
 
 
 # %%
-def train_and_raise(worker):
-    for step in range(1, 11):
+def train_and_skip(worker):
+    """Nine updates; returns the sum of each. The gradient of step i is i, on every rank."""
+    sums, step = [], 0
+    while len(sums) < 9:
+        step += 1
         if worker.rank == 1 and step == 5:
-            raise ValueError("the loss is not finite")
-        worker.group.all_reduce(worker.tensor(1_000, fill=float(step)))
-        worker.step(step)
+            continue  # a bad batch
+        gradient = worker.tensor(1, fill=float(step))
+        sums.append(worker.group.all_reduce(gradient).item())
+    return sums
 
 
-run = cluster.run(train_and_raise)
-try:
-    run.wait(timeout=1)
-except TimeoutError:
-    print("after a second, still waiting:", ranks(run.waiting))
-print(run.errors[1])
-run.cancel()
+run = cluster.run(train_and_skip).wait(timeout=60)
+for update, total in enumerate(run.results[0], start=1):
+    print(f"update {update}: sum {total:2.0f}, should be {update * world_size:2}")
+print("the same on all ranks:", len({tuple(sums) for sums in run.results.values()}) == 1)
 
 # %% [markdown]
-# **Answer: (c).** The process of rank 1 lives, its connections are open, and it will never call
-# that all-reduce. Every other rank waits for it. A decision to stop has to be taken by all ranks
+# **Answer: (c).** Collectives are matched by their order, not by their meaning. Rank 1's sixth
+# gradient meets the fifth of the others, and so on to the end. No error, equal weights on all
+# ranks, wrong training. And if rank 1 had *raised* instead, the others would have stood in an
+# all-reduce that it never joins. A decision to skip, or to stop, has to be taken by all ranks
 # together (notebook 05).
 
 # %% [markdown]
@@ -483,10 +486,10 @@ cluster.close()
 # | a full disk | none | the writer |
 # | a suspended process | none | nobody |
 # | a NaN | none | nobody |
-# | an exception on one rank | none | the driver, not the other ranks |
+# | a skipped batch | none | nobody |
 # | power | half of them | everybody left |
 #
-# Five of the nine are silent. **The loud failures are the kind ones**: a dead process is the best
+# Six of the nine are silent. **The loud failures are the kind ones**: a dead process is the best
 # thing that can happen to a fault-tolerant system, and many systems kill what they are unsure of
 # to get there.
 #
@@ -743,9 +746,9 @@ for spares in (0, 2, 4, 8, 16, 32):
 # %% [markdown]
 # ## Machines that can be taken away
 #
-# Clouds sell idle machines at 60 to 90 % off and take them back when they like: two minutes of
-# notice at AWS, thirty seconds at Google (their documentation). A [preemption](glossary.md#preemption) is a failure with
-# good manners.
+# Clouds sell idle machines at 60 to 90 % off and take them back when they like, with two minutes of
+# notice at AWS and thirty seconds at Google (their documentation). A
+# [preemption](glossary.md#preemption) is a failure with good manners.
 #
 # **Predict.** The discount is 60 %. Somebody takes one of your machines every half hour, and your
 # job needs 30 minutes to come back. Is spot (a) cheaper, (b) about the same, (c) dearer?

@@ -81,7 +81,7 @@ def test_output_is_shown_with_its_rank(
     # The pipe is read by another thread than the wire; the run's end does not order the two.
     lines: list[str] = []
     while len(lines) < 12:
-        cluster._driver.show_output()
+        cluster._driver.console.show()
         lines += capsys.readouterr().out.splitlines()
         time.sleep(0.01)
     for rank in range(4):
@@ -354,7 +354,7 @@ def test_a_rank_that_has_returned_is_waited_for_by_nobody(cluster: Cluster) -> N
         while True:
             try:
                 return group.all_reduce(worker.tensor(1, fill=1.0)).item()
-            except PeerLost as lost:
+            except PeerLost:
                 group = worker.regroup()
 
     run = cluster.run(some_return).wait()

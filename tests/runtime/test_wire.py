@@ -61,9 +61,7 @@ class End:
 def ends(loop: Loop) -> Iterator[tuple[End, End]]:
     server, client = End(), End()
     listener = loop.call(
-        lambda: wire.listen(
-            loop, TOKEN, CODEC, server.on_ready, server.on_message, server.on_close
-        )
+        lambda: wire.listen(loop, TOKEN, CODEC, server.on_ready, server.on_message, server.on_close)
     )
     address = listener.getsockname()
     loop.call(

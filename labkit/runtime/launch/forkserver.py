@@ -1,9 +1,9 @@
 """A small fork server: one process that has imported torch and forks workers in milliseconds.
 
-It is single-threaded and has run no operation of torch, so that a child begins with no thread pool,
-no CUDA context and no lock that a lost thread holds. Children belong to it: when its parent goes, by
-whatever signal, it kills them and goes too. Only its main thread forks, because Linux sends the
-death signal when the *thread* that forked ends.
+It is single-threaded and has run no operation of torch, so that a child begins with no thread
+pool, no CUDA context and no lock that a lost thread holds. Children belong to it: when its parent
+goes, by whatever signal, it kills them and goes too. Only its main thread forks, because Linux
+sends the death signal when the *thread* that forked ends.
 
 Requests come on a Unix socket: 4 bytes of length with a file descriptor (the child's output), then
 msgpack. What goes back is `("forked", id, pid)` and `("exited", pid, wait status)`.

@@ -49,6 +49,7 @@ class LocalLauncher:
             processes.append(process)
         return processes
 
+
 class _Server:
     """This process's end of the fork server."""
 
@@ -85,9 +86,7 @@ class _Server:
         self.control = ours
         loop.call_soon(loop.watch, ours, self.on_news)
 
-    def fork(
-        self, process: Process, join: str, environment: dict[str, str], output: int
-    ) -> None:
+    def fork(self, process: Process, join: str, environment: dict[str, str], output: int) -> None:
         with self.lock:
             id = next(self.ids)
             self.asked[id] = process

@@ -22,8 +22,8 @@ def exit_code(status: int) -> int:
 
 class Process:
     """The process of one worker, or of a launcher that holds several: `members` are its
-    (rank, life). `exited` is reported once the output has been read to its end, so that a worker's last words
-    come before the news of its death."""
+    (rank, life). The end is reported once the output has been read to its own end, so that a
+    worker's last words come before the news of its death."""
 
     def __init__(
         self,

@@ -1,0 +1,52 @@
+"""How each fault is done to a cluster: signals by the driver, link faults by the workers."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from labkit import faults
+from labkit.runtime.messages import Inject
+from labkit.runtime.seat import Seat
+
+if TYPE_CHECKING:
+    from labkit.runtime.driver import Driver
+
+REAP_SECONDS = 0.01
+
+
+def inject(driver: Driver, fault: faults.Fault) -> None:
+    """Does to the cluster what the fault says, records it, and tells every worker. Any thread."""
+    if isinstance(fault, faults.Heal):
+        driver.log.record("heal")
+    else:
+        driver.log.record("fault", str(fault), **faults.describe(fault))
+    match fault:
+        case faults.Kill(rank):
+            driver.seats[rank].send(signal.SIGKILL)
+        case faults.Pause(rank, seconds):
+            driver.seats[rank].send(signal.SIGSTOP)
+            if seconds is not None:
+                _later(driver, seconds, faults.Resume(rank))
+        case faults.Resume(rank):
+            driver.seats[rank].send(signal.SIGCONT)
+        case faults.Restart(rank):
+            driver.loop.call_soon(_replace, driver, driver.seats[rank])
+        case faults.Heal():
+            driver.in_force.clear()
+        case _:
+            driver.in_force.append(fault)
+    driver.loop.call_soon(driver.broadcast, Inject(fault))
+
+
+def _later(driver: Driver, seconds: float, fault: faults.Fault) -> None:
+    driver.loop.call_soon(driver.loop.call_later, seconds, lambda: inject(driver, fault))
+
+
+def _replace(driver: Driver, seat: Seat) -> None:
+    """Launches the rank's next life once this one is over. The loop's thread only."""
+    if seat.state != "dead":
+        seat.send(signal.SIGKILL)
+        driver.loop.call_later(REAP_SECONDS, lambda: _replace(driver, seat))
+    elif driver.seats[seat.rank] is seat and not driver.closed:
+        driver.seat_anew(seat)
