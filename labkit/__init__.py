@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.collectives.group import CollectiveTimeout, Group, PeerLost
+    from labkit.collectives.group import Group
     from labkit.faults import (
         At,
         Cut,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from labkit.runtime.cluster import Cluster
     from labkit.runtime.run import Run, RunError
-    from labkit.view import View
+    from labkit.view import CollectiveTimeout, PeerLost, View
 
 __version__ = "0.1.0"
 
@@ -41,8 +41,8 @@ _HOMES = {
     ),
     "labkit.runtime.cluster": "Cluster",
     "labkit.runtime.run": "Run RunError",
-    "labkit.collectives.group": "CollectiveTimeout Group PeerLost",
-    "labkit.view": "View",
+    "labkit.collectives.group": "Group",
+    "labkit.view": "CollectiveTimeout PeerLost View",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [

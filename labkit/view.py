@@ -1,4 +1,5 @@
-"""A view: who is in the group, as agreed by its members (K. Birman and T. Joseph, SOSP 1987)."""
+"""A view: who is in the group, as agreed by its members (K. Birman and T. Joseph, SOSP 1987); and
+what a member is told when the others do not come. Without torch: the driver reads these too."""
 
 from __future__ import annotations
 
@@ -13,3 +14,25 @@ class View(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"view {self.number} {{{','.join(map(str, self.members))}}}"
+
+
+class PeerLost(RuntimeError):
+    """A member of the group is gone, or its function is over; `rank` says who, `view` of which
+    view.
+
+    The survivors go on after `worker.regroup()`, which waits for the next view.
+    """
+
+    def __init__(self, rank: int, view: View) -> None:
+        super().__init__(rank, view)
+        self.rank, self.view = rank, view
+
+    def __str__(self) -> str:
+        return (
+            f"rank {self.rank} of {self.view} is gone: "
+            "worker.regroup() forms a group of the survivors"
+        )
+
+
+class CollectiveTimeout(RuntimeError):
+    """A collective did not end within the group's deadline, and no member is known to be dead."""

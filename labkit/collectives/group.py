@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -23,33 +24,11 @@ from torch.distributed import AllreduceOptions, ReduceOp
 from labkit import collectives, events
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
-from labkit.view import View
+from labkit.view import CollectiveTimeout, PeerLost, View
 
 GRACE = 5.0
 """Seconds in which the detector must explain an error of the transport, which came first."""
 _SLICE = 0.5
-
-
-class PeerLost(RuntimeError):
-    """A member of the group is gone, or its function is over; `rank` says who, `view` of which
-    view.
-
-    The survivors go on after `worker.regroup()`, which waits for the next view.
-    """
-
-    def __init__(self, rank: int, view: View) -> None:
-        super().__init__(rank, view)
-        self.rank, self.view = rank, view
-
-    def __str__(self) -> str:
-        return (
-            f"rank {self.rank} of {self.view} is gone: "
-            "worker.regroup() forms a group of the survivors"
-        )
-
-
-class CollectiveTimeout(RuntimeError):
-    """A collective did not end within the group's deadline, and no member is known to be dead."""
 
 
 class FailureDetector(Protocol):
@@ -131,20 +110,34 @@ class Group:
     def all_reduce(self, tensor: Tensor, op: str = "sum", algorithm: str = "ring") -> Tensor:
         """Every member's tensor becomes the combination of all; in place, and returned."""
         with events.span("all-reduce", bytes=tensor.nbytes, algorithm=algorithm):
-            return self.all_reduce_async(tensor, op, algorithm).wait()
+            return self._start_all_reduce(tensor, op, algorithm).wait()
 
     def all_reduce_async(
         self, tensor: Tensor, op: str = "sum", algorithm: str = "ring"
     ) -> PendingCopy:
-        """The same without waiting: the tensor is changed by the `wait()` of what is returned."""
+        """The same without waiting: the tensor is changed by the `wait()` of what is returned.
+
+        The record shows it on the group's own thread, beside what the caller does meanwhile.
+        """
+        span = events.span("all-reduce", bytes=tensor.nbytes, algorithm=algorithm, thread="group")
+        return self._start_all_reduce(tensor, op, algorithm, span)
+
+    def _start_all_reduce(
+        self,
+        tensor: Tensor,
+        op: str,
+        algorithm: str,
+        span: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (it holds no state)
+    ) -> PendingCopy:
         own = self._own(tensor)
 
         def task() -> None:
-            if algorithm == "builtin":
-                self._builtin(own, op)
-            else:
-                link = self._shared_link() if algorithm == "shared_memory" else self.link
-                collectives.all_reduce(link, own, op, algorithm)
+            with span:
+                if algorithm == "builtin":
+                    self._builtin(own, op)
+                else:
+                    link = self._shared_link() if algorithm == "shared_memory" else self.link
+                    collectives.all_reduce(link, own, op, algorithm)
 
         return PendingCopy(self.submit(task, "all_reduce"), own, tensor)
 

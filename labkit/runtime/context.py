@@ -15,7 +15,7 @@ from labkit import events, faults
 from labkit.collectives.group import Group
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
-from labkit.view import View
+from labkit.view import PeerLost, View
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +60,6 @@ class Worker:
         Forms again by itself when another member is lost meanwhile. Raises TimeoutError when no
         new view is agreed on within `timeout` seconds.
         """
-        from labkit.collectives.group import PeerLost
-
         if self._group is not None:
             self._group.abandon()
             self._group = None
@@ -171,7 +169,7 @@ class Worker:
         """A float32 tensor of this shape on the rank's device."""
         import torch
 
-        return torch.full(shape, fill, device=self.device)
+        return torch.full(shape, fill, dtype=torch.float32, device=self.device)
 
     def close(self) -> None:
         """Ends what the run made. What is stuck stays behind."""

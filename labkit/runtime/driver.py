@@ -13,11 +13,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import cloudpickle
 
 from labkit import events, faults
 from labkit.events import Event, EventLog
@@ -42,7 +39,7 @@ from labkit.runtime.messages import (
     Welcome,
 )
 from labkit.runtime.placement import Placement
-from labkit.runtime.run import Raised, Run, died
+from labkit.runtime.run import Died, Raised, Run, died
 from labkit.runtime.seat import Seat
 from labkit.runtime.watch import Watch
 from labkit.view import View
@@ -171,24 +168,18 @@ class Driver:
                     seat.view = View(number, members)
                     self.changed.notify_all()
             case Finished(run, result):
-                self._on_outcome(seat, run, lambda: cloudpickle.loads(result))
-            case Failed(run):
-                self._on_outcome(seat, run, lambda: _raised(seat.rank, message))
+                self._on_outcome(seat, run, result)
+            case Failed(run, kind, text, trace, step, error):
+                self._on_outcome(seat, run, Raised(seat.rank, kind, text, trace, step, error))
             case Strike(fault):
                 inject(self, fault)
 
-    def _on_outcome(self, seat: Seat, number: int, outcome: Callable[[], Any]) -> None:
+    def _on_outcome(self, seat: Seat, number: int, outcome: Raised | bytes) -> None:
         seat.doing = ""
-        run = self.run
-        if run is not None and run.number == number:
-            try:
-                value = outcome()
-            except Exception as error:
-                text = f"its result cannot be unpickled here: {error}"
-                value = Raised(seat.rank, type(error).__name__, text, text, seat.step, None)
-            self._end_on(seat.rank, value)
+        if self.run is not None and self.run.number == number:
+            self._end_on(seat.rank, outcome)
 
-    def _end_on(self, rank: int, outcome: Any) -> None:
+    def _end_on(self, rank: int, outcome: Died | Raised | bytes) -> None:
         """The run is over on this rank; when it is over on all, what was planned is off."""
         if self.run is not None:
             self.run.end(rank, outcome)
@@ -270,7 +261,7 @@ class Driver:
             self.run = run
             for seat in self.seats.values():
                 seat.step = None
-                if seat.state == "dead":
+                if seat.died is not None:  # since the view was read
                     run.end(seat.rank, seat.died)
             entries = list(plan.entries)
             message = Start(run.number, view.number, view.members, payload, entries, seed, deadline)
@@ -356,13 +347,3 @@ class Driver:
         for seat in self.seats.values():
             if seat.connection is not None:
                 seat.connection.close()
-
-
-def _raised(rank: int, failed: Failed) -> Raised:
-    error: BaseException | None = None
-    if failed.error is not None:
-        try:
-            error = cloudpickle.loads(failed.error)
-        except Exception:  # its class may not exist here; the words are enough
-            error = None
-    return Raised(rank, failed.kind, failed.message, failed.trace, failed.step, error)

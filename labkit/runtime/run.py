@@ -7,8 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import cloudpickle
 
 from labkit.events import Event
 
@@ -39,14 +41,22 @@ class Died:
 
 @dataclass(frozen=True)
 class Raised:
-    """The function raised an exception on a rank. `exception` is None when it does not pickle."""
+    """The function raised an exception on a rank."""
 
     rank: int
     kind: str
     message: str
     trace: str
     step: int | None
-    exception: BaseException | None
+    packed: bytes | None = field(default=None, repr=False)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception itself; None when it cannot be sent, or its class does not exist here."""
+        try:
+            return None if self.packed is None else cloudpickle.loads(self.packed)
+        except Exception:
+            return None
 
     def __str__(self) -> str:
         at = "" if self.step is None else f" after step {self.step}"
@@ -73,9 +83,10 @@ class Run:
     def __init__(self, driver: Driver, number: int, ranks: tuple[int, ...], name: str) -> None:
         self.number, self.name = number, name
         self.waiting = set(ranks)
-        self.results: dict[int, Any] = {}
         self.deaths: dict[int, Died] = {}
-        self.errors: dict[int, Raised] = {}
+        self._results: dict[int, Any] = {}
+        self._errors: dict[int, Raised] = {}
+        self._packed: dict[int, bytes] = {}
         self.steps: dict[int, int] = {}
         self.total_steps: int | None = None
         self.started = time.monotonic()
@@ -103,6 +114,29 @@ class Run:
     @property
     def done(self) -> bool:
         return not self.waiting
+
+    @property
+    def results(self) -> dict[int, Any]:
+        """What the function returned, by rank."""
+        self._unpack()
+        return self._results
+
+    @property
+    def errors(self) -> dict[int, Raised]:
+        """What it raised, by rank."""
+        self._unpack()
+        return self._errors
+
+    def _unpack(self) -> None:
+        """In the thread of whoever asks: the first tensor imports torch, which takes a second."""
+        with self.changed:
+            packed, self._packed = self._packed, {}
+        for rank, result in sorted(packed.items()):
+            try:
+                self._results[rank] = cloudpickle.loads(result)
+            except Exception as error:
+                text = f"its result cannot be unpickled here: {error}"
+                self._errors[rank] = Raised(rank, type(error).__name__, text, text, None)
 
     @property
     def events(self) -> list[Event]:
@@ -181,8 +215,8 @@ class Run:
             self.news = time.monotonic()
             self.changed.notify_all()
 
-    def end(self, rank: int, outcome: Any) -> None:
-        """What became of the run on `rank`: Died, Raised, or else the returned value."""
+    def end(self, rank: int, outcome: Died | Raised | bytes) -> None:
+        """What became of the run on `rank`: Died, Raised, or the pickled value that it returned."""
         with self.changed:
             if rank not in self.waiting:
                 return
@@ -190,9 +224,9 @@ class Run:
             if isinstance(outcome, Died):
                 self.deaths[rank] = outcome
             elif isinstance(outcome, Raised):
-                self.errors[rank] = outcome
+                self._errors[rank] = outcome
             else:
-                self.results[rank] = outcome
+                self._packed[rank] = outcome
             self.news = time.monotonic()
             self.changed.notify_all()
 

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
-from labkit.collectives.group import PeerLost
+from labkit.view import PeerLost
 from labkit.training import data as datasets
 from labkit.training import models
 from labkit.training.buckets import Buckets

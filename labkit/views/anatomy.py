@@ -49,14 +49,13 @@ def draw_anatomy(
 ) -> Figure:
     window = find_window(past, around)
     sheet = new_sheet(past, (window.begin, window.end), width)
-    phases = window.after.phases if window.after else []
     # Where everything goes, from top to bottom, before anything is drawn.
     shown = furniture.shown_looks(sheet)
     heading = title or _title(window)
     legend = furniture.legend(sheet, shown, sheet.title_bottom(heading))
+    phases = window.after.phases if window.after else []
     above = PhaseRows.of(sheet, phases, legend.bottom + 0.04)
-    recoveries = [recovery(past, f) for f in past.faults]
-    faults = furniture.fault_rows(sheet, recoveries, above.bottom)
+    faults = furniture.fault_rows(sheet, [recovery(past, f) for f in past.faults], above.bottom)
     sheet.top, sheet.first = legend.bottom, faults.bottom + 0.06 + sheet.pitch / 2
     below = furniture.moment_rows(sheet, _moments(past, window), sheet.floor)
     sheet.bottom = below.bottom + 0.06

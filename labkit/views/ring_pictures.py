@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from labkit.collectives.trace import Algorithm, Content, Trace, trace
 from labkit.reliability.communication import Wire, crossover
 from labkit.views import style
 from labkit.views.chunks import COMPLETE, Cell, Move, State, Table, draw_tables
-from labkit.views.collectives import COLOURS
+from labkit.views.collectives import COLOURS, time_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -256,4 +256,23 @@ def choices(rows: Sequence[tuple[int, float, float, float, str, object]]) -> Fig
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xticks([4, 16, 64, 256, 1000])
     axes.minorticks_off()
+    return figure
+
+
+# ---- time --------------------------------------------------------------------------------------
+
+
+def times(
+    measured: Mapping[str, Sequence[tuple[float, float]]],
+    models: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    title: str = "",
+) -> Figure:
+    """`time_curves`, with a tick at 1, 2 and 5 where powers of ten would leave one or two."""
+    from matplotlib.ticker import LogLocator
+
+    figure = time_curves(measured, models, title)
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    if high / low < 300:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     return figure

@@ -17,7 +17,7 @@ import torch
 
 from labkit import Cluster
 from labkit.bench.peers.say import live, say
-from labkit.collectives.group import PeerLost
+from labkit.view import PeerLost
 from labkit.training.loop import train
 
 RANKS, VICTIM = 4, 2
