@@ -84,6 +84,7 @@ class Link(ABC):
         self.traffic = Traffic()
         self.device = torch.device("cpu")  # where a collective keeps tensors of its own
         self._abandoned = threading.Event()
+        self._scratch = torch.empty(0, dtype=torch.uint8)
 
     @property
     def left(self) -> int:
@@ -147,6 +148,13 @@ class Link(ABC):
         if state.delay:
             self._abandoned.wait(state.delay)
             self.check()
+
+    def scratch(self, like: Tensor) -> Tensor:
+        """Room for a 1-D tensor like this one; kept from call to call, since the pages of fresh
+        memory cost as much time as the arithmetic in them."""
+        if self._scratch.nbytes < like.nbytes or self._scratch.device != like.device:
+            self._scratch = torch.empty(like.nbytes, dtype=torch.uint8, device=like.device)
+        return self._scratch[: like.nbytes].view(like.dtype)
 
     def abandon(self) -> None:
         """Makes this rank leave, from any thread: every later call and every wait that polls

@@ -35,8 +35,9 @@ def build(source: Path, *, force: bool = False) -> bool:
         return False
     notebook = read(source)
     execute(notebook, path)
+    found = widgets_without_tag(notebook)
     tidy(notebook)
-    if found := [*cells_wrong(notebook), *too_large(notebook)]:
+    if found := [*found, *cells_wrong(notebook), *too_large(notebook)]:
         raise NotebookError(f"{path.name} is not stored: " + "; ".join(found))
     text = nbformat.writes(notebook)
     path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
@@ -52,9 +53,12 @@ def execute(notebook: Notebook, path: Path) -> None:
     """Runs all cells, in the folder of `path`. Raises NotebookError where a cell fails."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-    from tqdm import tqdm
 
-    with tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar:
+    from labkit.views.progress import Progress, progress
+
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    bar: Progress[None] = progress(total=cells, description=path.stem, unit="cell")
+    with bar:
         client = NotebookClient(
             notebook,
             timeout=CELL_SECONDS,
@@ -63,7 +67,7 @@ def execute(notebook: Notebook, path: Path) -> None:
             resources={"metadata": {"path": str(path.parent)}},
             record_timing=False,
             coalesce_streams=True,
-            on_cell_complete=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),
+            on_cell_complete=lambda **_: bar.update(),
         )
         try:
             client.execute()
@@ -76,11 +80,24 @@ def tidy(notebook: Notebook) -> None:
     stored = {**METADATA, "labkit": notebook.metadata.labkit}
     notebook.metadata.clear()  # of the kernel's version, and of the widgets' states
     notebook.metadata.update(copy.deepcopy(stored))
+    drop_widgets(notebook)
+
+
+def drop_widgets(notebook: Notebook) -> None:
+    """A stored widget is an error message, or the name of a class, to whoever reads the page."""
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if "data" not in o or o.data]
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+
+
+def widgets_without_tag(notebook: Notebook) -> list[str]:
+    """nbval compares the stored outputs with new ones, and a widget is not stored."""
+    return [
+        f"cell {index} shows a widget: tag it nbval-ignore-output, and draw a picture in the next"
+        for index, cell in enumerate(notebook.cells)
+        if any(WIDGET in output.get("data", {}) for output in cell.get("outputs", []))
+        and "nbval-ignore-output" not in cell.metadata.get("tags", [])
+    ]
 
 
 def pictures(notebook: Notebook) -> Iterator[tuple[int, str, bytes]]:

@@ -16,10 +16,9 @@ THUMBNAILS = 6
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1c2430; --soft: #5c6675;
-  --line: #e0e4ea; --good: #00734f; --bad: #b8400a; --link: #0064a8; --paper: #fff; }
+  --line: #e0e4ea; --good: #00734f; --bad: #b8400a; --link: #0064a8; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161c; --card: #1b212a; --ink: #e6eaf0;
-  --soft: #9aa5b4; --line: #2d3642; --good: #3fd0a0; --bad: #ff9a63; --link: #6fbdf5;
-  --paper: #f4f5f7; } }
+  --soft: #9aa5b4; --line: #2d3642; --good: #3fd0a0; --bad: #ff9a63; --link: #6fbdf5 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.25rem 4rem; background: var(--page);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
@@ -39,10 +38,10 @@ header.row { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: basel
 header.row .status { margin-left: auto; font-weight: 600; color: var(--good) }
 .failed .status, .error { color: var(--bad) }
 .error { margin: .5rem 0 0; font: .85rem/1.45 ui-monospace, monospace; overflow-wrap: anywhere }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr));
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
   gap: .7rem; margin: .9rem 0 0 }
-.pictures a { display: block; background: var(--paper); border: 1px solid var(--line);
-  border-radius: 6px; overflow: hidden; height: 9.5rem }
+.pictures a { display: block; background: #fff; border: 1px solid var(--line);
+  border-radius: 6px; overflow: hidden; height: 11rem }
 .pictures img { display: block; width: 100%; height: 100%; object-fit: contain }
 """
 
@@ -51,8 +50,7 @@ def write_index(outcomes: list[Outcome], parameters: dict[str, Any], out: Path) 
     failed = sum(not outcome.passed for outcome in outcomes)
     total = sum(outcome.seconds for outcome in outcomes)
     plural = "" if len(outcomes) == 1 else "s"
-    verdict = f"{failed} failed" if failed else "all passed"
-    head = f"{len(outcomes)} notebook{plural}, {verdict}"
+    head = f"{len(outcomes)} notebook{plural}, {f'{failed} failed' if failed else 'passed'}"
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -91,7 +89,8 @@ def _card(outcome: Outcome, out: Path) -> str:
         links.append(f'<a href="{_link(file, out)}">{escape(file.name)}</a>')
     links.append(f"{outcome.cells} code cells")
     if outcome.pictures:
-        links.append(f"{len(outcome.pictures)} pictures")
+        first = f", the first {THUMBNAILS} below" if len(outcome.pictures) > THUMBNAILS else ""
+        links.append(f"{len(outcome.pictures)} picture{'s' * (len(outcome.pictures) > 1)}{first}")
     status = "passed" if outcome.passed else "failed"
     error = f'<p class="error">{escape(outcome.error)}</p>' if outcome.error else ""
     shown = "".join(_thumbnail(path, out) for path in outcome.pictures[:THUMBNAILS])

@@ -7,6 +7,7 @@ the kernel and the rest never runs), so every cell is looked at afterwards.
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.notebooks import QUIET_KERNEL, NotebookError
-from labkit.notebooks.build import pictures
+from labkit.notebooks.build import drop_widgets, pictures
 from labkit.notebooks.source import Notebook
 
 CELL_SECONDS = 600
@@ -98,21 +99,26 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     import papermill
     from papermill.execute import remove_error_markers
 
+    from labkit.views.progress import Progress, progress
+
     for talkative in ("papermill", "traitlets"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     outcome = Outcome(path.stem, notebook=out / path.name)
+    bar: Progress[None] = progress(total=count_cells(path), description=path.stem, unit="cell")
     begin = time.monotonic()
     try:
-        papermill.execute_notebook(
-            str(path),
-            str(outcome.notebook),
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=str(path.parent),
-            progress_bar={"desc": path.stem},
-            execution_timeout=CELL_SECONDS,
-            extra_arguments=QUIET_KERNEL,
-        )
+        with bar:
+            papermill.execute_notebook(
+                str(path),
+                str(outcome.notebook),
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=str(path.parent),
+                progress_bar=False,
+                on_cell_complete=lambda **_: bar.update(),
+                execution_timeout=CELL_SECONDS,
+                extra_arguments=QUIET_KERNEL,
+            )
     except papermill.PapermillExecutionError:
         pass  # of a cell, in the stored notebook: `wrong` tells whether it was meant
     except Exception as error:  # nbclient, the kernel, the file system: each has its own
@@ -122,13 +128,18 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
         outcome.notebook = None
         return outcome
     notebook = remove_error_markers(nbformat.read(outcome.notebook, as_version=4))
-    outcome.cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+    outcome.cells = count_cells(outcome.notebook)
     outcome.title = title(notebook) or path.stem
     outcome.error = outcome.error or "; ".join(islice(wrong(notebook), 2))
     outcome.pictures = list(save_pictures(notebook, out / path.stem))
     outcome.html = out / f"{path.stem}.html"
     outcome.html.write_text(as_html(notebook), encoding="utf-8")
     return outcome
+
+
+def count_cells(path: Path) -> int:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return sum(cell["cell_type"] == "code" for cell in cells)
 
 
 def wrong(notebook: Notebook) -> Iterator[str]:
@@ -162,5 +173,7 @@ def as_html(notebook: Notebook) -> str:
     """One page with its pictures inside. Formulas are typeset where there is a network."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(require_js_url="", jquery_url="", mermaid_js_url="")
+    drop_widgets(notebook)
+    none = dict.fromkeys(("require_js_url", "jquery_url", "mermaid_js_url"), "")
+    exporter = HTMLExporter(mermaid_layout_elk_js_url="", **none)
     return str(exporter.from_notebook_node(notebook)[0])

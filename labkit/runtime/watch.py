@@ -81,4 +81,5 @@ class Watch:
             + (f", step {s.step})" if s.step is not None else ")")
             for s in seats
         ]
-        return f"{', '.join(what)} of run {self.run.number} of {self.run.name} did not come"
+        raised = "".join(f"{error}; then " for error in self.run.errors.values())
+        return f"{raised}{', '.join(what)} of run {self.run.number} of {self.run.name} did not come"

@@ -15,9 +15,10 @@
 #
 # It is seven minutes past two, in the thirteenth night of a two-week run on 2 000 GPUs. A fan
 # stops. One GPU gets too hot and leaves the bus, its process dies, and 1 999 healthy GPUs wait for
-# a message that nobody will send. Nobody did anything wrong. At this size a fan stops every few
-# hours; the only open question is what the job does then. This notebook breaks a small cluster in
-# seven ways, and then puts numbers on the big one: how often, how much, and what helps.
+# a message that nobody will send. Nobody did anything wrong. At this size, something like it happens
+# more than once a day; the only open question is what the job does then. This notebook breaks a
+# small cluster in seven ways, and then puts numbers on the big one: how often, how much, and what
+# helps.
 #
 # **Routes** Core · All<br>
 # **Time** 45 minutes (you may skip the parts marked ⤳)<br>

@@ -391,12 +391,12 @@ def measure(worker, algorithms, sizes, repeats, cable=None):
     if cable:
         group.link = Cable(group.link, **cable)
     jobs = [(s, a) for s in sizes for a in algorithms for _ in range(repeats)]
+    buckets = {size: group.bucket(size // 4) for size in sizes}  # saves the group a copy
     worker.expect(len(jobs))  # for the progress bar
     for job, (size, name) in enumerate(jobs, 1):
-        tensor = worker.tensor(size // 4)
         group.barrier()
         begin = time.perf_counter()
-        group.all_reduce(tensor, algorithm=name)[0].item()  # .item() waits for a GPU
+        group.all_reduce(buckets[size], algorithm=name)[0].item()  # .item() waits for a GPU
         seconds.setdefault((name, size), []).append(time.perf_counter() - begin)
         worker.step(job)
     return seconds
@@ -413,7 +413,7 @@ def points(run):
 
 algorithms = ["naive", "tree", "ring", "halving_doubling"]
 sizes = [4 << 10, 4 << 20] if fast else [4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20]
-run = cluster.run(measure, algorithms=algorithms, sizes=sizes, repeats=3, cable=cable)
+run = cluster.run(measure, algorithms=algorithms, sizes=sizes, repeats=2, cable=cable)
 measured = points(run.wait(timeout=120))
 
 # %%
@@ -543,11 +543,11 @@ def measure_mpi(worker, sizes, repeats):
 
     seconds = {}
     for size in [s for s in sizes for _ in range(repeats)]:
-        tensor = np.zeros(size // 4, np.float32)
+        tensor = np.ones(size // 4, np.float32)
         MPI.COMM_WORLD.Barrier()
         begin = time.perf_counter()
         MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, tensor)
-        seconds.setdefault(("mpi", size), []).append(time.perf_counter() - begin)
+        seconds.setdefault(("MPI", size), []).append(time.perf_counter() - begin)
     return seconds
 
 
@@ -556,9 +556,9 @@ names += ["shared_memory"] if cluster.placement.ranks[0].device == "cpu" else []
 bare = points(cluster.run(measure, algorithms=names, sizes=sizes, repeats=5).wait(timeout=120))
 with Cluster(world_size, backend="gloo", device="cpu", launcher="mpi") as mpi:
     bare |= points(mpi.run(measure_mpi, sizes=sizes, repeats=5).wait(timeout=120))
+bare[{"gloo": "Gloo", "nccl": "NCCL"}[cluster.placement.backend]] = bare.pop("builtin")
 
 # %%
-bare[f"{cluster.placement.backend}'s own"] = bare.pop("builtin")
 title = "naive / ring at 4 MiB: {:.1f} on the bare machine, {:.1f} with cables"
 times(bare, title=title.format(gain(bare, -1), gain(measured, -1)))
 
@@ -586,19 +586,20 @@ times(bare, title=title.format(gain(bare, -1), gain(measured, -1)))
 
 # %%
 def connections(worker):
-    """Open TCP connections of this process, before and after it forms its process group."""
+    """How many TCP connections this process opens to form its process group."""
     import psutil
 
-    def count():
-        return sum(c.status == "ESTABLISHED" for c in psutil.Process().net_connections("tcp"))
+    def established():
+        every = psutil.Process().net_connections("tcp")
+        return {(c.laddr, c.raddr) for c in every if c.status == "ESTABLISHED"}
 
-    before = count()
+    before = established()
     worker.group.barrier()
-    return before, count()
+    return len(established() - before)
 
 
-before, after = by_rank(cluster.run(connections).wait(timeout=60))[0]
-print(f"forming the group opened {after - before} more connections on rank 0")
+opened = by_rank(cluster.run(connections).wait(timeout=60))
+print("connections that each rank opened to form the group:", opened)
 print(f"a ring of 1024 ranks has 1024 connections, the mesh {1024 * 1023 // 2}")
 
 # %%
@@ -683,7 +684,9 @@ def on_the_bare_link(worker, patience):
     return said
 
 
-run = cluster.run(on_the_bare_link, patience=1.0, faults=strike).wait(timeout=60)
+cluster.close()
+with Cluster(world_size, backend=backend, device=device) as doomed:
+    run = doomed.run(on_the_bare_link, patience=1.0, faults=strike).wait(timeout=60)
 print(*run.deaths.values())
 for rank, said in sorted(run.results.items()):
     print(f"rank {rank} {said}")
@@ -716,9 +719,8 @@ def in_a_group(worker):
         worker.step(step)
 
 
-cluster.restart(dead)
-run = cluster.run(in_a_group, faults=strike).wait(timeout=60)
-cluster.close()
+with Cluster(world_size, backend=backend, device=device) as doomed:
+    run = doomed.run(in_a_group, faults=strike).wait(timeout=60)
 print(*run.deaths.values())
 for rank, error in sorted(run.errors.items()):
     print(f"rank {rank} raised {error.kind}: {error.message.split(':')[0]}")

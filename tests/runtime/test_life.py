@@ -150,6 +150,26 @@ def test_an_error_in_the_block_ends_the_cluster(session: Session) -> None:
     all_gone(family)
 
 
+@pytest.mark.parametrize(
+    "session",
+    [
+        """
+        import threading
+        clusters = []
+        maker = threading.Thread(target=lambda: clusters.append(Cluster(2)))
+        maker.start()
+        maker.join()
+        for _ in range(2):
+            print(clusters[0].run(total).wait().results)
+        say("alive", sorted(clusters[0].run(total).wait().results))
+        """
+    ],
+    indirect=True,
+)
+def test_a_cluster_outlives_the_thread_that_made_it(session: Session) -> None:
+    assert session.expect("alive") == "alive [0, 1]"
+
+
 def test_a_new_cluster_in_the_same_name_replaces_the_old_one() -> None:
     for _ in range(3):
         cluster = Cluster(2)

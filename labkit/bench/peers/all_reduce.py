@@ -2,8 +2,8 @@
 
 `all_reduce ROUNDS FOLDER SIZE…`, started by mpiexec. All contenders run in the same processes and
 take turns; the order is reversed in every other round, so that nobody always follows the same one.
-Each finds its tensor freshly written, as gradients are, and its result is checked. A time is that
-of the slowest rank, from a barrier on.
+A turn is two calls, and the second is timed: as in osu_allreduce and nccl-tests, each finds the
+caches as its own kind leaves them. A time is that of the slowest rank, from a barrier on.
 """
 
 import os
@@ -58,15 +58,16 @@ def contenders(folder: Path, nbytes: int) -> dict[str, tuple[Reduce, Tensor]]:
     }
 
 
-def once(reduce: Reduce, tensor: Tensor) -> float:
-    """Seconds that this rank took."""
+def turn(reduce: Reduce, tensor: Tensor) -> float:
+    """Seconds that this rank took in the second of two calls. Raises when the sum is wrong."""
     comm = MPI.COMM_WORLD
     tensor.fill_(comm.rank + 1)
-    comm.Barrier()
-    begin = perf_counter()
-    reduce(tensor)
-    took = perf_counter() - begin
-    want = comm.size * (comm.size + 1) / 2
+    for _ in range(2):
+        comm.Barrier()
+        begin = perf_counter()
+        reduce(tensor)
+        took = perf_counter() - begin
+    want = comm.size * comm.size * (comm.size + 1) / 2
     if not all(tensor[place] == want for place in (0, len(tensor) // 3, -1)):
         raise RuntimeError(f"rank {comm.rank}: wrong sum {tensor[0]:g} instead of {want:g}")
     return took
@@ -83,14 +84,13 @@ def main(rounds: int, folder: Path, sizes: list[int]) -> None:
         for number in range(WARM_UP + rounds):
             for name in sorted(everybody, reverse=number % 2 == 1, key=list(everybody).index):
                 reduce, tensor = everybody[name]
-                took[name].append(once(reduce, tensor[: nbytes // 4]))
+                took[name].append(turn(reduce, tensor[: nbytes // 4]))
         for name, mine in took.items():
             slowest = comm.allreduce(mine, op=lambda a, b, _=None: list(map(max, a, b)))
             if comm.rank == 0:
                 say("measured", size=nbytes, name=name, seconds=slowest[WARM_UP:])
-    comm.Barrier()
-    sys.stdout.flush()
-    os._exit(0)  # Gloo's threads may not outlive the interpreter
+    MPI.Finalize()
+    os._exit(0)  # Gloo's threads must not outlive the interpreter
 
 
 if __name__ == "__main__":

@@ -82,7 +82,6 @@ class ForkServer:
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self.wake_out.fileno())
-        die_with_parent()
         send(self.control, ("ready", os.getpid(), 0))
         try:
             while True:
@@ -143,7 +142,11 @@ class ForkServer:
 
 
 def die_with_parent() -> None:
-    """Linux: SIGKILL when the parent ends. Elsewhere the closed connection does it."""
+    """Linux: SIGKILL when the parent ends. Elsewhere the closed connection does it.
+
+    For the children alone: the server's own parent is whichever *thread* asked for it first, and
+    that may end long before its process.
+    """
     if sys.platform == "linux" and os.environ.get("LABKIT_PORTABLE") != "1":
         import ctypes
 
