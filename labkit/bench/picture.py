@@ -1,4 +1,4 @@
-"""A picture of durations on a log axis: a bar from least to most, a dot at the median."""
+"""A picture of rows on a log axis: a bar from least to most, a dot at the median."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROW_HEIGHT, HEAD_HEIGHT = 0.42, 1.15  # inches
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that answer one question; `target`, in seconds, is what the lab's own aim at."""
+    """Rows that answer one question; `target`, in their unit, is what the lab's own aim at."""
 
     title: str
     rows: Sequence[Row]
@@ -33,7 +33,9 @@ def durations(panels: Sequence[Panel], footnote: str = "") -> LabFigure:
     for axes, panel in zip(all_axes[:, 0], panels, strict=True):
         _panel(axes, panel)
     values = [v for panel in panels for row in panel.rows for v in (row.min, row.max)]
-    all_axes[0, 0].set_xlim(min(values) / 1.5, max(values) * 8)
+    least, most = min(values), max(values)
+    # Room on the right for the longest text, about a third of the axis.
+    all_axes[0, 0].set_xlim(least / 1.3, most * max((most / least) ** 0.45, 4.0))
     figure.text(0.01, 0.0, footnote, fontsize=style.SMALL, color=style.GREY, va="top")
     figure.tight_layout()
     return figure
@@ -49,11 +51,13 @@ def _panel(axes: Any, panel: Panel) -> None:
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(OURS if row.side == "ours" else style.INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    unit = rows[0].unit
     if panel.target is not None:
         axes.axvline(panel.target, color=style.GREEN, lw=1.2, ls="--", zorder=0)
-        aim = f" the lab's aim: {seconds(panel.target)}"
+        aim = f" the lab's aim: {amount(panel.target, unit)}"
         axes.text(panel.target, len(rows) - 0.45, aim, fontsize=style.SMALL, color=style.GREEN)
-    axes.xaxis.set_major_formatter(lambda value, _: seconds(value))
+    axes.xaxis.set_major_formatter(lambda value, _: amount(value, unit))
+    axes.xaxis.set_minor_formatter("")
     axes.tick_params(axis="x", labelsize=style.TEXT, labelbottom=True)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=style.PALE, zorder=-1)
@@ -62,21 +66,25 @@ def _panel(axes: Any, panel: Panel) -> None:
 
 def _row(axes: Any, place: int, row: Row) -> None:
     colour = OURS if row.side == "ours" else PEER
-    line = {"color": colour, "solid_capstyle": "round"}
+    words = {"va": "center", "fontsize": style.TEXT, "zorder": 4}
+    paper = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.0}
     if row.at_least:  # a lower bound: it goes on to the right
         axes.plot([row.median], [place], ">", color=colour, ms=9, zorder=3)
-        axes.text(row.median * 1.25, place, row.note, va="center", fontsize=style.TEXT)
+        axes.text(row.median * 1.25, place, row.note, bbox=paper, **words)
         return
-    axes.plot([row.min, row.max], [place, place], lw=7, alpha=0.4, **line)
+    ends, line = [row.min, row.max], {"lw": 7, "solid_capstyle": "round", "alpha": 0.4}
+    axes.plot(ends, [place, place], color=colour, **line)
     axes.plot([row.median], [place], "o", color=colour, ms=8, mec="white", mew=1, zorder=3)
-    text = seconds(row.median)
+    text = amount(row.median, row.unit)
     if row.n > 1:
-        text += f"  ({seconds(row.min)} to {seconds(row.max)}, n = {row.n})"
-    axes.text(row.max * 1.25, place, text, va="center", fontsize=style.TEXT)
+        low, high = amount(row.min, row.unit), amount(row.max, row.unit)
+        text += f"  ({low} to {high}, n = {row.n})"
+    axes.text(row.max * 1.25, place, text, bbox=paper, **words)
 
 
-def seconds(value: float) -> str:
-    """0.0312 -> "31 ms", 2.74 -> "2.7 s": two digits, in the unit a person would say."""
-    if value < 0.9995:
-        return f"{value * 1e3:.2g} ms" if value < 0.0995 else f"{value * 1e3:.0f} ms"
-    return f"{value:.2g} s" if value < 9.95 else f"{value:.0f} s"
+def amount(value: float, unit: str) -> str:
+    """Two digits: 0.0312 s is "31 ms", 2.74 s is "2.7 s"; other units stay as they are."""
+    if unit == "s" and value < 0.9995:
+        value, unit = value * 1e3, "ms"
+    digits = f"{value:.2g}" if value < 9.95 else f"{value:.0f}"
+    return f"{digits} {unit}"

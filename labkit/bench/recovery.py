@@ -181,7 +181,7 @@ def _row(name: str, seconds: Sequence[float | None], limit: float) -> report.Row
     side: Literal["ours", "peer"] = "ours" if name.startswith("lab, ") else "peer"
     ended = [limit if s is None else s for s in seconds]
     late = list(seconds).count(None)
-    note = f">= {limit:g} s in {late} of {len(ended)}: hangs" if late else ""
+    note = f"not within {limit:g} s in {late} of {len(ended)}" if late else ""
     return report.row(name, side, "s", ended, note, at_least=2 * late >= len(ended))
 
 

@@ -87,8 +87,7 @@ def run_on_ranks(function: Callable[..., Any], ranks: int, laps: int) -> dict[in
             if error.kind == "NotImplementedError":
                 raise NotImplementedError(error.message)
             raise RuntimeError(f"on rank {rank}: {error.kind}: {error.message}")
-        outcome = {rank: run.results.get(rank, "waits for ever") for rank in range(ranks)}
-    return outcome
+        return {rank: run.results.get(rank, "waits for ever") for rank in range(ranks)}
 
 
 def draw_ring(r: random.Random) -> tuple[Ranks, int]:
@@ -157,11 +156,10 @@ def draw_incident(r: random.Random) -> tuple[list[Entry], int]:
             true.append((rank, "send", letter))
         else:
             true.append((rank, "work", None))
-    heard = [i for i, (_, kind, _) in enumerate(true) if kind == "receive"]
-    if len(heard) < 4:
-        return draw_incident(r)  # a quiet day teaches nothing
-    victim = true[heard[-1]][0]
-    true.append((victim, "crash", None))
+    heard = [rank for rank, kind, _ in true if kind == "receive"]
+    true.append((heard[-1] if heard else 0, "crash", None))
+    if not 4 <= len(suspects(true, 14)) <= 10:
+        return draw_incident(r)  # too few suspects, or too few innocents, to tell answers apart
     wrong_by = [r.uniform(-8, 8) for _ in range(4)]
     shown = sorted(range(len(true)), key=lambda i: i + wrong_by[true[i][0]])
     return [true[i] for i in shown], shown.index(len(true) - 1)

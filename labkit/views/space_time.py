@@ -19,13 +19,14 @@ LANE, ABOVE, BELOW, LEFT = 0.56, 0.72, 0.12, 0.85  # inches
 
 def space_time(
     log: Sequence[Entry],
-    places: Sequence[float] | None = None,
+    places: Sequence[int] | None = None,
     colours: Mapping[int, str] | None = None,
     notes: Mapping[int, str] | None = None,
     title: str | None = None,
 ) -> Any:
-    """`places` are the numbers of a logical clock, one per event, and stand above the dots; without
-    them an event's place is its place in the list. `colours` and `notes` are by place in the list.
+    """`places` are whole numbers, one per event, such as those of a logical clock: they say where
+    the dots are, and stand above them. Without them an event is where it is in the list. `colours`
+    and `notes` (below the dots) are by place in the list.
 
     Messages that run backwards are dashed and vermilion, and the title counts them, unless another
     is given.
@@ -50,9 +51,9 @@ def space_time(
         colour = (colours or {}).get(i, style.INK)
         axes.scatter(x, line, s=62, color=colour, edgecolor=style.PAPER, lw=1, zorder=4)
         if places is not None:
-            _write(axes, x, line - 0.33, f"{places[i]:g}")
+            _write(axes, x, line - 0.33, str(places[i]))
         if notes and i in notes:
-            _write(axes, x, line + 0.35, notes[i], color=colour, weight="bold")
+            _write(axes, x, line + 0.35, notes[i], weight="bold")
     figure.suptitle(
         title or backwards(log, at), size=style.TITLE, family=style.FONT, weight="bold",
         y=1 - 0.2 / height,

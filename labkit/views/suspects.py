@@ -30,4 +30,5 @@ def suspects_picture(cases: Sequence[Case]) -> Any:
     wrong = len(notes) - 1 + (crash in answer)
     found = f"{len(expected & answer)} of {len(expected)} suspects found"
     verdict = "and nobody else" if not wrong else f"{len(answer - expected)} wrongly accused"
-    return space_time(log, colours=colours, notes=notes, title=f"{found}, {verdict}")
+    title = f"{found}, {verdict}"
+    return space_time(log, list(range(len(log))), colours, notes, title)
