@@ -158,8 +158,8 @@ def draw_incident(r: random.Random) -> tuple[list[Entry], int]:
             true.append((rank, "work", None))
     heard = [rank for rank, kind, _ in true if kind == "receive"]
     true.append((heard[-1] if heard else 0, "crash", None))
-    if not 4 <= len(suspects(true, 14)) <= 10:
-        return draw_incident(r)  # too few suspects, or too few innocents, to tell answers apart
+    if len(heard) < 4 or not 4 <= len(suspects(true, 14)) <= 10:
+        return draw_incident(r)  # too little talk, or too few innocents, to tell answers apart
     wrong_by = [r.uniform(-8, 8) for _ in range(4)]
     shown = sorted(range(len(true)), key=lambda i: i + wrong_by[true[i][0]])
     return [true[i] for i in shown], shown.index(len(true) - 1)

@@ -41,8 +41,9 @@ from labkit.runtime.messages import (
 from labkit.runtime.placement import Placement
 from labkit.runtime.run import Died, Raised, Run, died
 from labkit.runtime.seat import Seat
-from labkit.runtime.watch import Watch
+from labkit.runtime.watch import BAR_AFTER, Watch
 from labkit.view import View
+from labkit.views.progress import Progress, progress
 
 CANCEL_SECONDS = 2.0
 """A rank that has not left a cancelled run by then is in a call that cannot be left: replaced."""
@@ -109,8 +110,12 @@ class Driver:
             return views == {View(max(v.number for v in views), living)} if views else True
 
         end = time.monotonic() + seconds
-        with self.changed:
+        bar: Progress[None] = progress(
+            total=self.world_size, description="starting", unit="rank", after=BAR_AFTER
+        )
+        with self.changed, bar:
             while not ready():
+                bar.to(sum(seat.view.number > 0 for seat in self.seats.values()))
                 early = [s for s in self.seats.values() if s.died and s.view.number == 0]
                 if early:
                     said = "\n".join(self.console.last_words)

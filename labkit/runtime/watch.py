@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from labkit.views.progress import progress
+
 if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
     from labkit.runtime.run import Run
@@ -52,7 +54,7 @@ class Watch:
         self.waited += passed
         self.silent = 0.0 if self.run.news > self.last_news else self.silent + passed
         self.last_news = self.run.news
-        if self.waited > BAR_AFTER and self.run.total_steps:
+        if self.run.total_steps:
             self._progress(self.run.total_steps)
         if self.timeout is not None and self.waited > self.timeout:
             raise TimeoutError(f"{self._who()} {self.aim} within {self.timeout:g} s")
@@ -63,15 +65,10 @@ class Watch:
             )
 
     def _progress(self, total: int) -> None:
-        from labkit.views.progress import progress
-
         if self.bar is None:
-            self.bar = progress(total=total, description=self.run.name)
+            self.bar = progress(total=total, description=self.run.name, after=BAR_AFTER)
             self.bar.__enter__()
-            self.shown = 0
-        steps = min((self.run.steps.get(rank, 0) for rank in self.run.waiting), default=total)
-        self.bar.update(steps - self.shown)
-        self.shown = steps
+        self.bar.to(min((self.run.steps.get(r, 0) for r in self.run.waiting), default=total))
 
     def _who(self) -> str:
         seats = (self.driver.seats[rank] for rank in sorted(self.run.waiting))

@@ -26,26 +26,44 @@ def progress(
     description: str = "",
     total: int | None = None,
     unit: str = "step",
+    after: float = 0.0,
 ) -> Progress[T]:
-    """`for x in progress(list, "reading"): …` or `with progress(total=9) as bar: bar.update(1)`."""
+    """`for x in progress(list, "reading"): …` or `with progress(total=9) as bar: bar.update(1)`.
+
+    What is over within `after` seconds shows no bar.
+    """
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)  # type: ignore[arg-type]
-    return Progress(iterable, description, total, unit)
+    return Progress(iterable, description, total, unit, after)
 
 
 class Progress(Generic[T]):
-    """Counts to `total` (None when it is not known); the bar appears on entering or iterating."""
+    """Counts to `total` (None when it is not known); the bar appears on entering or iterating, or
+    at the first update after `after` seconds."""
 
     def __init__(
-        self, iterable: Iterable[T] | None, description: str, total: int | None, unit: str
+        self,
+        iterable: Iterable[T] | None,
+        description: str,
+        total: int | None,
+        unit: str,
+        after: float = 0.0,
     ) -> None:
         self.iterable, self.description, self.total, self.unit = iterable, description, total, unit
         self.n = 0
+        self._due = time.monotonic() + after
         self._bar: Any = None
 
     def __enter__(self) -> Progress[T]:
-        self._bar = _bar(surroundings(), self.description, self.total, self.unit)
+        self._appear()
         return self
+
+    def _appear(self) -> None:
+        if self._bar is None and time.monotonic() >= self._due:
+            self._due = float("inf")
+            self._bar = _bar(surroundings(), self.description, self.total, self.unit)
+            if self._bar is not None:
+                self._bar.update(self.n)
 
     def __exit__(
         self,
@@ -70,9 +88,14 @@ class Progress(Generic[T]):
 
     def update(self, n: int = 1) -> None:
         """`n` more are done; less than none when work was thrown away."""
-        self.n += n
         if self._bar is not None:
             self._bar.update(n)
+        self.n += n
+        self._appear()
+
+    def to(self, n: int) -> None:
+        """`n` are done in all."""
+        self.update(n - self.n)
 
     def set_description(self, text: str) -> None:
         self.description = text
