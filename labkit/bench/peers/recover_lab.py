@@ -17,8 +17,8 @@ import torch
 
 from labkit import Cluster
 from labkit.bench.peers.say import live, say
-from labkit.view import PeerLost
 from labkit.training.loop import train
+from labkit.view import PeerLost
 
 RANKS, VICTIM = 4, 2
 FLOATS = 1_000_000  # 4 MB

@@ -60,6 +60,7 @@ class _Server:
         self.running: dict[int, Process] = {}
         self.lock = threading.Lock()
         self.owner = os.getpid()
+        self.ended = False
         ours, theirs = socket.socketpair()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with tempfile.TemporaryFile() as words:
@@ -110,6 +111,7 @@ class _Server:
 
     def on_end(self) -> None:
         """The fork server died, and by its death signal its children with it."""
+        self.ended = True
         self.loop.unwatch(self.control)
         self.control.close()
         for process in [*self.running.values(), *self.asked.values()]:
@@ -118,7 +120,7 @@ class _Server:
 
     @property
     def alive(self) -> bool:
-        return self.owner == os.getpid() and self.process.poll() is None
+        return self.owner == os.getpid() and not self.ended and self.process.poll() is None
 
     def close(self) -> None:
         if self.owner == os.getpid():
