@@ -1,4 +1,4 @@
-"""The list of what could not run: no test is skipped silently."""
+"""What is not in `make test-fast`, and the list of what could not run: no test is skipped silently."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+
+
+# Files that start many processes. In others, slow tests are marked one by one.
+SLOW = {"test_bench", "test_check", "test_cluster", "test_kernel", "test_life", "test_links"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

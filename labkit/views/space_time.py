@@ -33,8 +33,7 @@ def space_time(
     """
     ranks = sorted({rank for rank, _, _ in log})
     at = [float(x) for x in places or range(len(log))]
-    width = min(11.0, max(6.5, LEFT + 0.55 * (max(at) - min(at) + 2)))
-    height = ABOVE + LANE * len(ranks) + BELOW
+    width, height = 11.0, ABOVE + LANE * len(ranks) + BELOW
     figure = style.figure(width, height)
     axes = figure.add_axes(
         (LEFT / width, BELOW / height, 1 - (LEFT + 0.1) / width, LANE * len(ranks) / height)

@@ -11,7 +11,7 @@ from labkit.views import style
 
 def token_picture(cases: Sequence[Case]) -> Any:
     """A panel per case: the token that came home to rank 0, hop after hop."""
-    figure = style.figure(8.0, 0.8 + 1.5 * len(cases))
+    figure = style.figure(11.0, 0.6 + 1.5 * len(cases))
     panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
     for axes, case in zip(panels, cases, strict=True):
         ranks = int(case.arguments[0])
