@@ -44,7 +44,7 @@ class Outcome:
 LINT = [
     Part("ruff check", 5, [PYTHON, "-m", "ruff", "check"]),
     Part("ruff format", 5, [PYTHON, "-m", "ruff", "format", "--check"]),
-    Part("mypy", 30, [PYTHON, "-m", "mypy"]),
+    Part("mypy", 20, [PYTHON, "-m", "mypy"]),
 ]
 PORTABLE = {"LABKIT_PORTABLE": "1"}  # no Linux-only aid: what is left is what macOS has
 KEPT = {"LABKIT_RUNS": str(ROOT / "runs")}  # the page that it prints is there to be looked at
@@ -52,7 +52,7 @@ NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 
 RUNS = {
-    "fast": [*LINT, Part("pytest, quick", 50, [*PYTEST, "-m", "not slow and not long"])],
+    "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
     "all": [
         *LINT,
         Part("pytest", 280, PYTEST),

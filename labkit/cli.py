@@ -24,7 +24,13 @@ bench = typer.Typer(no_args_is_help=True, help="Measure the figures that the REA
 app.add_typer(notebooks, name="notebooks")
 app.add_typer(bench, name="bench")
 
-BENCHES = ("collectives", "launch", "recovery")
+BENCHES = {
+    "collectives": "The lab's all-reduce beside Gloo's own and MPI's, from 4 KiB to 64 MiB.",
+    "launch": "How long until all ranks are ready, beside multiprocessing and torchrun.",
+    "recovery": "From a rank's death to the others' next all-reduce, beside torchrun and ULFM.",
+    "training": "How long until four ranks read digits, and how well they do.",
+    "memory": "What JupyterLab with a notebook and a cluster of four ranks takes.",
+}
 
 Json = Annotated[Path | None, typer.Option(help="Write the rows of figures to this file.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw the figures into this PNG file.")]
@@ -149,28 +155,16 @@ def check() -> None:
     print(f"{len(sources)} notebooks match their sources")
 
 
-@bench.command()
-def collectives(
-    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
-) -> None:
-    """The lab's all-reduce beside Gloo's own and MPI's, from 4 KiB to 64 MiB."""
-    measure("collectives", json, plot, check, quick)
+def add_bench(name: str, text: str) -> None:
+    @bench.command(name, help=text)
+    def command(
+        json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
+    ) -> None:
+        measure(name, json, plot, check, quick)
 
 
-@bench.command()
-def launch(
-    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
-) -> None:
-    """How long until all ranks are ready, beside multiprocessing and torchrun."""
-    measure("launch", json, plot, check, quick)
-
-
-@bench.command()
-def recovery(
-    json: Json = None, plot: Plot = None, check: Check = False, quick: Quick = False
-) -> None:
-    """From the SIGKILL of a rank to the survivors' next all-reduce, beside torchrun and ULFM."""
-    measure("recovery", json, plot, check, quick)
+for name, text in BENCHES.items():
+    add_bench(name, text)
 
 
 @bench.command(name="all")
@@ -186,13 +180,17 @@ def all_benches(
     out.mkdir(parents=True, exist_ok=True)
     missed = []
     for name in BENCHES:
+        print(f"\n{name}: {BENCHES[name]}", flush=True)
         try:
             measure(name, out / f"{name}.json", out / f"{name}.png", check, quick)
-        except (SystemExit, typer.Exit):
+        except typer.Exit:
+            missed.append(name)
+        except Exception as error:  # the next one is measured all the same
+            print(f"{name} could not be measured: {type(error).__name__}: {error}")
             missed.append(name)
     print(f"Rows and plots are in {out}")
     if missed:
-        raise fail(f"Targets missed: {', '.join(missed)}")
+        raise fail(f"Missed or not measured: {', '.join(missed)}")
 
 
 def measure(name: str, json: Path | None, plot: Path | None, check: bool, quick: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is not in `make test-fast`, and the list of what could not run: no test is skipped silently."""
+"""Which tests are slow, and the list of what could not run: no test is skipped silently."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 
 # Files that start many processes. In others, slow tests are marked one by one.
 SLOW = {"test_bench", "test_check", "test_cluster", "test_kernel", "test_life", "test_links"}

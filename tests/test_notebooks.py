@@ -365,6 +365,17 @@ def test_a_notebook_that_the_learner_only_ran_follows_the_repository(tmp_path: P
     assert (table / "02_ring.ipynb").read_bytes() == (course / "02_ring.ipynb").read_bytes()
 
 
+def test_what_notebooks_link_to_comes_with_them(tmp_path: Path) -> None:
+    course, table = tmp_path / "notebooks", tmp_path / "my-notebooks"
+    store(course, "[rank](glossary.md#rank)")
+    (course / "glossary.md").write_text("# Glossary")
+    (course / "pictures").mkdir()
+    (course / "pictures/timeline.png").write_bytes(b"PNG")
+    desk.lay_out(course, table)
+    assert (table / "glossary.md").read_text() == "# Glossary"
+    assert (table / "pictures/timeline.png").read_bytes() == b"PNG"
+
+
 def test_a_learners_work_is_never_overwritten(tmp_path: Path) -> None:
     course, table = tmp_path / "notebooks", tmp_path / "my-notebooks"
     store(course, "old")

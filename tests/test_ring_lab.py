@@ -10,8 +10,10 @@ from labkit.check import judge
 from labkit.collectives import halving_doubling, naive, ring, tree
 from labkit.collectives.links.cable import Cable
 from labkit.collectives.links.memory import memory_links
+from labkit.collectives.stopwatch import curves
 from labkit.collectives.trace import Stuck, content, dyed, trace, written
-from labkit.views.ring_pictures import SCENES, choices, collectives_in_pictures, played, steps_of
+from labkit.views.costs import choices, cost_curves, cost_sliders
+from labkit.views.ring_pictures import SCENES, collectives_in_pictures, played, steps_of
 
 SIZES = [(1, 1), (2, 5), (3, 2), (4, 4), (5, 17), (8, 8)]
 
@@ -251,3 +253,26 @@ def test_pictures_are_small_enough_to_be_stored(n):
 def test_the_map_of_choices_counts_the_cheaper_ones():
     rows = [(8, 1e6, 1e-5, 1e-9, "ring", "ring"), (8, 10.0, 1e-5, 1e-9, "tree", "ring")]
     assert choices(rows).axes[0].get_title(loc="left").startswith("1 of 2")
+
+
+def test_cost_curves_say_where_the_ring_begins_to_pay():
+    title = cost_curves(1_024, 14, 50).axes[0].get_title(loc="left")
+    assert title.endswith("from 75.1 MiB on")
+    assert cost_curves(3, 14, 50).axes[0].get_title(loc="left").endswith("always")
+
+
+def test_the_sliders_draw_when_they_are_moved():
+    box = cost_sliders()
+    ranks, _ = box.children[0].children
+    before = box.children[1].value
+    ranks.value = 1_000
+    assert box.children[1].value != before
+    assert "cost_curves(1000, 14.0, 50.0)" in box.children[2].value
+
+
+# ---- the stopwatch -----------------------------------------------------------------------------
+
+
+def test_a_collective_takes_as_long_as_its_slowest_rank_in_its_quickest_repetition():
+    results = {0: {("ring", 8): [1.0, 5.0]}, 1: {("ring", 8): [4.0, 2.0]}}
+    assert curves(results) == {"ring": [(8, 4.0)]}

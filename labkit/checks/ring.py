@@ -205,7 +205,7 @@ def tree_cost(n: int, s: float, a: float, b: float) -> float:
 
 
 def map_of_choices(cases: Sequence[Case]) -> Any:
-    from labkit.views.ring_pictures import choices
+    from labkit.views.costs import choices
 
     return choices([(*c.arguments, c.expected, c.got) for c in cases])
 

@@ -34,6 +34,10 @@ def lay_out(notebooks: Path, desk: Path) -> list[str]:
             continue
         copied[name] = newest
     record.write_text(json.dumps(copied, indent=1))
+    for other in [*notebooks.glob("*.md"), *notebooks.glob("pictures/*")]:  # what cells refer to
+        copy = desk / other.relative_to(notebooks)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(other, copy)
     return sentences
 
 

@@ -39,6 +39,7 @@ def options(notebook: Path, port: int | None) -> list[str]:
         f"--LabApp.default_url=/lab/tree/{notebook.relative_to(REPOSITORY).as_posix()}",
         f"--LabApp.app_settings_dir={SETTINGS}",
         "--log-level=WARN",  # the address is printed at any level
+        "--ServerApp.answer_yes=True",  # Ctrl-C is meant
         f"--port={port or 0}",
     ]
     if port is not None:

@@ -341,6 +341,7 @@ class Driver:
             if seat.state == "paused":  # it could not hear
                 seat.send(signal.SIGKILL)
         self.broadcast(Shutdown())
+        self.loop.unwatch(self._listener)
         self._listener.close()
 
     def _wait_gone(self, seconds: float) -> None:
@@ -348,7 +349,6 @@ class Driver:
             self.changed.wait_for(lambda: not self.processes, seconds)
 
     def _end_conversations(self) -> None:
-        self.loop.unwatch(self._listener)
         for seat in self.seats.values():
             if seat.connection is not None:
                 seat.connection.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,8 @@ from labkit import collectives
 from labkit.collectives import trace as traces
 from labkit.collectives.link import Link
 from labkit.collectives.trace import Algorithm, Content, Trace, trace
-from labkit.reliability.communication import Wire, crossover
 from labkit.views import style
 from labkit.views.chunks import COMPLETE, Cell, Move, State, Table, draw_tables
-from labkit.views.collectives import COLOURS, time_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -220,59 +218,3 @@ def legend(page: Any, squares: list[tuple[float, float, float, str]], x: float, 
     for i, (colour, text) in enumerate(meanings.items()):
         squares.append((x, y + 0.02 + 0.25 * i, 0.18, colour))
         page.text(x + 0.26, y + 0.1 + 0.25 * i, text, **words)
-
-
-# ---- which algorithm ---------------------------------------------------------------------------
-
-
-def choices(rows: Sequence[tuple[int, float, float, float, str, object]]) -> Figure:
-    """Where the ring is cheaper than the tree, on paper, and what was chosen.
-
-    A row is (ranks, bytes, alpha, beta, expected, chosen). Sizes are drawn in units of alpha/beta:
-    the size at which a message has waited for its latency as long as for its bytes.
-    """
-    from labkit.views.charts import chart
-
-    agree = sum(row[4] == row[5] for row in rows)
-    title = f"{agree} of {len(rows)} choices are the cheaper one"
-    figure, axes = chart(title, "ranks", "size of the tensor, in units of α/β", (8.0, 4.2))
-    wire = Wire(1.0, 1.0)
-    corners = [4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 256, 257, 512, 513, 1024]
-    border = [crossover("tree", "ring", wire, n) or 0.0 for n in (4, *corners, 1024)]
-    ranks = [3.5, *corners, 1200]
-    axes.set(xscale="log", yscale="log", xlim=(3.5, 1200), ylim=(0.05, 2000))
-    axes.fill_between(ranks, border, 2000, color=COLOURS["ring"], alpha=0.13, lw=0)
-    axes.fill_between(ranks, 0.05, border, color=COLOURS["tree"], alpha=0.16, lw=0)
-    for name, place in (("ring", (4, 700)), ("tree", (450, 0.1))):
-        words = {"color": style.words(COLOURS[name]), "size": style.LABEL, "weight": "bold"}
-        axes.text(*place, f"the {name} is cheaper", family=style.FONT, ha="left" if name == "ring"
-                  else "right", **words)  # fmt: skip
-    for n, size, alpha, beta, expected, chosen in rows:
-        right = expected == chosen
-        marker, colour = ("o", COLOURS[expected]) if right else ("X", style.FAULT)
-        how = {"ms": 7 if right else 9, "mec": style.PAPER, "color": colour}
-        axes.plot(n, size * beta / alpha, marker, **how)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xticks([4, 16, 64, 256, 1000])
-    axes.minorticks_off()
-    return figure
-
-
-# ---- time --------------------------------------------------------------------------------------
-
-
-def times(
-    measured: Mapping[str, Sequence[tuple[float, float]]],
-    models: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-    title: str = "",
-) -> Figure:
-    """`time_curves`, with a tick at 1, 2 and 5 where powers of ten would leave one or two."""
-    from matplotlib.ticker import LogLocator
-
-    figure = time_curves(measured, models, title)
-    axes = figure.axes[0]
-    low, high = axes.get_ylim()
-    if high / low < 300:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    return figure

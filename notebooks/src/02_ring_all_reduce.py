@@ -63,8 +63,9 @@ traffic_bars({"naive": naive}, size=4 << 20)
 
 # %% [markdown]
 # The others send their tensor once. Rank 0 sends it to everybody, after everybody's tensor has come
-# in through the same card. So it gets worse with every rank, for one rank, and all wait for that
-# one. On paper, with Mei's cards of 100 Gbit/s:
+# in through the same card: the more ranks, the worse for one of them, and all wait for that one.
+# (The dashed line is where every bar could end. We get there.) On paper, with Mei's cards of 100
+# Gbit/s:
 
 # %%
 from labkit.reliability import communication
@@ -250,8 +251,8 @@ print("all GPUs have the same:", all(row == end[0] for row in end))
 print("GPU 0 ends with the parts of GPUs", [rank for held in end[0] for rank, _ in held])
 
 # %% [markdown]
-# **Answer: (d).** No error, no NaN, all GPUs agree, and the training goes on with a quarter of each
-# gradient.
+# **Answer: (d).** Every slot holds one GPU's part in place of the sum of four. No error, no NaN, all
+# GPUs agree, and the training goes on.
 #
 # > **Verdict.** The steps are right; the sentence after them is wrong by one. Follow the colours:
 # > after step 3 the dark squares are A at GPU 0, B at GPU 1, and so on. The table looks one slot to
@@ -265,29 +266,30 @@ print("GPU 0 ends with the parts of GPUs", [rank for held in end[0] for rank, _ 
 # Every chunk is added up once, at one rank, and copied to the others. Adding in another order gives
 # other roundings.
 #
-# **Predict.** Random float32 numbers. (a) All ranks of the ring have the same bits; do they have
-# (b) the same bits as the naive sum?
+# **Predict.** Random float32 numbers. Which sums are equal to the last bit? (a) Those of the ring, on
+# all ranks. (b) That of the ring and that of the naive algorithm. (c) Both.
 
 
 # %%
 def sums(worker, seed):
-    """The bytes of three sums of the same random tensors."""
+    """The bytes of the sum of the same random tensors, by algorithm."""
     import torch
 
     torch.manual_seed(seed + worker.rank)
     mine = torch.randn(10_000).to(worker.device)
-    names = ("naive", "ring", "tree")
-    return {a: worker.group.all_reduce(mine.clone(), algorithm=a).cpu().numpy().tobytes()
-            for a in names}  # fmt: skip
+    return {
+        name: worker.group.all_reduce(mine.clone(), algorithm=name).cpu().numpy().tobytes()
+        for name in ("ring", "naive", "tree")
+    }
 
 
-results = by_rank(cluster.run(sums, seed=seed).wait(timeout=60))
-for name in results[0]:
-    print(f"{name:5}: all ranks have the same bits: {len({r[name] for r in results}) == 1}, "
-          f"the ring's bits: {results[0][name] == results[0]['ring']}")  # fmt: skip
+found = by_rank(cluster.run(sums, seed=seed).wait(timeout=60))
+for name, bits in found[0].items():
+    print(f"{name:5}: all ranks have the same bits: {all(one[name] == bits for one in found)}")
+    print(f"       they are the ring's bits: {bits == found[0]['ring']}")
 
 # %% [markdown]
-# **Answer.** All ranks agree, always: that is what lets [data-parallel](glossary.md#data-parallel)
+# **Answer: (a).** All ranks agree, always: that is what lets [data-parallel](glossary.md#data-parallel)
 # ranks stay equal for weeks without ever comparing notes. Two algorithms agree only with two ranks,
 # where a + b is b + a. So a job that changes its algorithm, or its number of ranks, changes its last
 # bits. Notebook 11 has to deal with that.
@@ -308,33 +310,19 @@ SLOW_MOTION = 400
 cable = {"latency": SLOW_MOTION * 14e-6, "bandwidth": 50e9 / SLOW_MOTION}
 print(f"our cable: {1e3 * cable['latency']:.1f} ms, {cable['bandwidth'] / 1e6:.0f} MB/s")
 
-
-def ping_pong(worker, cable, sizes, repeats=3):
-    """Seconds of one message between ranks 0 and 1, by bytes: the quickest of some."""
-    import time
-
-    from labkit.collectives.links.cable import Cable
-
-    link, quickest = Cable(worker.group.link, **cable), {}
-    for size in sizes if worker.rank < 2 else []:
-        tensor, seconds = worker.tensor(size // 4), []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            for sender in (0, 1):
-                send = link.send if worker.rank == sender else link.receive
-                send(tensor, 1 - worker.rank)
-            seconds.append((time.perf_counter() - begin) / 2)
-        quickest[size] = min(seconds)
-    return quickest
-
+# %% [markdown]
+# Ranks 0 and 1 send a message to and fro, and stop the time (`labkit/collectives/stopwatch.py`). We
+# draw the straight line that fits best; on these axes it bends.
 
 # %%
 import numpy as np
 
-from labkit.views.ring_pictures import times
+from labkit.collectives import stopwatch
+from labkit.views.costs import times
 
 sizes = [1 << k for k in range(8, 22, 1 if not fast else 3)]
-seconds = cluster.run(ping_pong, cable=cable, sizes=sizes).wait(timeout=60).results[0]
+run = cluster.run(stopwatch.ping_pong, cable=cable, sizes=sizes)
+seconds = run.wait(timeout=60).results[0]
 wire = communication.fit(sizes, [seconds[s] for s in sizes])
 grid = np.geomspace(sizes[0], sizes[-1], 50)
 times(
@@ -383,40 +371,10 @@ halving_doubling_diagram(world_size)
 
 
 # %%
-def measure(worker, algorithms, sizes, repeats, cable=None):
-    """Seconds of each all-reduce on this rank, by (algorithm, bytes)."""
-    import time
-
-    from labkit.collectives.links.cable import Cable
-
-    group, seconds = worker.group, {}
-    if cable:
-        group.link = Cable(group.link, **cable)
-    jobs = [(s, a) for s in sizes for a in algorithms for _ in range(repeats)]
-    buckets = {size: group.bucket(size // 4) for size in sizes}  # saves the group a copy
-    worker.expect(len(jobs))  # for the progress bar
-    for job, (size, name) in enumerate(jobs, 1):
-        group.barrier()
-        begin = time.perf_counter()
-        group.all_reduce(buckets[size], algorithm=name)[0].item()  # .item() waits for a GPU
-        seconds.setdefault((name, size), []).append(time.perf_counter() - begin)
-        worker.step(job)
-    return seconds
-
-
-def points(run):
-    """{algorithm: [(bytes, seconds)]}: the quickest repetition, as long as its slowest rank."""
-    curves = {}
-    for name, size in run.results[0]:
-        repetitions = zip(*(r[name, size] for r in run.results.values()), strict=True)
-        curves.setdefault(name, []).append((size, min(map(max, repetitions))))
-    return curves
-
-
 algorithms = ["naive", "tree", "ring", "halving_doubling"]
 sizes = [4 << 10, 4 << 20] if fast else [4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20]
-run = cluster.run(measure, algorithms=algorithms, sizes=sizes, repeats=2, cable=cable)
-measured = points(run.wait(timeout=120))
+run = cluster.run(stopwatch.all_reduces, algorithms=algorithms, sizes=sizes, repeats=2, cable=cable)
+measured = stopwatch.curves(run.wait(timeout=120).results)
 
 # %%
 grid = np.geomspace(sizes[0], sizes[-1], 50)
@@ -435,13 +393,15 @@ times(measured, lines, title=f"{world_size} ranks: few messages win left, few by
 # far apart and change in every step; a ring needs one cable to one neighbour, which never rests, and
 # works with 6 ranks or 1 000. The model knows nothing of cables that are shared.
 #
-# Between ring and tree, the crossing moves to the right as the ring grows. On a real network:
+# Between ring and tree the crossing moves to the right as the number of ranks grows. Try it.
+
+# %% tags=["nbval-ignore-output"]
+from labkit.views.costs import cost_curves, cost_sliders
+
+cost_sliders()
 
 # %%
-network = Wire(alpha=14e-6, beta=1 / 50e9)
-for ranks in (8, 64, 1024):
-    crossing = communication.crossover("tree", "ring", network, ranks)
-    print(f"{ranks:4} ranks: the ring is quicker than the tree from {crossing / 1e6:5.1f} MB on")
+cost_curves(1024, 14.0, 50.0)
 
 # %% [markdown]
 # **In real systems.** NCCL got trees in version 2.4 (2019), for runs on up to 24 576 GPUs of the
@@ -460,8 +420,10 @@ for ranks in (8, 64, 1024):
 
 # %%
 pure = {**cable, "latency": 0.0}
-run = cluster.run(measure, algorithms=["naive", "ring"], sizes=[4 << 20], repeats=3, cable=pure)
-bytes_alone = points(run.wait(timeout=120))
+run = cluster.run(
+    stopwatch.all_reduces, algorithms=["naive", "ring"], sizes=[4 << 20], repeats=3, cable=pure
+)
+bytes_alone = stopwatch.curves(run.wait(timeout=120).results)
 
 # %%
 from labkit.views.curves import compare_bars
@@ -502,7 +464,7 @@ compare_bars(
 
 # %%
 def choose(ranks, size, alpha, beta):
-    """ "ring" or "tree": whichever all-reduces `size` bytes sooner.
+    """Which all-reduces `size` bytes sooner? Returns "ring" or "tree".
 
     alpha in seconds per message, beta in seconds per byte. Adding costs nothing.
     """
@@ -525,7 +487,7 @@ check("ring.3", choose)
 # | carries | CPU tensors, over TCP | CPU tensors, over shared memory, InfiniBand, TCP | GPU tensors, over NVLink, PCIe, InfiniBand |
 # | all-reduce | a ring; two segments of each chunk at least, so that one travels while the other is added | chosen by size and ranks: recursive doubling for small ones, rings in segments for large ones | time = latency + bytes/bandwidth for ring, tree and others; the cheapest |
 # | waits by | sleeping until the kernel wakes it | looking, again and again | a kernel on the GPU that looks |
-# | a rank dies | its neighbours get an error | the job ends; with ULFM, an error | the GPU waits; a watchdog ends it |
+# | a rank dies | its neighbours get an error | the job ends; with ULFM, an error | the GPU waits; torch's watchdog ends it after 10 minutes |
 # | read | `gloo/allreduce.cc` | `coll_tuned_decision_fixed.c` | `src/graph/tuning.cc` |
 #
 # NCCL's line for the ring reads `nsteps = 2*(nRanks-1)`. You know where that comes from.
@@ -534,30 +496,14 @@ check("ring.3", choose)
 # By how much does the ring beat the naive all-reduce for 4 MiB? (a) N times, as before, (b) less than
 # that by far.
 
-
 # %%
-def measure_mpi(worker, sizes, repeats):
-    """The same for MPI's own Allreduce, in ranks that mpiexec has started."""
-    import time
-
-    import numpy as np
-    from mpi4py import MPI
-
-    seconds = {}
-    for size in [s for s in sizes for _ in range(repeats)]:
-        tensor = np.ones(size // 4, np.float32)
-        MPI.COMM_WORLD.Barrier()
-        begin = time.perf_counter()
-        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, tensor)
-        seconds.setdefault(("MPI", size), []).append(time.perf_counter() - begin)
-    return seconds
-
-
 names = ["naive", "ring", "builtin"]
 names += ["shared_memory"] if cluster.placement.ranks[0].device == "cpu" else []
-bare = points(cluster.run(measure, algorithms=names, sizes=sizes, repeats=5).wait(timeout=120))
+run = cluster.run(stopwatch.all_reduces, algorithms=names, sizes=sizes, repeats=5)
+bare = stopwatch.curves(run.wait(timeout=120).results)
 with Cluster(world_size, backend="gloo", device="cpu", launcher="mpi") as mpi:
-    bare |= points(mpi.run(measure_mpi, sizes=sizes, repeats=5).wait(timeout=120))
+    run = mpi.run(stopwatch.mpi_all_reduces, sizes=sizes, repeats=5)
+    bare |= stopwatch.curves(run.wait(timeout=120).results)
 bare[{"gloo": "Gloo", "nccl": "NCCL"}[cluster.placement.backend]] = bare.pop("builtin")
 
 # %%
@@ -574,9 +520,9 @@ times(bare, title=title.format(gain(bare, -1), gain(measured, -1)))
 # `shared_memory` does the same: each rank adds up one chunk straight out of the others' memory.
 #
 # **In real systems.** Eight H100s: NVLink carries 450 GB/s in each direction, and NCCL's ring reaches
-# a bus bandwidth of 370. With NVLink SHARP the *switch* adds, each byte leaves a GPU once instead of
-# twice, and the benchmark says 480, more than the wire can carry: 2(n−1)/n counts bytes that never
-# travelled (S. Jeaugey of NVIDIA, nccl-tests issue 212, 2024).
+# a bus bandwidth of 370. With NVLink SHARP the *switch* adds, and the benchmark says 480, more than
+# the wire can carry: 2(n−1)/n·S counts bytes that no longer travel (S. Jeaugey of NVIDIA, nccl-tests
+# issue 212, 2024).
 
 # %% [markdown]
 # ## ⤳ Who is connected to whom
@@ -611,9 +557,8 @@ mesh_and_ring(world_size)
 
 # %% [markdown]
 # **Answer: (c), with Gloo.** It connects everybody with everybody, so that any algorithm can run
-# later. n(n−1)/2 grows with the square, and each connection costs memory and time at both ends:
-# that is one reason why large jobs take minutes to start, and minutes again to re-form after a
-# failure.
+# later. n(n−1)/2 grows with the square, and each connection costs memory and time at both ends. It
+# is one reason why large jobs start slowly, and slowly again after each failure.
 
 # %% [markdown]
 # ## ⤳ One late link
@@ -622,12 +567,17 @@ mesh_and_ring(world_size)
 # much longer does an all-reduce take? (a) 20 ms, (b) 20 ms for each of the 2(n−1) steps, (c) nothing:
 # the other links are as fast as before.
 
+
 # %%
+def ring_seconds():
+    run = cluster.run(stopwatch.all_reduces, algorithms=["ring"], sizes=[256 << 10], repeats=3)
+    return stopwatch.curves(run.wait(timeout=60).results)["ring"][0][1]
+
+
 late = 0.02
-once = {"algorithms": ["ring"], "sizes": [256 << 10], "repeats": 3}
-usual = points(cluster.run(measure, **once).wait(timeout=60))["ring"][0][1]
+usual = ring_seconds()
 cluster.delay(0, 1, late)
-delayed = points(cluster.run(measure, **once).wait(timeout=60))["ring"][0][1]
+delayed = ring_seconds()
 cluster.heal()
 compare_bars(
     {
@@ -675,13 +625,12 @@ def on_the_bare_link(worker, patience):
                 with events.span("all-reduce"):
                     collectives.all_reduce(link, tensor)
                 worker.step(step)
-            known[0] = "finished"
         except RuntimeError:
-            known[0] = "was told that a connection is closed"
+            known.append("was told that a connection is closed")
 
     threading.Thread(target=steps, daemon=True).start()
     time.sleep(patience)
-    said = known[0]
+    said = known[-1]
     time.sleep(0.3)  # who leaves closes its connections: not before all have said their word
     return said
 
@@ -778,8 +727,8 @@ run.timeline(around=Kill(dead))
 # <details><summary>The benchmark shows a bus bandwidth above the line rate of the wire. Is it
 # broken?</summary>
 #
-# Not if the network adds up (NVLink SHARP): then a rank sends S instead of 2(n−1)/n·S bytes, and the
-# formula counts bytes that never travelled.
+# Not if the network itself adds (NVLink SHARP): then a rank sends fewer than 2(n−1)/n·S bytes, and
+# the formula counts bytes that no longer travel.
 # </details>
 #
 # <details><summary>Why are all ranks bitwise equal after a ring all-reduce, and why not equal to

@@ -476,7 +476,7 @@ with Cluster(2, backend="gloo", device="cpu", seed=seed) as pair:
             accuracy[name][n] = run.results[0]["accuracy"]
 best = {n: max(accuracy, key=lambda name: accuracy[name][n]) for n in factors}
 print("batch  32: above 95 %:", accuracy["1"][1] > 0.95)
-print("batch 128: both rules better than none:", best[4] != "1")
+print("batch 128: a rule is better than none:", best[4] != "1")
 print("batch 512: anyone above 90 %:", accuracy[best[16]][16] > 0.9)
 
 # %%
@@ -577,15 +577,13 @@ def train_compressed(worker, how, steps):
     return losses, worker.group.link.traffic.sent_bytes - before
 
 
-count, losses, sent = 30 if fast else 60, {}, {}
+count, losses, sent = 44, {}, {}
 for how in ("all of it", "1 %, rest later", "1 %, rest lost"):
     ranks = cluster.run(train_compressed, how=how, steps=count).wait(timeout=60).results
     losses[how] = [sum(parts) for parts in zip(*(r[0] for r in ranks.values()), strict=True)]
     sent[how] = ranks[0][1]
-    less = f"{sent['all of it'] / sent[how]:.0f} times fewer bytes"
-    print(
-        f"{how}: {less}, loss has come down by a third: {losses[how][-1] < 2 / 3 * losses[how][0]}"
-    )
+    learnt = min(losses[how]) < 0.75 * losses[how][0]
+    print(f"{how}: {sent[how]} bytes sent, the loss came down by a quarter: {learnt}")
 
 # %%
 compare_lines(
@@ -607,33 +605,42 @@ compare_lines(
 # %% [markdown]
 # ## How many times as fast?
 #
-# Now with more and more ranks: the same batch, the same steps, on this machine.
+# Now with more and more ranks: the GPT, the same batch, the same steps, on this machine.
 #
-# **Predict.** First 32 samples in a batch, then 1 024: which of the two gains more from the last rank?
+# **Predict.** First 128 samples in a batch, then 8. Which of the two gains more from more ranks, and
+# can it become slower than one rank alone?
 
 # %%
 import os
+import statistics
 
 from labkit.views.curves import speedup
 
-counts = [n for n in (1, 2, 4, 8) if n <= world_size]
-seconds = {32: {}, 1024: {}}
-for n in counts:
-    with Cluster(n, backend=backend, device=device, seed=seed) as some:
-        some.run(train, steps=2, batch=32).wait(timeout=60)  # the first steps load code
-        for batch in seconds:
-            speed = some.run(train, steps=24 if batch == 32 else 6, batch=batch).wait(timeout=60)
-            seconds[batch][n] = 1 / speed.results[0]["samples_per_second"]
-speedup(seconds[1024], title=f"1 024 samples a batch, {os.cpu_count()} processors")
+
+def step_seconds(run):
+    """The median time between two steps of rank 0."""
+    times = [e.time for e in run.events if e.kind == "step" and e.rank == 0]
+    return statistics.median(b - a for a, b in zip(times, times[1:], strict=False))
+
+
+seconds = {128: {}, 8: {}}
+for n in (1, 2, 4, 8):
+    if n <= world_size:
+        with Cluster(n, backend=backend, device=device, seed=seed) as some:
+            for batch in seconds:
+                settings = {"model": "gpt", "batch": batch, "steps": 5 if batch > 8 else 12}
+                seconds[batch][n] = step_seconds(some.run(train, **settings).wait(timeout=60))
+cores = os.cpu_count()
+speedup(seconds[128], title=f"128 samples a batch, {cores} processors")
 
 # %%
-speedup(seconds[32], title=f"32 samples a batch, {os.cpu_count()} processors")
+speedup(seconds[8], title=f"8 samples a batch, {cores} processors")
 
 # %% [markdown]
-# **Answer: the large batch,** if any does. A rank computes with batch/n samples, but always sends
-# 2(n−1)/n of the whole gradient. So what does not get smaller (G. Amdahl's serial share, 1967) weighs
-# more and more; and more ranks than processors cannot help at all. Here the curve may even fall
-# below 1: the job was faster on one rank.
+# **Answer: the large one; and yes.** A rank computes with batch/n samples, but it always sends
+# 2(n−1)/n of the whole gradient. What does not get smaller is G. Amdahl's serial share (1967), and
+# the smaller the batch, the larger that share. His curve levels off; the measured one turns down,
+# because more ranks also send more messages, and more ranks than processors help nobody.
 #
 # **When not to distribute.** Before adding ranks, put two times side by side: computing, T/n, and
 # sending, about 2·S/bandwidth. When the second is no longer the smaller one, a larger batch, a larger
@@ -699,3 +706,182 @@ for rank, (said, _) in sorted(run.results.items()):
 # %%
 waits = {f"rank {rank}, {said}": seconds for rank, (said, seconds) in sorted(run.results.items())}
 compare_bars(waits, unit="seconds until it knew", title="Two neighbours hear it, the rest wait")
+
+# %% [markdown]
+# **Answer: (b).** The ranks next to the dead one have a connection that closes. A rank further away
+# waits for neighbours that have given up (notebook 02): here for a second, by default for half an
+# hour. With two ranks there is nobody further away.
+#
+# > **Verdict.** Every survivor *has* the whole model. None can go on: the sixth gradient is lost, DDP
+# > cannot leave out a rank, and nobody tells those who wait. DDP gives you copies. Fault tolerance is
+# > what you do with them.
+
+# %% [markdown]
+# ## ⤳ A death that is none
+#
+# > **The textbook says** “Collect the results with `dist.gather(result, gathered)`, where `gathered =
+# > [torch.zeros(1) …]`.” The result is an integer. **Let us run it.**
+#
+# **Predict.** Who raises an error? (a) all, (b) rank 0 alone, and the others go on, (c) rank 0 alone,
+# and the others hang.
+
+
+# %%
+def gather_as_written(worker, patience):
+    """What this rank was told."""
+    import time
+
+    import torch.distributed as dist
+
+    worker.init_process_group(seconds=patience)
+    result = torch.tensor([worker.rank], device=worker.device)
+    gathered = [torch.zeros(1, device=worker.device) for _ in range(worker.world_size)]
+    begin, said = time.monotonic(), "nothing, it went on"
+    try:
+        dist.gather(result, gathered if worker.rank == 0 else None)
+    except (RuntimeError, ValueError) as error:
+        said = "different dtypes" if "dtypes" in str(error) else "waited until its time was up"
+    time.sleep(max(0.0, patience + 0.5 - (time.monotonic() - begin)))
+    return said
+
+
+cluster.restart(1)
+run = cluster.run(gather_as_written, patience=1.0).wait(timeout=60)
+for rank, said in sorted(run.results.items()):
+    print(f"rank {rank}: {said}")
+
+# %% [markdown]
+# **Answer: (c).**
+#
+# > **Verdict.** The check is local, the operation is not. A rank that does not come, for whatever
+# > reason, is a dead rank to the others.
+
+# %% [markdown]
+# ## Going on
+#
+# The lab's own loop, `labkit/training/loop.py`, asks a failure detector while it waits. With
+# `on_loss="continue"` the survivors form a new group, agree on who is furthest, share the eight
+# shards out anew, and do the interrupted step again. Rank 1 dies in the middle of a backward pass.
+#
+# **Predict.** The run with a death ends with the weights of (a) no other run: a rank and its data are
+# gone, (b) a run without a death, up to rounding, (c) a run without a death, to the last bit.
+
+# %%
+settings = {"steps": 40, "on_loss": "continue"}
+strike = FaultPlan(At(Kill(1), point="backward", count=20))
+for algorithm in ("ring", "in_order"):
+    calm = cluster.run(train, algorithm=algorithm, **settings).wait(timeout=60).results[0]
+    run = cluster.run(train, algorithm=algorithm, faults=strike, **settings).wait(timeout=60)
+    cluster.restart(1)
+    after = run.results[0]
+    close = abs(after["loss"] / calm["loss"] - 1) < 0.01
+    print(
+        f"{algorithm}: {len(run.deaths)} dead, loss within 1 %: {close}, "
+        f"same weights to the last bit: {after['hash'] == calm['hash']}"
+    )
+print("the survivors agree:", len({result["hash"] for result in run.results.values()}) == 1)
+
+# %%
+run.timeline(title="Rank 1 dies, the others go on")
+
+# %%
+run.timeline(around=next(e for e in run.events if e.kind == "death"))
+
+# %% [markdown]
+# **Answer: (b), and (c) if you ask for it.** No data is lost with rank 1: others compute its shards,
+# from the same samples, with the same random draws. But fewer ranks add them up in another order, and
+# rounding differs. `algorithm="in_order"` sends the eight shards' gradients unadded to whoever owns a
+# chunk, and adds them as 0 + 1 + … + 7, always. That costs (8/n + 1)/2 times the ring's bytes, and
+# buys a run that no death can change. In notebook 18 this tells us that a repaired run is right.
+#
+# **In real systems.** torchft goes on with whoever is left, too, and the effective batch shrinks
+# meanwhile: on 300 L40S GPUs, with a failure every minute, 82 % of the steps counted (torchft's blog,
+# 2025). Most others stop all ranks and load a checkpoint: notebooks 06 and 11.
+
+# %% [markdown]
+# ## What stays in sight
+#
+# Rank 1 does not die now. It stands still for a second: under a debugger, in a stuck driver, or
+# because a scheduler sent SIGSTOP.
+#
+# **Predict.** What do the others do? (a) go on without it, (b) wait, (c) raise an error.
+
+# %%
+from labkit import Pause
+
+plan = FaultPlan(At(Pause(1, seconds=1.0), step=20))
+run = cluster.run(train, faults=plan, **settings).wait(timeout=60)
+cluster.close()
+print(f"deaths: {len(run.deaths)}, errors: {len(run.errors)}")
+print("steps of each rank:", [result["steps"] for _, result in sorted(run.results.items())])
+
+# %%
+run.timeline(title="Nobody is dead, and nobody works")
+
+# %% [markdown]
+# **Answer: (b).** No connection closes, so nobody is told anything. This time it was a second. If
+# rank 1 never came back, the others would wait for a deadline: a minute here, half an hour with the
+# defaults. Somebody has to notice silence.
+
+# %% [markdown]
+# ## Summary
+#
+# - Equal weights, equal gradients, equal weights: one all-reduce keeps all ranks one model.
+# - Buckets trade latency against overlap. The last layer's gradient goes first.
+# - DDP averages, communicates after every backward pass, and cannot lose a rank.
+# - A larger batch wants a larger learning rate, up to a point; beyond it there are too few steps.
+# - More ranks pay while computing, T/n, takes longer than sending, 2·S/bandwidth.
+# - Fixed logical shards make the result independent of who computes, and of who dies.
+
+# %% [markdown]
+# ## Interview questions
+#
+# <details><summary>DDP fills its buckets in reverse order of the parameters. Why, and what if the
+# model uses them in another order?</summary>
+#
+# Backpropagation reaches the last layers first: their buckets are full first and travel while the
+# rest is computed. In another order a bucket waits for its latest gradient, and less is hidden. DDP
+# rebuilds its buckets after the first step, in the order that it saw.
+# </details>
+#
+# <details><summary>One rank does not use a layer in this step. What does DDP do?</summary>
+#
+# The layer's hook never fires, its bucket never fills, and that rank never joins the all-reduce: the
+# others wait. `find_unused_parameters=True` walks the graph and marks such parameters as ready.
+# </details>
+#
+# <details><summary>You go from 8 to 64 GPUs, and the loss per epoch gets worse. What are your
+# options?</summary>
+#
+# Keep the global batch and give each GPU less (worse efficiency); scale the rate by N or √N with a
+# warm-up, and check; take an optimizer made for large batches (LARS, LAMB); or accept more epochs.
+# Beyond some batch size nothing helps.
+# </details>
+#
+# <details><summary>How do you find out whether communication is the bottleneck?</summary>
+#
+# Time the same step under `no_sync`. Look for gaps between kernels in a profile. Compare
+# 2(n−1)/n·S, divided by the measured bus bandwidth, with the length of the backward pass: overlap
+# hides only what fits behind it.
+# </details>
+#
+# <details><summary>Two runs with one seed, on 8 and on 16 GPUs, end with different weights. Is it a
+# bug?</summary>
+#
+# Not necessarily: another order of addition, another split of the data, random draws by rank, batch
+# statistics over another batch. Each can be taken away (a sum in fixed order, fixed shards, draws by
+# shard, layer normalisation) at a price.
+# </details>
+#
+# <details><summary>One of 64 ranks raises an exception in its data loader and exits. What do the
+# others see?</summary>
+#
+# With Gloo or NCCL alone a few see a closed connection, and most wait for a time-out or a watchdog.
+# Then the launcher ends them all, and the job goes back to its last checkpoint.
+# </details>
+
+# %% [markdown]
+# ## Next
+#
+# [04 Heartbeats](04_heartbeats.ipynb) finds ranks that are silent. The bug that stays in sight: a
+# rank that stands still closes no connection, and stops everyone.

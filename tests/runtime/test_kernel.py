@@ -95,7 +95,8 @@ def test_an_interrupted_cell_leaves_a_cluster_that_answers(kernel: Kernel) -> No
 
 def test_running_the_cell_again_gives_a_fresh_cluster(kernel: Kernel) -> None:
     for _ in range(3):
-        kernel.run(SETUP)
+        shown = kernel.run(SETUP)
+        assert not shown, shown
         assert "4 alive" in kernel.run("cluster")  # Out[n] keeps no cluster alive
     wait_until(lambda: len(kernel.family()) == 5, "earlier clusters still run")
     kernel.finish(kernel.start("other = Cluster(2); another = Cluster(2)", cell="another cell"))
