@@ -87,8 +87,8 @@ class EventLog:
             event = Event(time.monotonic(), self.clock, self.rank, kind, name, self.life, data)
             if self._file >= 0:
                 os.write(self._file, _encoder.encode(event) + b"\n")
-        if self.stream is not None:
-            self.stream(event)
+            if self.stream is not None:  # inside the lock: the stream has the order of the clock
+                self.stream(event)
         return event
 
     def witness(self, clock: int) -> None:

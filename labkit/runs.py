@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 LIMIT = 2 << 30
 """Bytes below `runs/`; LABKIT_RUNS_LIMIT sets another limit."""
 
@@ -39,7 +41,7 @@ def prune(
     """Removes the oldest runs until the rest is below the limit, and says which."""
     if limit is None:
         limit = int(os.environ.get("LABKIT_RUNS_LIMIT", LIMIT))
-    runs = sorted((p for p in root.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    runs = sorted((p for p in root.glob("*") if p.is_dir() and not _in_use(p)), key=_changed)
     sizes = {run: _size(run) for run in runs}
     dropped = []
     while runs and sum(sizes[run] for run in runs) > limit:
@@ -50,6 +52,20 @@ def prune(
         names = ", ".join(path.name for path in dropped)
         say(f"{root} had grown over {limit >> 20} MB: dropped its oldest runs, {names}")
     return dropped
+
+
+def _in_use(run: Path) -> bool:
+    """The process that made it lives; another process may have got its number since, and then the
+    run is dropped later."""
+    parts = run.name.split("-")
+    return len(parts) > 2 and parts[-2].isdigit() and psutil.pid_exists(int(parts[-2]))
+
+
+def _changed(run: Path) -> float:
+    try:
+        return run.stat().st_mtime
+    except FileNotFoundError:  # dropped by another process
+        return 0.0
 
 
 def _size(directory: Path) -> int:

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import faulthandler
 import os
+import resource
 import signal
 import sys
 import threading
@@ -21,14 +22,16 @@ from typing import Any
 import cloudpickle
 
 from labkit import events, faults
+from labkit.collectives.group import left_behind
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
-from labkit.runtime.messages import Failed, Finished, Member, Start, Welcome
+from labkit.runtime.messages import Failed, Finished, Member, Start, Strike, Welcome
 from labkit.runtime.wire import MAX_FRAME
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
 WELCOME_SECONDS = 30.0
 STRIKE_SECONDS = 30.0
+MANY_LEFT_BEHIND = 16
 
 
 class Cancelled(BaseException):
@@ -40,6 +43,7 @@ def main(join: str, rank: int, life: int = 0) -> None:
     address, port = join.rsplit(":", 1)
     token = bytes.fromhex(os.environ.pop("LABKIT_TOKEN"))
     faulthandler.enable()
+    _allow_many_files()
     running = _Running()
     signal.signal(signal.SIGUSR2, running.interrupt)
     host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
@@ -47,6 +51,14 @@ def main(join: str, rank: int, life: int = 0) -> None:
     _settle(host, welcome)
     while (start := host.inbox.get()) is not None:
         _serve(host, welcome, start, running)
+
+
+def _allow_many_files() -> None:
+    """Every group that is left behind keeps its descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if sys.platform == "linux" else min(hard, 10240)  # macOS allows no more
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _settle(host: Host, welcome: Welcome) -> None:
@@ -80,13 +92,17 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
         outcome = Failed(start.run, "Cancelled", "the run was cancelled", "", None, None)
     except BaseException as error:
         outcome = _failed(start.run, worker, error)
+    running.run = None
     faults.arm((), lambda fault: None)
-    host.leave(start.run)
-    with contextlib.suppress(Exception):
-        worker.close()
     sys.stdout.flush()
     sys.stderr.flush()
     host.tell_driver(outcome)
+    host.leave(start.run, worker.leave())
+    if len(left_behind) >= MANY_LEFT_BEHIND:
+        events.record("note", "too many groups left behind: a new process takes the rank")
+        host.tell_driver(Strike(faults.Restart(host.me.rank)))
+    with contextlib.suppress(Exception):
+        worker.close()
 
 
 def _packed(value: Any) -> bytes:
@@ -100,12 +116,24 @@ def _packed(value: Any) -> bytes:
 
 
 def _failed(run: int, worker: Worker, error: BaseException) -> Failed:
-    try:
+    """Whatever the exception is like, the driver hears of it."""
+    pickled: bytes | None = None
+    with contextlib.suppress(Exception):
         pickled = cloudpickle.dumps(error)
-    except Exception:
+    if pickled is not None and len(pickled) > MAX_FRAME // 2:
         pickled = None
+    try:
+        text = str(error)
+    except Exception as another:
+        text = f"<its __str__ raised {type(another).__name__}>"
     trace = "".join(traceback.format_exception(error))
-    return Failed(run, type(error).__name__, str(error), trace, worker.last_step, pickled)
+    step = worker.last_step
+    return Failed(run, type(error).__name__, _clean(text), _clean(trace), step, pickled)
+
+
+def _clean(text: str) -> str:
+    """At most a megabyte, its end, that can be encoded."""
+    return text[-(1 << 20) :].encode(errors="backslashreplace").decode()
 
 
 def _strike(host: Host, fault: faults.Fault) -> None:
@@ -118,7 +146,9 @@ def _strike(host: Host, fault: faults.Fault) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case _:
             # The driver injects it, and says so to everyone: go on when it is in force here.
-            if not host.strike(fault).wait(STRIKE_SECONDS):
+            struck = host.strike(fault)
+            # In slices, each of which counts once, however long this process itself stood still.
+            if not any(struck.wait(0.5) for _ in range(int(2 * STRIKE_SECONDS))):
                 raise TimeoutError(f"rank {me}: the driver did not inject {fault} as planned")
 
 

@@ -60,7 +60,7 @@ def test_launch(tmp_path: Path) -> None:
     table, plot = tmp_path / "rows.json", tmp_path / "plot.png"
     assert launch.main(table, plot, check=False, quick=True) == 0
     names = {launch.FIRST, launch.WARM, "multiprocessing, spawn", "torchrun --standalone"}
-    names |= {f"multiprocessing, forkserver with torch, {use}" for use in ("first use", "warm")}
+    names |= {f"multiprocessing, forkserver, {use}" for use in ("first use", "warm")}
     rows = check_rows(table, names)
     assert rows[launch.WARM]["max"] < 3.0, "ten times the aim"
     assert plot.read_bytes().startswith(b"\x89PNG")

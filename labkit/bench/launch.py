@@ -46,7 +46,7 @@ def _torchrun(ranks: int, _: int) -> Program:
 
 LAUNCHERS = [
     Launcher("lab", lambda ranks, launches: _python(script("launch_lab"), ranks, launches)),
-    Launcher("multiprocessing, forkserver with torch", _multiprocessing("forkserver")),
+    Launcher("multiprocessing, forkserver", _multiprocessing("forkserver")),
     Launcher("multiprocessing, spawn", _multiprocessing("spawn"), warm=False),
     Launcher("torchrun --standalone", _torchrun, warm=False),
 ]
@@ -94,7 +94,9 @@ def main(
         report.write(json, rows)
     if plot:
         title = f"{ranks} ranks with torch, from the call to the last rank's first line"
-        picture.durations([picture.Panel(title, rows, AIMS[1].limit)]).savefig(plot)
+        picture.durations([picture.Panel(title, rows, AIMS[1].limit)]).savefig(
+            plot, bbox_inches="tight"
+        )
     return report.misses(rows, AIMS) if check else 0
 
 

@@ -213,7 +213,7 @@ def main(
     if json:
         report.write(json, rows)
     if plot:
-        draw(rows).savefig(plot)
+        draw(rows).savefig(plot, bbox_inches="tight")
     return report.misses(rows, AIMS) if check else 0
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -31,12 +31,24 @@ GRACE = 5.0
 _SLICE = 0.5
 
 
+class Farewell(NamedTuple):
+    """The last group of a rank whose function is over, and how many of its collectives it has
+    completed: it has sent all that it owed to those, and comes to no other."""
+
+    view: View
+    collectives: int
+
+
+Tell = Callable[[int, Farewell | None], None]
+
+
 class FailureDetector(Protocol):
     """Whoever says that a rank is gone."""
 
-    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
-        """Calls `tell(rank)`, from any thread, once for each member of `view` that is gone, also
-        for one that was gone before; the returned function ends that."""
+    def subscribe(self, view: View, tell: Tell) -> Callable[[], None]:
+        """Calls `tell(rank, None)`, from any thread, once for each member of `view` that is dead,
+        and `tell(rank, farewell)` for one whose function is over; also for those that were gone
+        before. The returned function ends that."""
 
 
 class Pending:
@@ -47,6 +59,8 @@ class Pending:
         self.value: Any = None
         self.error: BaseException | None = None
         self.ended = False
+        group.started += 1
+        self.number = group.started  # the same on all members, which call in the same order
 
     def done(self) -> bool:
         return self.ended
@@ -62,11 +76,13 @@ class Pending:
             self.error = error
         with self.group.changed:
             self.ended = True
+            self.group.completed += self.error is None
             self.group.changed.notify_all()
 
 
-_left_behind: list[Any] = []
-"""Abandoned groups: dropping the last reference to a stuck one would block for ever."""
+left_behind: list[Any] = []
+"""Abandoned groups: dropping the last reference to a stuck one would block for ever. Each keeps
+about 4 threads and 20 descriptors, so that a worker with many of them is better replaced."""
 
 
 class Group:
@@ -92,6 +108,8 @@ class Group:
         self.deadline = deadline
         self.changed = threading.Condition()
         self.lost: int | None = None
+        self.farewells: dict[int, Farewell] = {}
+        self.started = self.completed = 0  # collectives, of which forming is the first
         self.abandoned = False
         self.link: Link
         self.process_group: Any = None
@@ -103,7 +121,12 @@ class Group:
         self._unsubscribe = detector.subscribe(view, self._on_lost)
         self._thread.start()
         with events.span("forming group", view=view.number):
-            self.link, self.process_group = self.submit(form, "forming the group").wait()
+            forming = self.submit(form, "forming the group")
+            try:
+                self.link, self.process_group = forming.wait()
+            except BaseException:  # also an interrupt: nothing of it may stay subscribed
+                self.abandon()
+                raise
 
     # -- the collectives: places in the group count from 0, whatever the ranks
 
@@ -195,7 +218,7 @@ class Group:
             if self.abandoned:
                 return
             self.abandoned = True
-            _left_behind.append(self)
+            left_behind.append(self)
             self.changed.notify_all()
         self._unsubscribe()
         for link in (getattr(self, "link", None), self._shared):
@@ -257,34 +280,46 @@ class Group:
             self._shared = self._share()
         return self._shared
 
-    def _on_lost(self, rank: int) -> None:
+    def _on_lost(self, rank: int, farewell: Farewell | None) -> None:
         with self.changed:
-            if self.lost is None:
+            if farewell is not None:
+                self.farewells[rank] = farewell
+            elif self.lost is None:
                 self.lost = rank
             self.changed.notify_all()
+
+    def _missing(self, pending: Pending) -> int | None:
+        """A member that does not come to this collective: dead, or gone before it."""
+        if self.lost is not None:
+            return self.lost
+        for rank, farewell in self.farewells.items():
+            if farewell.view != self.view or farewell.collectives < pending.number:
+                return rank
+        return None
 
     def _await(self, pending: Pending) -> Any:
         """Either the end of the collective or the detector's word, whichever comes first."""
         left, explained = self.deadline, GRACE
         with self.changed:
             while not (pending.ended and pending.error is None):
-                if self.lost is not None or self.abandoned:
+                if self.abandoned or self._missing(pending) is not None:
                     break
                 if pending.ended:
-                    explained -= self._doze()
                     if not _transport(pending.error) or explained <= 0:
                         break
+                    explained -= self._doze()
                 else:
-                    left -= self._doze()
                     if left <= 0:
                         break
+                    left -= self._doze()
+            missing = self._missing(pending)
         if pending.ended and pending.error is None:
             return pending.value
         if pending.error is not None and not _transport(pending.error):
             raise pending.error  # a mistake in the call: nothing was sent, the group is whole
         self.abandon()
-        if self.lost is not None:
-            raise PeerLost(self.lost, self.view)
+        if missing is not None:
+            raise PeerLost(missing, self.view)
         if pending.error is not None:
             raise pending.error
         if left > 0:
@@ -292,7 +327,8 @@ class Group:
         raise CollectiveTimeout(
             f"{pending.name} of rank {self.members[self.rank]} in {self.view} did not end within "
             f"{self.deadline:g} s, and no member is known to be dead: one of them is slow, "
-            "stopped, cut off, or never called it"
+            "stopped, cut off, or never called it. Resume, heal or kill it: a death gives the next "
+            "view, which worker.regroup() waits for"
         )
 
     def _doze(self) -> float:

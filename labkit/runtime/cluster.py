@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import msgspec
 
 from labkit import faults
 from labkit.runs import new_run
@@ -52,6 +55,9 @@ class Cluster:
         patience: float = 60.0,
         record: bool = True,
     ) -> None:
+        seed = operator.index(seed)
+        if not deadline > 0 or not patience > 0:
+            raise ValueError(f"deadline={deadline} and patience={patience} are seconds above 0")
         make_launcher = launcher_for(launcher)
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
@@ -124,31 +130,34 @@ class Cluster:
         """
         self._check_open()
         plan = faults if isinstance(faults, _FaultPlan) else _FaultPlan(*faults)
-        self._check_plan(plan)
+        plan = self._checked(plan)
         payload = pack(function, arguments)
         name = getattr(function, "__name__", type(function).__name__)
         driver = self._driver
-        return driver.start(payload, name, plan, driver.seed, driver.deadline)
+        run = driver.start(payload, name, plan, driver.seed, driver.deadline)
+        with run.changed:
+            run.keep = None if run.done else self
+        return run
 
     # -- faults
 
     def kill(self, rank: int) -> None:
         """SIGKILL: the rank's process ends between two instructions."""
-        self._inject(faults.Kill(rank))
+        self._inject(faults.Kill(operator.index(rank)))
 
     def pause(self, rank: int, seconds: float | None = None) -> None:
         """SIGSTOP: the rank stands still, its sockets open; for `seconds`, or until `resume`."""
-        self._inject(faults.Pause(rank, seconds))
+        self._inject(faults.Pause(operator.index(rank), seconds))
 
     def resume(self, rank: int) -> None:
         """SIGCONT."""
-        self._inject(faults.Resume(rank))
+        self._inject(faults.Resume(operator.index(rank)))
 
     def slow(self, rank: int, factor: float) -> None:
         """The rank's computing takes `factor` times as long; its messages stay on time."""
         if factor < 1:
             raise ValueError(f"a slow rank takes at least as long as before: factor {factor} < 1")
-        self._inject(faults.Slow(rank, factor))
+        self._inject(faults.Slow(operator.index(rank), factor))
 
     def partition(self, *groups: Sequence[int]) -> None:
         """Nothing passes between the groups: `partition([0, 1], [2, 3])`."""
@@ -174,6 +183,7 @@ class Cluster:
 
     def restart(self, rank: int) -> None:
         """A new process takes the rank, and joins the next view."""
+        rank = operator.index(rank)
         self._check_ranks(faults.Restart(rank))
         self._driver.restart(rank)
 
@@ -207,11 +217,18 @@ class Cluster:
                 f"this cluster has ranks 0 to {self.world_size - 1}"
             )
 
-    def _check_plan(self, plan: faults.FaultPlan) -> None:
-        for entry in plan.entries:
+    def _checked(self, plan: faults.FaultPlan) -> faults.FaultPlan:
+        """The plan as the workers will read it. Raises ValueError for what they could not."""
+        try:
+            plain = msgspec.to_builtins(list(plan.entries))
+            entries = msgspec.convert(plain, list[faults.At])
+        except (TypeError, msgspec.ValidationError) as error:
+            raise ValueError(f"{plan}: a plan is made of At(fault, step=3) ({error})") from None
+        for entry in entries:
             self._check_ranks(entry.fault)
             if entry.striker is not None and entry.striker not in self._driver.seats:
                 raise ValueError(f"{entry}: there is no rank {entry.striker} to strike it")
+        return _FaultPlan(*entries)
 
 
 _FaultPlan = faults.FaultPlan

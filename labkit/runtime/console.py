@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 KEPT_LINES = 200
@@ -13,6 +14,7 @@ class Console:
 
     def __init__(self) -> None:
         self.waiting = 0  # threads that look at runs
+        self._printing = threading.Lock()
         self.last_words: deque[str] = deque(maxlen=KEPT_LINES)
         self._lines: deque[str] = deque()
 
@@ -24,5 +26,6 @@ class Console:
             self.show()
 
     def show(self) -> None:
-        while self._lines:
-            print(self._lines.popleft(), flush=True)
+        with self._printing:
+            while self._lines:
+                print(self._lines.popleft(), flush=True)

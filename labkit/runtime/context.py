@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit import events, faults
-from labkit.collectives.group import Group
+from labkit.collectives.group import Farewell, Group, Tell
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
+from labkit.runtime.wire import MAX_FRAME
 from labkit.view import PeerLost, View
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Worker:
         self.view = View(start.view, start.members)
         self.deadline = start.deadline
         self.last_step: int | None = None
+        self._lives = {rank: host.lives.get(rank) for rank in start.members}
         self._host, self._run = host, start.run
         self._group: Group | None = None
         self._default_group = False
@@ -75,19 +79,21 @@ class Worker:
     def _next_view(self, timeout: float) -> View:
         host = self._host
 
-        def left() -> set[int]:
-            return host.left.get(self._run, set())
+        def stays(rank: int) -> bool:
+            """A later life of the rank knows nothing of this run."""
+            same = rank in self._lives and host.lives.get(rank) == self._lives[rank]
+            return same and rank not in host.left.get(self._run, {})
 
         def changed() -> bool:
-            return host.view.number > self.view.number or not left().isdisjoint(self.view.members)
+            return host.view.number > self.view.number or not all(map(stays, self.view.members))
 
         with host.view_changed:
             if not host.view_changed.wait_for(changed, timeout):
                 raise TimeoutError(
-                    f"rank {self.rank}: no view after {self.view} within {timeout:g} s"
+                    f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
+                    f"{timeout:g} s; a member that stands still has to be resumed or killed"
                 )
-            staying = tuple(rank for rank in host.view.members if rank not in left())
-            return View(host.view.number, staying)
+            return View(host.view.number, tuple(filter(stays, host.view.members)))
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
@@ -130,6 +136,11 @@ class Worker:
         """Sends any value to the function on rank `to`. It may be lost when the link is faulty."""
         id = f"{self.rank}.{self._host.me.life}.{next(self._ids)}"
         body = cloudpickle.dumps(value)
+        if len(body) > MAX_FRAME - 4096:
+            raise ValueError(
+                f"rank {self.rank}: a message of {len(body) >> 20} MB is too large for the wire "
+                f"({MAX_FRAME >> 20} MB): large tensors travel by worker.group.broadcast"
+            )
         event = events.record("send", id=id, peer=to, bytes=len(body))
         self._host.send_parcel(to, Parcel(self._run, event.clock, id, body))
 
@@ -141,7 +152,8 @@ class Worker:
                 parcel = queue.get(timeout=max(0.0, end - time.monotonic()))
             except Empty:
                 raise TimeoutError(
-                    f"rank {self.rank} had no message from rank {source} within {timeout:g} s"
+                    f"rank {self.rank}, step {self.last_step}, had no message from rank {source} "
+                    f"within {timeout:g} s: it sent none, or the link lost it"
                 ) from None
             if parcel.run == self._run:
                 events.record("receive", id=parcel.id, peer=source, bytes=len(parcel.body))
@@ -151,7 +163,7 @@ class Worker:
 
     def step(self, step: int) -> None:
         """This rank has completed training step `step`; a fault planned for it strikes here."""
-        self.last_step = step
+        self.last_step = step = operator.index(step)
         events.record("step", step=step)
         faults.armed.reach(step=step)
 
@@ -159,11 +171,13 @@ class Worker:
         """Numbers worth a curve, such as `loss=…`; with the last step unless another is given."""
         at = self.last_step if step is None else step
         for name, value in values.items():
-            events.record("metric", name, value=float(value), step=at)
+            number = float(value)
+            plain = number if math.isfinite(number) else str(number)  # JSON has no NaN
+            events.record("metric", name, value=plain, step=at)
 
     def expect(self, steps: int) -> None:
         """How many steps this run has, for the progress bar."""
-        events.record("total", steps=steps)
+        events.record("total", steps=operator.index(steps))
 
     def tensor(self, *shape: int, fill: float = 0.0) -> torch.Tensor:
         """A float32 tensor of this shape on the rank's device."""
@@ -171,10 +185,15 @@ class Worker:
 
         return torch.full(shape, fill, dtype=torch.float32, device=self.device)
 
+    def leave(self) -> Farewell:
+        """Ends the group. What is stuck stays behind."""
+        if self._group is None:
+            return Farewell(View(0, ()), 0)
+        self._group.close()
+        return Farewell(self._group.view, self._group.completed)
+
     def close(self) -> None:
-        """Ends what the run made. What is stuck stays behind."""
-        if self._group is not None:
-            self._group.close()
+        """Ends torch's default group, which may block when a member is dead."""
         if self._default_group:
             import torch.distributed as dist
 
@@ -187,5 +206,5 @@ class _Detector:
     def __init__(self, host: Host, run: int) -> None:
         self.host, self.run = host, run
 
-    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+    def subscribe(self, view: View, tell: Tell) -> Callable[[], None]:
         return self.host.subscribe(self.run, view, tell)

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from labkit import events, faults
 from labkit.events import Event, EventLog
 from labkit.runtime import wire
@@ -39,9 +41,9 @@ from labkit.runtime.messages import (
     Welcome,
 )
 from labkit.runtime.placement import Placement
-from labkit.runtime.run import Died, Raised, Run, died
+from labkit.runtime.run import Died, Raised, Run, how_it_ended
 from labkit.runtime.seat import Seat
-from labkit.runtime.watch import BAR_AFTER, Watch
+from labkit.runtime.watch import BAR_AFTER
 from labkit.view import View
 from labkit.views.progress import Progress, progress
 
@@ -80,7 +82,11 @@ class Driver:
         path = directory / "events" / "driver.jsonl" if directory else None
         self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
         self.loop.call(self._listen)
-        self._launch(list(self.seats.values()))
+        try:
+            self._launch(list(self.seats.values()))
+        except BaseException:
+            self.close()
+            raise
 
     def _listen(self) -> None:
         self._listener = wire.listen(
@@ -94,29 +100,32 @@ class Driver:
     def _launch(self, seats: list[Seat]) -> None:
         environment = {**os.environ, "LABKIT_TOKEN": self.token.hex()}
         members = [(seat.rank, seat.life) for seat in seats]
-        self.processes |= set(
-            self.launcher.start(self.join, members, environment, self.console.take, self._on_exit)
-        )
+        start = self.launcher.start
+        started = start(self.join, members, environment, self.console.take, self._on_exit)
+        with self.changed:
+            self.processes |= {process for process in started if process.code is None}
 
     def wait_ready(self, seconds: float) -> None:
         """Until every living rank has installed the same view of all of them. Raises RuntimeError
         with what the workers said when one of them ends before that."""
 
         def ready() -> bool:
-            if any(seat.killed and seat.state != "dead" for seat in self.seats.values()):
+            if any(s.replaced or (s.killed and s.state != "dead") for s in self.seats.values()):
                 return False
             living = self.living()
             views = {self.seats[rank].view for rank in living}
             return views == {View(max(v.number for v in views), living)} if views else True
 
         end = time.monotonic() + seconds
+        buried = [seat for seat in self.seats.values() if seat.died]
         bar: Progress[None] = progress(
             total=self.world_size, description="starting", unit="rank", after=BAR_AFTER
         )
         with self.changed, bar:
             while not ready():
                 bar.to(sum(seat.view.number > 0 for seat in self.seats.values()))
-                early = [s for s in self.seats.values() if s.died and s.view.number == 0]
+                died = [s for s in self.seats.values() if s.died and s not in buried]
+                early = [seat for seat in died if seat.view.number == 0]
                 if early:
                     said = "\n".join(self.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
@@ -230,15 +239,20 @@ class Driver:
             self._bury(seat, -signal.SIGKILL if seat.killed else None)
 
     def _bury(self, seat: Seat, code: int | None) -> None:
-        if seat.state == "dead" or self.closed:
+        if seat.state == "dead":
             return
-        if seat.file is not None and seat.file.exists():
-            self._take(seat, events.read(seat.file))  # its last words, which were not sent
-        ended = died(seat.rank, code, seat.step)
-        self.log.record(
-            "death", ended.signal or "", rank=seat.rank, signal=ended.signal, code=code,
-            step=seat.step,
-        )  # fmt: skip
+        if self.closed:
+            seat.state = "dead"
+            return
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if seat.file is not None and seat.file.exists():
+                self._take(seat, events.read(seat.file))  # its last words, which were not sent
+        ended = Died(seat.rank, *how_it_ended(code), seat.step)
+        with contextlib.suppress(OSError):  # a full disk is no reason to wait for the dead
+            self.log.record(
+                "death", ended.signal or "", rank=seat.rank, signal=ended.signal, code=code,
+                step=seat.step,
+            )  # fmt: skip
         if seat.connection is not None:
             seat.connection.close()
         with self.changed:
@@ -256,7 +270,7 @@ class Driver:
             self.cancel(self.run)
         self.wait_ready(self.patience)
         with self.changed:
-            ranks = tuple(rank for rank in self.living())
+            ranks = self.living()
             view = self.seats[ranks[0]].view if ranks else View(0, ())
         if not ranks:
             raise RuntimeError("every rank is dead: cluster.restart(0), or make a new cluster")
@@ -282,29 +296,26 @@ class Driver:
 
     def cancel(self, run: Run) -> None:
         """Interrupts a run and waits for its end; ranks that cannot be interrupted are replaced."""
+        if self.closed or run.done:
+            return
         self.loop.call(lambda: self.broadcast(Cancel(run.number)))
         self.loop.call(lambda: [timer.cancel() for timer in self._timed])
         end = time.monotonic() + CANCEL_SECONDS
         with run.changed:
             while not run.done and time.monotonic() < end:
                 run.changed.wait(0.1)
-        for rank in sorted(run.waiting):
-            self.restart(rank)
+        if stuck := run.waiting:
+            self.restart(*stuck)
 
     def broadcast(self, message: Any) -> None:
         for seat in self.seats.values():
             if seat.connection is not None and seat.state != "dead":
                 seat.connection.send(message)
 
-    def watch(self, run: Run, timeout: float | None, aim: str) -> Watch:
-        return Watch(self, run, timeout, aim)
-
-    def restart(self, rank: int, seconds: float = 30.0) -> None:
-        """A new process takes the rank and joins the next view; waits for it."""
-        life = self.seats[rank].life
-        inject(self, faults.Restart(rank))
-        with self.changed:
-            self.changed.wait_for(lambda: self.seats[rank].life > life, seconds)
+    def restart(self, *ranks: int, seconds: float = 30.0) -> None:
+        """New processes take the ranks and join the next view; waits for them."""
+        for rank in sorted(ranks):
+            inject(self, faults.Restart(rank))
         self.wait_ready(seconds)
 
     def seat_anew(self, seat: Seat) -> None:
@@ -324,22 +335,25 @@ class Driver:
             if self.closed:
                 return
             self.closed = True
-        self.loop.call(self._say_goodbye)
-        self._wait_gone(EXIT_SECONDS)
-        for process in list(self.processes):
-            if process.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-        self._wait_gone(EXIT_SECONDS)
-        self.loop.call(self._end_conversations)
-        self.log.close()
+        try:
+            self.loop.call(self._say_goodbye)
+            self._wait_gone(EXIT_SECONDS)
+        finally:  # also when this is interrupted
+            for process in list(self.processes):
+                if process.pid is not None and process.code is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
+            self._wait_gone(EXIT_SECONDS)
+            self.loop.call(self._end_conversations)
+            self.log.close()
 
     def _say_goodbye(self) -> None:
         for timer in self._timed:
             timer.cancel()
         for seat in self.seats.values():
             if seat.state == "paused":  # it could not hear
-                seat.send(signal.SIGKILL)
+                with self.changed:
+                    seat.send(signal.SIGKILL)
         self.broadcast(Shutdown())
         self.loop.unwatch(self._listener)
         self._listener.close()
@@ -349,6 +363,9 @@ class Driver:
             self.changed.wait_for(lambda: not self.processes, seconds)
 
     def _end_conversations(self) -> None:
+        for rank in sorted(self.run.waiting) if self.run is not None else ():
+            text = "the cluster was closed while the run was under way"
+            self._end_on(rank, Raised(rank, "Cancelled", text, text, self.seats[rank].step))
         for seat in self.seats.values():
             if seat.connection is not None:
                 seat.connection.close()

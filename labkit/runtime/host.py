@@ -7,6 +7,7 @@ where the others are, what to run, and which faults are in force.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from labkit import events, faults
+from labkit.collectives.group import Farewell, Tell
 from labkit.runtime import wire
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
@@ -50,9 +52,7 @@ FLUSH_SECONDS = 0.03
 """How long events wait for company on their way to the driver; on the disk they are at once."""
 
 
-LEFT_SECONDS = 1.0
-"""A rank that has returned from the function has sent all that it owed. What has not come this long
-after its farewell will not come."""
+RETRY_SECONDS = 0.2
 
 
 class Host:
@@ -74,9 +74,12 @@ class Host:
         self._outboxes: dict[int, Outbox] = {}
         self._subscribers: list[_Subscriber] = []
         self._lock = threading.Lock()  # of _gone and _subscribers
-        self.left: dict[int, set[int]] = {}  # by run: the ranks on which its function is over
+        self.left: dict[int, dict[int, Farewell]] = {}  # by run and rank: its function is over
         self._store = StoreServer()
         self._asked: dict[int, tuple[int, Future[StoreReply]]] = {}
+        self._ids = itertools.count(1)
+        self._roster: list[tuple[Member, tuple[str, int]]] = []
+        self._opening: set[Member] = set()
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
         self._unsent: deque[events.Event] = deque()
         self._flushing = False
@@ -106,7 +109,7 @@ class Host:
             case Roster(members):
                 self._meet(members)
             case Start(run):
-                self.left = {n: ranks for n, ranks in self.left.items() if n >= run}
+                self.left = {n: left for n, left in self.left.items() if n >= run}
                 self.inbox.put(message)
             case Cancel(run):
                 self.on_cancel(run)
@@ -152,9 +155,11 @@ class Host:
 
     def _meet(self, members: list[tuple[Member, tuple[str, int]]]) -> None:
         """Of two members the later life opens the connection, else the higher rank."""
+        self._roster = members
         for member, address in members:
             newer = (self.me.life, self.me.rank) > (member.life, member.rank)
-            if newer and self.lives.get(member.rank) != member.life:
+            known = self.lives.get(member.rank) == member.life or member in self._opening
+            if newer and not known:
                 self._open_peer(member, address)
         self._membership.expect({member for member, _ in members})
 
@@ -162,9 +167,17 @@ class Host:
         def ready(peer: wire.Connection) -> None:
             peer.send(PeerHello(self.me, self._membership.highest))
 
+        def closed(peer: wire.Connection) -> None:
+            self._opening.discard(member)
+            if peer.peer is None:  # it stands still: try again for as long as it is expected
+                self.loop.call_later(RETRY_SECONDS, lambda: self._meet(self._roster))
+            self._lost(peer)
+
+        self._opening.add(member)
         try:
-            wire.connect(self.loop, address, self.token, CODEC, ready, self._from_peer, self._lost)
+            wire.connect(self.loop, address, self.token, CODEC, ready, self._from_peer, closed)
         except OSError:
+            self._opening.discard(member)
             self._membership.lost(member)  # it died before we met
 
     def _from_peer(self, peer: wire.Connection, message: Any) -> None:
@@ -183,12 +196,12 @@ class Host:
             case Refuse():
                 self._membership.on_refuse(message)
             case StoreRequest():
-                self._store.handle(message, peer.send)
+                self._store.handle(message, lambda reply: self._to_peer(member.rank, reply))
             case StoreReply(id):
                 if id in self._asked:
                     self._asked.pop(id)[1].set_result(message)
-            case Left(run):
-                self._on_left(run, member.rank)
+            case Left(run, view, collectives):
+                self._on_left(run, member.rank, Farewell(view, collectives))
             case Parcel(clock=clock):
                 events.current().witness(clock)
                 self._parcels_from(member.rank).put(message)
@@ -204,6 +217,7 @@ class Host:
         self._peers[member.rank] = peer
         self._outboxes[member.rank] = Outbox(self.loop, self.me.rank, member.rank, peer.send)
         self.lives[member.rank] = member.life
+        self._opening.discard(member)
         if first and not peer.connector:
             peer.send(PeerHello(self.me, self._membership.highest))
         self._membership.joined(member, hello.highest)
@@ -235,7 +249,7 @@ class Host:
         events.record("lost", peer=member.rank, view=self.view.number)
         with self._lock:
             self._gone.add(member)
-        self._tell(member.rank)
+        self._tell(member.rank, None)
         for id, (rank, future) in list(self._asked.items()):
             if rank == member.rank:
                 del self._asked[id]
@@ -247,35 +261,37 @@ class Host:
         if peer is not None and peer.peer == member:
             peer.close()
 
-    def _tell(self, rank: int, run: int | None = None) -> None:
-        """To the groups, of one run or of all, that have this rank: it does not come any more."""
+    def _tell(self, rank: int, farewell: Farewell | None, run: int | None = None) -> None:
+        """To the groups, of one run or of all, that have this rank: it is gone."""
         with self._lock:
             told = [s for s in self._subscribers if rank in s.view.members]
         for subscriber in told:
             if run in (None, subscriber.run):
-                subscriber.tell(rank)
+                subscriber.tell(rank, farewell)
 
-    def leave(self, run: int) -> None:
-        """Says farewell to the others: the function is over on this rank. Any thread."""
+    def leave(self, run: int, farewell: Farewell) -> None:
+        """Tells the others that the function is over on this rank. Any thread."""
         for rank in list(self._outboxes):
-            self.loop.call_soon(self._to_peer, rank, Left(run))
+            self.loop.call_soon(self._to_peer, rank, Left(run, *farewell))
 
-    def _on_left(self, run: int, rank: int) -> None:
+    def _on_left(self, run: int, rank: int, farewell: Farewell) -> None:
         with self.view_changed:
-            self.left.setdefault(run, set()).add(rank)
+            self.left.setdefault(run, {})[rank] = farewell
             self.view_changed.notify_all()
-        self.loop.call_later(LEFT_SECONDS, lambda: self._tell(rank, run))
+        self._tell(rank, farewell, run)
 
-    def subscribe(self, run: int, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+    def subscribe(self, run: int, view: View, tell: Tell) -> Callable[[], None]:
         """The failure detector of a group of this run: `FailureDetector` with the run's number."""
         subscriber = _Subscriber(run, view, tell)
         with self._lock:
             self._subscribers.append(subscriber)
             present = {rank: self.lives.get(rank) for rank in view.members}
             gone = [m.rank for m in self._gone if present.get(m.rank) == m.life]
-        gone += self.left.get(run, set()) & set(view.members)
         for rank in gone:
-            tell(rank)
+            tell(rank, None)
+        for rank, farewell in list(self.left.get(run, {}).items()):
+            if rank in view.members:
+                tell(rank, farewell)
 
         def unsubscribe() -> None:
             with self._lock:
@@ -298,7 +314,7 @@ class Host:
         future: Future[StoreReply] = Future()
 
         def send() -> None:
-            id = self._next_id = getattr(self, "_next_id", 0) + 1
+            id = next(self._ids)
             numbered = StoreRequest(
                 id, request.epoch, request.operation, request.keys, request.values, request.amount
             )
@@ -321,4 +337,4 @@ def _complain(text: str) -> None:
 class _Subscriber(NamedTuple):
     run: int
     view: View
-    tell: Callable[[int], None]
+    tell: Tell

@@ -21,6 +21,12 @@ def inject(driver: Driver, fault: faults.Fault) -> None:
         driver.log.record("heal")
     else:
         driver.log.record("fault", str(fault), **faults.describe(fault))
+    with driver.changed:
+        _act(driver, fault)
+    driver.loop.call_soon(driver.broadcast, Inject(fault))
+
+
+def _act(driver: Driver, fault: faults.Fault) -> None:
     match fault:
         case faults.Kill(rank):
             driver.seats[rank].send(signal.SIGKILL)
@@ -31,22 +37,29 @@ def inject(driver: Driver, fault: faults.Fault) -> None:
         case faults.Resume(rank):
             driver.seats[rank].send(signal.SIGCONT)
         case faults.Restart(rank):
+            driver.seats[rank].replaced = True
             driver.loop.call_soon(_replace, driver, driver.seats[rank])
         case faults.Heal():
             driver.in_force.clear()
         case _:
             driver.in_force.append(fault)
-    driver.loop.call_soon(driver.broadcast, Inject(fault))
 
 
 def _later(driver: Driver, seconds: float, fault: faults.Fault) -> None:
-    driver.loop.call_soon(driver.loop.call_later, seconds, lambda: inject(driver, fault))
+    def strike() -> None:
+        if not driver.closed:
+            inject(driver, fault)
+
+    driver.loop.call_soon(driver.loop.call_later, seconds, strike)
 
 
 def _replace(driver: Driver, seat: Seat) -> None:
     """Launches the rank's next life once this one is over. The loop's thread only."""
-    if seat.state != "dead":
-        seat.send(signal.SIGKILL)
-        driver.loop.call_later(REAP_SECONDS, lambda: _replace(driver, seat))
-    elif driver.seats[seat.rank] is seat and not driver.closed:
+    if driver.closed or driver.seats[seat.rank] is not seat:
+        return
+    if seat.state == "dead":
         driver.seat_anew(seat)
+        return
+    with driver.changed:
+        seat.send(signal.SIGKILL)
+    driver.loop.call_later(REAP_SECONDS, lambda: _replace(driver, seat))

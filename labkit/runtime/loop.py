@@ -136,7 +136,9 @@ class Loop:
         try:
             call()
         except Exception:
-            self.on_error(traceback.format_exc())
+            text = traceback.format_exc()
+            with contextlib.suppress(Exception):  # whatever becomes of it, the loop goes on
+                self.on_error(text)
 
     def _drain_wakeups(self, mask: int) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -13,6 +13,7 @@ from msgspec import Struct
 from labkit.events import Event
 from labkit.faults import At, Fault
 from labkit.runtime.wire import Codec
+from labkit.view import View
 
 
 class Member(NamedTuple):
@@ -169,9 +170,12 @@ class StoreReply(_Message, frozen=True):
 
 
 class Left(_Message, frozen=True):
-    """The function of this run is over on the sender: it takes part in no collective any more."""
+    """The function of this run is over on the sender, after it had completed so many collectives
+    of the group of `view`: it takes part in no other."""
 
     run: int
+    view: View
+    collectives: int
 
 
 class Parcel(_Message, frozen=True):

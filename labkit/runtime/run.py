@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit.events import Event
+from labkit.runtime.watch import Watch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,9 +68,11 @@ class RunError(RuntimeError):
     """The function raised something else than PeerLost on at least one rank."""
 
 
-def died(rank: int, code: int | None, step: int | None) -> Died:
-    name = signal.Signals(-code).name if code is not None and code < 0 else None
-    return Died(rank, name, None if name else code, step)
+def how_it_ended(code: int | None) -> tuple[str | None, int | None]:
+    """The signal's name, or else the exit code, of an exit code as subprocess has it."""
+    if code is not None and code < 0:
+        return signal.Signals(-code).name, None
+    return None, code
 
 
 class Run:
@@ -82,7 +85,7 @@ class Run:
 
     def __init__(self, driver: Driver, number: int, ranks: tuple[int, ...], name: str) -> None:
         self.number, self.name = number, name
-        self.waiting = set(ranks)
+        self.waiting = frozenset(ranks)
         self.deaths: dict[int, Died] = {}
         self._results: dict[int, Any] = {}
         self._errors: dict[int, Raised] = {}
@@ -92,10 +95,9 @@ class Run:
         self.started = time.monotonic()
         self.news = self.started  # when anything was last heard from a rank
         self.changed = threading.Condition()
+        self.keep: Any = None  # the cluster, which must not be collected while the run goes on
         self._driver = driver
         self._events: list[Event] = []
-        self._ended = threading.Event()
-        self._on_end: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         if not self.done:
@@ -177,7 +179,7 @@ class Run:
         return all(self.steps.get(rank, -1) >= step for rank in self.waiting)
 
     def _watch(self, ready: Callable[[], bool], timeout: float | None, aim: str) -> None:
-        watch = self._driver.watch(self, timeout, aim)
+        watch = Watch(self._driver, self, timeout, aim)
         with watch:
             while not ready():
                 watch.look()
@@ -186,7 +188,7 @@ class Run:
                         self.changed.wait(_SLICE)
 
     async def _watched(self, ready: Callable[[], bool], aim: str) -> Run:
-        watch = self._driver.watch(self, None, aim)
+        watch = Watch(self._driver, self, None, aim)
         with watch:
             while not ready():
                 watch.look()
@@ -220,13 +222,15 @@ class Run:
         with self.changed:
             if rank not in self.waiting:
                 return
-            self.waiting.discard(rank)
+            self.waiting = self.waiting - {rank}  # others iterate over it without the lock
             if isinstance(outcome, Died):
                 self.deaths[rank] = outcome
             elif isinstance(outcome, Raised):
                 self._errors[rank] = outcome
             else:
                 self._packed[rank] = outcome
+            if self.done:
+                self.keep = None
             self.news = time.monotonic()
             self.changed.notify_all()
 

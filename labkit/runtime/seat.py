@@ -32,19 +32,21 @@ class Seat:
     file: Path | None = None
     died: Died | None = None
     killed: bool = False  # by this driver
+    replaced: bool = False  # its rank is about to have another life
 
     @property
     def member(self) -> Member:
         return Member(self.rank, self.life)
 
     def send(self, number: int) -> None:
-        """A signal to its process, if that lives. A process that ended a moment ago is reported by
-        the launcher soon."""
+        """A signal to its process, if that lives. Call it with the driver's lock, under which the
+        state changes. A process that ended a moment ago is reported by the launcher soon."""
         if self.state == "dead" or self.pid is None:
             return
-        self.state = {signal.SIGSTOP: "paused", signal.SIGCONT: "ready"}.get(
-            signal.Signals(number), self.state
-        )
+        if number == signal.SIGSTOP:
+            self.state = "paused"
+        elif number == signal.SIGCONT:
+            self.state = "ready"
         self.killed = self.killed or number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)

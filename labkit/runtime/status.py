@@ -42,7 +42,10 @@ def gpu_memory_mb() -> dict[int, float]:
     if command is None:
         return {}
     query = ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    done = subprocess.run([command, *query], capture_output=True, text=True, timeout=10)
+    try:
+        done = subprocess.run([command, *query], capture_output=True, text=True, timeout=10)
+    except subprocess.TimeoutExpired:  # the driver of a sick GPU; the table is worth having anyway
+        return {}
     pairs = (line.split(",") for line in done.stdout.splitlines() if line.count(",") == 1)
     return {int(pid): float(used) for pid, used in pairs if used.strip().isdigit()}
 

@@ -40,6 +40,7 @@ class StoreServer:
         if request.epoch not in self.epochs:
             while len(self.epochs) >= KEPT_EPOCHS:
                 self.epochs.pop(next(iter(self.epochs)))
+            self.waiting = [w for w in self.waiting if w.request.epoch in self.epochs]
         data = self.epochs.setdefault(request.epoch, {})
         if request.operation in ("get", "wait"):
             self._answer_when_there(_Waiting(request, reply), data)

@@ -230,6 +230,8 @@ class Connection:
         self._become_ready()
 
     def _become_ready(self) -> None:
+        if self.closed:  # the last write found the other end gone
+            return
         self.ready = True
         self._end_patience()
         self.on_ready(self)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outside import shared_memory, wait_until, workers
+from outside import listening, shared_memory, wait_until, workers
 
 from labkit import Cluster
 
@@ -19,6 +19,7 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
     gc.collect()  # a cluster that a failed test's frame still held
     wait_until(lambda: not workers(), "workers of the test still run")
+    assert not listening(), "a port is still open"
     assert shared_memory() <= before, "shared memory was left behind"
 
 

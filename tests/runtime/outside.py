@@ -29,6 +29,12 @@ def is_fork_server(process: psutil.Process) -> bool:
         return False
 
 
+def listening() -> list[int]:
+    """The ports on which this process listens."""
+    connections = psutil.Process().net_connections(kind="inet")
+    return [c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN]
+
+
 def shared_memory() -> set[str]:
     places = [Path("/dev/shm"), Path(tempfile.gettempdir())]
     return {str(f) for place in places if place.exists() for f in place.glob("labkit*")}

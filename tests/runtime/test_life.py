@@ -186,7 +186,6 @@ def test_a_new_cluster_in_the_same_name_replaces_the_old_one() -> None:
         run = cluster.run(forever)
         run.wait_step(3)
         say("running")
-        sys.stdin.read() if False else None
         before = max(run.steps.values())
         run.wait_step(before + 2000, timeout=30)
         say("went on", run.deaths, run.errors)

@@ -6,7 +6,8 @@ goes, by whatever signal, it kills them and goes too. Only its main thread forks
 sends the death signal when the *thread* that forked ends.
 
 Requests come on a Unix socket: 4 bytes of length with a file descriptor (the child's output), then
-msgpack. What goes back is `("forked", id, pid)` and `("exited", pid, wait status)`.
+msgpack. What goes back is `("forked", id, pid)`, or `("refused", id, errno)` when the system has no
+room for another process, and `("exited", pid, wait status)`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import gc
 import importlib
 import os
 import random
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -57,18 +58,21 @@ def send(sock: socket.socket, message: Any, descriptors: list[int] | None = None
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """One message and its descriptors; raises EOFError when the other end is gone."""
-    head, descriptors, _, _ = socket.recv_fds(sock, 4, 4)
-    while 0 < len(head) < 4:
-        head += sock.recv(4 - len(head)) or b"\0" * 4
+    first, descriptors, _, _ = socket.recv_fds(sock, 4, 4)
+    head = first + _exactly(sock, 4 - len(first)) if first else b""
     if not head:
         raise EOFError
-    body = b""
-    while len(body) < int.from_bytes(head, "big"):
-        chunk = sock.recv(int.from_bytes(head, "big") - len(body))
+    return _exactly(sock, int.from_bytes(head, "big")), list(descriptors)
+
+
+def _exactly(sock: socket.socket, n: int) -> bytes:
+    data = b""
+    while len(data) < n:
+        chunk = sock.recv(n - len(data))
         if not chunk:
             raise EOFError
-        body += chunk
-    return body, list(descriptors)
+        data += chunk
+    return data
 
 
 class ForkServer:
@@ -82,30 +86,46 @@ class ForkServer:
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self.wake_out.fileno())
+        selector = selectors.DefaultSelector()
+        for sock in (self.control, self.wake_in):
+            selector.register(sock, selectors.EVENT_READ)
         send(self.control, ("ready", os.getpid(), 0))
         try:
             while True:
-                readable, _, _ = select.select([self.control, self.wake_in], [], [])
-                if self.wake_in in readable:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self.wake_in in ready:
                     self.wake_in.recv(4096)
                     self.reap()
-                if self.control in readable:
+                if self.control in ready:
                     self.fork(*receive(self.control))
         except (EOFError, ConnectionError):
-            for pid in self.children:  # ours alone: each is reaped by us, so no pid is reused
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for pid in self.children:
+                self.kill_session(pid)
+
+    def kill_session(self, pid: int) -> None:
+        """A worker and what it has started. The worker has not been reaped, so its number is its
+        own still."""
+        for kill in (os.killpg, os.kill):  # it leads a session, unless it has only just begun
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(pid, signal.SIGKILL)
 
     def reap(self) -> None:
         for pid in list(self.children):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                self.children.discard(pid)
-                send(self.control, ("exited", pid, status))
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            self.kill_session(pid)
+            self.children.discard(pid)
+            send(self.control, ("exited", pid, os.waitpid(pid, 0)[1]))
 
     def fork(self, body: bytes, descriptors: list[int]) -> None:
         request = msgspec.msgpack.decode(body, type=Request)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, too little memory
+            os.write(descriptors[0], f"cannot fork: {error}\n".encode())
+            os.close(descriptors[0])
+            send(self.control, ("refused", request.id, error.errno))
+            return
         if pid == 0:
             self.become_worker(request, descriptors[0])
         os.close(descriptors[0])

@@ -16,10 +16,11 @@ import threading
 import msgspec
 
 from labkit.runtime.launch import forkserver
-from labkit.runtime.launch.process import OnExit, OnOutput, Process, exit_code
+from labkit.runtime.launch.process import OnExit, OnOutput, Process
 from labkit.runtime.loop import Loop
 
 START_SECONDS = 60.0
+EXIT_SECONDS = 2.0
 
 
 class LocalLauncher:
@@ -106,8 +107,10 @@ class _Server:
             process = self.asked.pop(number)
             process.pid = value
             self.running[value] = process
+        elif kind == "refused":
+            self.asked.pop(number).exited(value)
         elif number in self.running:
-            self.running.pop(number).exited(exit_code(value))
+            self.running.pop(number).exited(os.waitstatus_to_exitcode(value))
 
     def on_end(self) -> None:
         """The fork server died, and by its death signal its children with it."""
@@ -126,7 +129,11 @@ class _Server:
         if self.owner == os.getpid():
             with contextlib.suppress(OSError):
                 self.control.shutdown(socket.SHUT_RDWR)
-            self.process.wait()
+            try:
+                self.process.wait(EXIT_SECONDS)
+            except subprocess.TimeoutExpired:  # it stands still
+                self.process.kill()
+                self.process.wait()
 
 
 _lock = threading.Lock()

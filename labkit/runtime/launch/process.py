@@ -15,11 +15,6 @@ OnExit = Callable[["Process", int], None]
 MAX_LINE = 64 << 10
 
 
-def exit_code(status: int) -> int:
-    """The wait status of `os.waitpid` in subprocess's convention."""
-    return os.waitstatus_to_exitcode(status)
-
-
 class Process:
     """The process of one worker, or of a launcher that holds several: `members` are its
     (rank, life). The end is reported once the output has been read to its own end, so that a

@@ -1,0 +1,159 @@
+"""What goes wrong between two messages: found by review, kept by these."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from outside import wait_until, workers
+
+from labkit import At, Cluster, Kill, RunError
+from labkit.faults import Restart
+
+
+def total(worker):
+    return worker.group.all_reduce(worker.tensor(1, fill=1.0)).item()
+
+
+def regrouping(worker):
+    from labkit import PeerLost
+
+    group, tensor, step = worker.group, worker.tensor(1000), 0
+    while step < 100_000:
+        step += 1
+        worker.step(step)
+        try:
+            group.all_reduce(tensor)
+        except PeerLost:
+            group = worker.regroup()
+
+
+def test_a_roster_that_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labkit.runtime.driver import Driver
+
+    once = Driver._send_roster
+    monkeypatch.setattr(Driver, "_send_roster", lambda driver: (once(driver), once(driver)))
+    with Cluster(4, patience=20.0) as cluster:
+        cluster.restart(2)
+        assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)
+
+
+def test_a_restart_beside_a_kill(cluster: Cluster) -> None:
+    for _ in range(5):
+        cluster.inject(Restart(2))
+        cluster.kill(3)
+        assert cluster.run(total).wait().results == dict.fromkeys((0, 1, 2), 3.0)
+        cluster.restart(3)
+
+
+def test_a_rank_restarted_during_a_run_waits_for_the_next_one(cluster: Cluster) -> None:
+    run = cluster.run(regrouping)
+    run.wait_step(3)
+    cluster.restart(2)
+    run.wait_step(max(run.steps.values()) + 20)
+    cluster.kill(1)
+    run.wait_step(max(run.steps.values()) + 20)
+    assert sorted(run.waiting) == [0, 3]
+    assert cluster.run(total).wait().results == dict.fromkeys((0, 2, 3), 3.0)
+
+
+def test_who_has_left_is_missed_by_no_collective_that_it_has_completed(cluster: Cluster) -> None:
+    """A slow link makes the last collective of some ranks end long after that of others."""
+
+    def twice(worker):
+        worker.group.barrier()
+        return worker.group.all_reduce(worker.tensor(1, fill=1.0)).item()
+
+    cluster.delay(1, 2, 1.5)
+    run = cluster.run(twice).wait()
+    assert run.results == dict.fromkeys(range(4), 4.0), run.errors
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ValueError("\udcff"), "ValueError"),
+        (lambda: ValueError(bytes(200 << 20)), "ValueError"),
+        (lambda: RuntimeError(threading.Lock()), "RuntimeError"),
+        (lambda: Silent(), "Silent"),
+    ],
+)
+def test_whatever_is_raised_the_driver_hears_of_it(cluster: Cluster, make, says: str) -> None:
+    def fail(worker):
+        worker.step(np.int64(3))
+        if worker.rank == 0:
+            raise make()
+
+    with pytest.raises(RunError, match=f"{says} after step 3"):
+        cluster.run(fail).wait()
+
+
+def test_a_run_ends_with_its_cluster_and_keeps_it_until_then() -> None:
+    def nap(worker):
+        import time
+
+        time.sleep(0.5)
+        return worker.rank
+
+    assert Cluster(2).run(nap).wait().results == {0: 0, 1: 1}
+    cluster = Cluster(2)
+    run = cluster.run(regrouping)
+    cluster.close()
+    assert {e.kind for e in run.wait().errors.values()} == {"Cancelled"}
+    run.cancel()
+
+
+def test_a_restart_is_off_when_the_cluster_closes() -> None:
+    cluster = Cluster(2)
+    cluster.inject(Restart(1))
+    cluster.close()
+    wait_until(lambda: not workers(), "a restarted rank outlives its cluster")
+
+
+def test_two_ranks_that_stand_still_give_way_to_the_next_run(cluster: Cluster) -> None:
+    run = cluster.run(regrouping)
+    run.wait_step(2)
+    cluster.pause(1)
+    cluster.pause(2)
+    assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)
+
+
+def test_a_restart_that_meets_a_rank_which_stands_still_is_done_when_it_goes_on(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.pause(1)
+    cluster.inject(Restart(2))
+    wait_until(lambda: cluster._driver.seats[2].life == 1, "rank 2 has no next life")
+    threading.Event().wait(11.0)  # longer than the patience of a handshake
+    cluster.resume(1)
+    assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)
+
+
+def test_a_worker_with_many_groups_left_behind_is_replaced(cluster: Cluster) -> None:
+    for _ in range(18):
+        run = cluster.run(regrouping)
+        run.wait_step(1)
+        run.cancel()
+    assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)
+    assert max(seat.life for seat in cluster._driver.seats.values()) == 1
+
+
+def test_what_the_workers_could_not_read_is_refused_at_once(cluster: Cluster) -> None:
+    with pytest.raises(TypeError):
+        Cluster(2, seed="x")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="deadline"):
+        Cluster(2, deadline=0)
+    with pytest.raises(ValueError, match="At"):
+        cluster.run(total, faults=[Kill(1)])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="At"):
+        cluster.run(total, faults=[At(Kill(1), step="3")])  # type: ignore[arg-type]
+    cluster.kill(np.int64(1))  # type: ignore[arg-type]
+    assert cluster.run(total).wait().results == dict.fromkeys((0, 2, 3), 3.0)
+    with pytest.raises(RunError, match="nonsense"):
+        cluster.run(lambda worker: worker.group.all_reduce(worker.tensor(1), "nonsense")).wait()
