@@ -36,9 +36,7 @@ if sys.platform not in ("linux", "darwin"):
 
 # Loaded at first use: `from labkit import Cluster` takes milliseconds and imports no torch.
 _HOMES = {
-    "labkit.faults": (
-        "At Cut Delay Drop FaultPlan Heal Kill Partition Pause Restart Resume Slow"
-    ),
+    "labkit.faults": ("At Cut Delay Drop FaultPlan Heal Kill Partition Pause Restart Resume Slow"),
     "labkit.runtime.cluster": "Cluster",
     "labkit.runtime.run": "Run RunError",
     "labkit.collectives.group": "Group",

@@ -20,12 +20,13 @@ import traceback
 from typing import Any
 
 import cloudpickle
+import msgspec
 
 from labkit import events, faults
 from labkit.collectives.group import left_behind
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
-from labkit.runtime.messages import Failed, Finished, Member, Start, Strike, Welcome
+from labkit.runtime.messages import Failed, Finished, Member, Start, Welcome
 from labkit.runtime.wire import MAX_FRAME
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
@@ -96,11 +97,10 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     faults.arm((), lambda fault: None)
     sys.stdout.flush()
     sys.stderr.flush()
-    host.tell_driver(outcome)
-    host.leave(start.run, worker.leave())
-    if len(left_behind) >= MANY_LEFT_BEHIND:
-        events.record("note", "too many groups left behind: a new process takes the rank")
-        host.tell_driver(Strike(faults.Restart(host.me.rank)))
+    farewell = worker.leave()
+    tired = len(left_behind) >= MANY_LEFT_BEHIND
+    host.tell_driver(msgspec.structs.replace(outcome, tired=tired))
+    host.leave(start.run, farewell)
     with contextlib.suppress(Exception):
         worker.close()
 

@@ -231,9 +231,13 @@ packages = ["labkit"]
 """)
 
 
-def set_up(root: Path, python: str, torch: str = "") -> subprocess.CompletedProcess[str]:
+def set_up(
+    root: Path, python: str, torch: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
     command = [python, ".ci/environment.py", *([torch] if torch else [])]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=root, env=os.environ | settings, capture_output=True, text=True
+    )
 
 
 def versions_in(root: Path, name: str, *packages: str) -> list[str]:
@@ -270,12 +274,23 @@ def test_set_up_installs_the_pins_once_and_again_when_they_change(tree: Path) ->
 @pytest.mark.slow
 @pytest.mark.usefixtures("index")
 def test_a_failed_installation_says_why_and_is_begun_again(tree: Path) -> None:
-    write_project(tree, "six", "torch>=99")
+    nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    failed = set_up(tree, sys.executable, **nowhere)
+    assert failed.returncode == 1
+    assert "pip could not install the packages" in failed.stderr
+    assert "Installing" in set_up(tree, sys.executable).stdout
+    assert set_up(tree, sys.executable).stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("index")
+def test_a_missing_cpu_build_is_an_error_and_no_other_is_taken(tree: Path) -> None:
+    write_project(tree, "six", "torch")
+    text = (tree / "constraints.txt").read_text()
+    (tree / "constraints.txt").write_text(text.replace("torch==2.13.0", "torch==0.0.1"))
     failed = set_up(tree, sys.executable, "cpu")
     assert failed.returncode == 1
     assert "no CPU build of this torch" in failed.stderr
-    write_project(tree, "six")
-    assert "Installing" in set_up(tree, sys.executable).stdout
 
 
 def container(folder: Path, torch: str = "2.11.0a0+vendor26.4") -> str:
@@ -335,6 +350,19 @@ def test_pins_that_do_not_fit_a_containers_torch_give_way(tree: Path, tmp_path: 
     answer = set_up(tree, python, "system")
     assert answer.returncode == 0, answer.stderr
     assert "do not fit what this torch requires" in answer.stdout
+    assert versions_in(tree, ".venv-system", "typing_extensions") == ["4.8.0"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("index")
+def test_what_a_containers_torch_requires_is_not_even_hidden_by_a_newer_one(
+    tree: Path, tmp_path: Path
+) -> None:
+    python = container(tmp_path / "container")
+    write_project(tree, "torch>=2.11", "typing_extensions>=4.9")
+    answer = set_up(tree, python, "system")
+    assert answer.returncode == 1
+    assert "pip could not install" in answer.stderr
     assert versions_in(tree, ".venv-system", "typing_extensions") == ["4.8.0"]
 
 

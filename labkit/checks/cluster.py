@@ -162,7 +162,10 @@ def draw_incident(r: random.Random) -> tuple[list[Entry], int]:
         return draw_incident(r)  # too little talk, or too few innocents, to tell answers apart
     wrong_by = [r.uniform(-8, 8) for _ in range(4)]
     shown = sorted(range(len(true)), key=lambda i: i + wrong_by[true[i][0]])
-    return [true[i] for i in shown], shown.index(len(true) - 1)
+    log, crash = [true[i] for i in shown], shown.index(len(true) - 1)
+    return (
+        draw_incident(r) if one_pass_upwards(log, crash) == suspects(log, crash) else (log, crash)
+    )
 
 
 EXERCISES = {

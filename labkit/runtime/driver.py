@@ -181,17 +181,21 @@ class Driver:
                 with self.changed:
                     seat.view = View(number, members)
                     self.changed.notify_all()
-            case Finished(run, result):
-                self._on_outcome(seat, run, result)
-            case Failed(run, kind, text, trace, step, error):
-                self._on_outcome(seat, run, Raised(seat.rank, kind, text, trace, step, error))
+            case Finished(run, result, tired):
+                self._on_outcome(seat, run, result, tired)
+            case Failed(run, kind, text, trace, step, error, tired):
+                raised = Raised(seat.rank, kind, text, trace, step, error)
+                self._on_outcome(seat, run, raised, tired)
             case Strike(fault):
                 inject(self, fault)
 
-    def _on_outcome(self, seat: Seat, number: int, outcome: Raised | bytes) -> None:
+    def _on_outcome(self, seat: Seat, number: int, outcome: Raised | bytes, tired: bool) -> None:
         seat.doing = ""
+        seat.replaced = tired  # known before anyone can start another run on it
         if self.run is not None and self.run.number == number:
             self._end_on(seat.rank, outcome)
+        if tired:
+            inject(self, faults.Restart(seat.rank))
 
     def _end_on(self, rank: int, outcome: Died | Raised | bytes) -> None:
         """The run is over on this rank; when it is over on all, what was planned is off."""

@@ -51,8 +51,11 @@ class Installed(_Message, frozen=True):
 
 
 class Finished(_Message, frozen=True):
+    """The function returned. `tired`: this process has left too much behind to go on for long."""
+
     run: int
     result: bytes
+    tired: bool = False
 
 
 class Failed(_Message, frozen=True):
@@ -64,6 +67,7 @@ class Failed(_Message, frozen=True):
     trace: str
     step: int | None
     error: bytes | None
+    tired: bool = False
 
 
 class Strike(_Message, frozen=True):

@@ -64,7 +64,8 @@ calm.timeline(title="One training step after another, everybody at the same time
 # [world](glossary.md#world-size). In the picture each has a lane. **Blue**: it computes a
 # [gradient](glossary.md#gradient) from its share of the images. **Orange**: an
 # [all-reduce](glossary.md#all-reduce), in which it sends its gradient away and waits until it holds
-# the sum of everybody's. Then all take the same step.
+# the sum of everybody's. Then all take the same step. (Much orange? That is the price of talking,
+# and the subject of [notebook 02](02_ring_all_reduce.ipynb).)
 #
 # They share no variable and no lock. All that a rank knows of another came in a message.
 
@@ -96,6 +97,7 @@ cluster.status()
 # %% [markdown]
 # **Predict.** For two thirds of the training there was one worker less. How much worse is the
 # model? (a) By the share of images that the dead rank did not look at. (b) A little. (c) Not at all.
+
 
 # %%
 def weights(run):
@@ -139,9 +141,9 @@ for e in run.events:
 # %% [markdown]
 # **Answer: (c).** For some milliseconds the victim is dead and *nobody knows*. Then the survivors
 # find out, each by itself, in an order that changes from kill to kill. The notebook knows of its
-# shot, and is often the last to hear that it hit. Before the operating system closes the connections
-# of the dead it takes back their memory, so a big process is missed later than a small one: 28 ms
-# became 50 ms with 160 MB more, in measurements for this lab.
+# shot; that it hit, it usually hears after them. And before the operating system closes the
+# connections of the dead it takes back their memory, so a big process is missed later than a small
+# one: 28 ms became 50 ms with 160 MB more, in measurements for this lab.
 
 # %%
 from labkit import Kill
@@ -314,7 +316,7 @@ for story, fault in stories.items():
 # (Akkoyunlu, Ekanadham and Huber, 1975); notebook 07 shows what a commit protocol does instead.
 
 # %% [markdown]
-# ### Exercise cluster.1 (2 points, 10 minutes, 7 lines)
+# ### Exercise cluster.1 (2 points, 10 minutes, 8 lines)
 #
 # Your first distributed program. Pass a token round the ring of all ranks: rank 0 to rank 1, and so
 # on, and from the last rank back to rank 0. The token is a list. Whoever holds it adds its own rank
@@ -449,8 +451,7 @@ space_time(as_log(by_their_clocks))
 # A line per rank, a dot per event, in the order of the time stamps. By those, ranks answer before
 # they are asked. Real clocks are better than ours, and still not good enough: a message inside a
 # data centre takes a fraction of a millisecond, while Google's own clocks, with GPS receivers and
-# atomic clocks in every data centre, are good
-# to 1 to 7 ms (Spanner, OSDI 2012, section 3).
+# atomic clocks in every data centre, may be wrong by 1 to 7 ms (Spanner, OSDI 2012, section 3).
 #
 # [Lamport's way out](glossary.md#lamport-clock) (1978) needs no clock at all. Everybody counts, by two rules. **One**: every
 # event of mine gets the next number. **Two**: a message carries its number, and who receives it goes
@@ -470,7 +471,7 @@ space_time(as_log(by_lamport), places=[e.clock for e in by_lamport])
 # does not mean *happened before*, only *cannot have happened after*.
 
 # %% [markdown]
-# ### Exercise cluster.2 (3 points, 20 minutes, 8 lines)
+# ### Exercise cluster.2 (3 points, 20 minutes, 10 lines)
 #
 # A rank has crashed. You have the log of all ranks, merged by time stamps that you cannot trust.
 # Only two things hold: events of *one* rank stand in their order, and a message is sent before it
