@@ -1,8 +1,9 @@
-"""Ranks as real processes, for test_links.py: `python link_ranks.py WORK SIZE FOLDER`.
+"""Ranks as real processes, for test_links.py.
 
-This process imports torch, forks the ranks and prints `rank pid` for each. A rank runs the function
-WORK and leaves in FOLDER/<rank> what it returned, or the type and words of what it raised. Under
-`mpiexec` every process is a rank already.
+`python link_ranks.py` imports torch once and then forks, for each line `WORK SIZE FOLDER PORTABLE`
+that it reads, SIZE ranks that run the function WORK; it answers with their pids, and with `ended`
+when all have. A rank leaves in FOLDER/<rank> what its function returned, or the type and words of
+what it raised. Under `mpiexec`, with FOLDER as its argument, every process is a rank already.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def until_abandoned(rank: int, size: int, folder: Path) -> str:
 
 
 def until_deadline(rank: int, size: int, folder: Path) -> str:
-    return endless(shared(rank, size, folder, deadline=1.0), folder)
+    return endless(shared(rank, size, folder, deadline=3.0), folder)
 
 
 def endless(link: SharedMemoryLink, folder: Path) -> str:
@@ -155,7 +156,7 @@ def endless(link: SharedMemoryLink, folder: Path) -> str:
 
 def maker_dies(rank: int, size: int, folder: Path) -> str:
     """Rank 0 is killed between announcing its shared memory and filling it."""
-    segment.PATIENCE = 1.0
+    segment.PATIENCE = 0.5
     if rank == 0:
         segment._fill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     shared(rank, size, folder)
@@ -177,39 +178,41 @@ def leave_behind(rank: int, size: int, folder: Path) -> str:
 # -- the processes
 
 
-def main(work: str, size: int, folder: Path) -> None:
-    function: Callable[[int, int, Path], str] = globals()[work]
-    if work == "over_mpi":
-        from mpi4py import MPI
+def serve() -> None:
+    for line in sys.stdin:
+        work, size, folder, *portable = line.split()
+        os.environ["LABKIT_PORTABLE"] = "".join(portable)
+        pids = [fork(globals()[work], rank, int(size), Path(folder)) for rank in range(int(size))]
+        print(*pids, flush=True)
+        for pid in pids:
+            os.waitpid(pid, 0)
+        print("ended", flush=True)
 
-        rank = MPI.COMM_WORLD.Get_rank()
-        (folder / str(rank)).write_text(function(rank, size, folder))
-        return
-    for rank in range(size):
-        pid = os.fork()
-        if pid == 0:
-            run(function, rank, size, folder)
-        print(rank, pid, flush=True)
-    while True:
+
+def fork(function: Callable[[int, int, Path], str], rank: int, size: int, folder: Path) -> int:
+    pid = os.fork()
+    if pid == 0:
+        torch.set_num_threads(1)
+        tempfile.tempdir = str(folder / "temporary")
         try:
-            os.wait()
-        except ChildProcessError:
-            return
+            answer = function(rank, size, folder)
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+        (folder / str(rank)).write_text(answer)
+        os._exit(0)
+    return pid
 
 
-def run(function: Callable[[int, int, Path], str], rank: int, size: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    tempfile.tempdir = str(folder / "temporary")
-    begin = time.monotonic()
-    try:
-        answer = function(rank, size, folder)
-    except BaseException as error:
-        answer = f"{type(error).__name__}: {error}"
-        traceback.print_exc()
-    print(f"rank {rank}: {answer} after {time.monotonic() - begin:.2f} s", file=sys.stderr)
-    (folder / str(rank)).write_text(answer)
-    os._exit(0)
+def be_a_rank(folder: Path) -> None:
+    from mpi4py import MPI
+
+    rank, size = MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
+    (folder / str(rank)).write_text(over_mpi(rank, size, folder))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    if len(sys.argv) > 1:
+        be_a_rank(Path(sys.argv[1]))
+    else:
+        serve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -24,35 +25,33 @@ from labkit.collectives.links.memory import memory_links
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 
 DEADLINE = 60.0  # seconds, for everything that the ranks of one test do; they take about 3
+PROGRAM = str(Path(__file__).with_name("link_ranks.py"))
 WAYS = ["", "1"]  # LABKIT_PORTABLE: with Linux's own aids, and without
 
 
 class Ranks:
-    """The processes of link_ranks.py, seen from outside."""
+    """The processes that link_ranks.py has forked, seen from outside."""
 
-    def __init__(self, work: str, size: int, folder: Path, portable: str = "") -> None:
-        self.folder, self.size = folder, size
-        (folder / "temporary").mkdir()
-        program = [sys.executable, str(Path(__file__).with_name("link_ranks.py"))]
-        environment = {**os.environ, "LABKIT_PORTABLE": portable}
-        if work == "over_mpi":
-            program = [*mpiexec(), "--oversubscribe", "-n", str(size), *program]
-            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        self.process = subprocess.Popen(
-            [*program, work, str(size), str(folder)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        lines = () if work == "over_mpi" else (self.process.stdout.readline() for _ in range(size))
-        self.pids = {int(rank): int(pid) for rank, pid in map(str.split, lines)}
+    def __init__(
+        self, server: subprocess.Popen[str], work: str, size: int, folder: Path, portable: str
+    ) -> None:
+        self.server, self.folder, self.size = server, folder, size
+        assert server.stdin is not None
+        print(work, size, folder, portable, file=server.stdin, flush=True)
+        self.pids = [int(pid) for pid in self.said().split()]
+        self.ended = False
+
+    def said(self) -> str:
+        assert self.server.stdout is not None
+        ready, _, _ = select.select([self.server.stdout], [], [], DEADLINE)
+        assert ready, "the ranks do not end"
+        return self.server.stdout.readline()
 
     def answers(self) -> dict[int, str]:
-        """What each rank left; a rank that was killed left nothing."""
-        self.process.communicate(timeout=DEADLINE)
-        files = {rank: self.folder / str(rank) for rank in range(self.size)}
-        return {rank: file.read_text() for rank, file in files.items() if file.exists()}
+        """What each rank left, once all have ended; a rank that was killed left nothing."""
+        assert self.said() == "ended\n"
+        self.ended = True
+        return answers(self.folder, self.size)
 
     def wait_for(self, *names: str) -> None:
         end = time.monotonic() + DEADLINE
@@ -60,40 +59,54 @@ class Ranks:
             assert time.monotonic() < end, f"no rank made {names}"
             time.sleep(0.01)
 
-    def close(self) -> None:
-        for pid in self.pids.values():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.kill()
-        self.process.communicate()
+    def end(self) -> None:
+        if not self.ended:
+            for pid in self.pids:
+                os.kill(pid, signal.SIGKILL)  # not yet waited for, so the pid is still theirs
+            self.said()
 
 
-def mpiexec() -> list[str]:
-    return [str(Path(sys.executable).with_name("mpiexec"))]
+def answers(folder: Path, size: int) -> dict[int, str]:
+    files = {rank: folder / str(rank) for rank in range(size)}
+    return {rank: file.read_text() for rank, file in files.items() if file.exists()}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, PROGRAM]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+        yield process
+        process.kill()
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Ranks]]:
+def start(tmp_path: Path, server: subprocess.Popen[str]) -> Iterator[Callable[..., Ranks]]:
     """Starts ranks; afterwards none is left, and neither is any memory that they shared."""
     started: list[Ranks] = []
-    before = set(os.listdir("/dev/shm")) if Path("/dev/shm").exists() else set()
+    (tmp_path / "temporary").mkdir()
 
     def start(work: str, size: int, portable: str = "") -> Ranks:
-        started.append(Ranks(work, size, tmp_path, portable))
+        started.append(Ranks(server, work, size, tmp_path, portable))
         return started[-1]
 
     yield start
     for ranks in started:
-        ranks.close()
+        ranks.end()
     assert os.listdir(tmp_path / "temporary") == [], "a file of shared memory is left"
     if Path("/dev/shm").exists():
-        left = set(os.listdir("/dev/shm")) - before
-        assert not [name for name in left if name.startswith("labkit")]
+        assert not [name for name in os.listdir("/dev/shm") if name.startswith("labkit")]
 
 
-@pytest.mark.parametrize("work", ["over_gloo", "over_mpi", "over_shared_memory"])
+def test_every_collective_over_mpi(tmp_path: Path) -> None:
+    mpiexec = [str(Path(sys.executable).with_name("mpiexec")), "--oversubscribe", "-n", "3"]
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    command = [*mpiexec, sys.executable, PROGRAM, str(tmp_path)]
+    subprocess.run(command, env=os.environ | root, check=True, timeout=DEADLINE)
+    assert answers(tmp_path, 3) == dict.fromkeys(range(3), "all right")
+
+
+@pytest.mark.parametrize("work", ["over_gloo", "over_shared_memory"])
 def test_every_collective_between_processes(start: Callable[..., Ranks], work: str) -> None:
     assert start(work, 3).answers() == dict.fromkeys(range(3), "all right")
 
@@ -103,17 +116,19 @@ def test_shared_memory_without_linuxs_aids(start: Callable[..., Ranks]) -> None:
     assert ranks.answers() == dict.fromkeys(range(4), "all right")
 
 
-@pytest.mark.parametrize("portable", WAYS)
-@pytest.mark.parametrize("work", ["until_abandoned", "until_deadline"])
+@pytest.mark.parametrize(
+    ("work", "portable"),
+    [("until_abandoned", ""), ("until_abandoned", "1"), ("until_deadline", "")],
+)
 def test_a_killed_rank_hangs_nobody(start: Callable[..., Ranks], work: str, portable: str) -> None:
     ranks = start(work, 4, portable)
     ranks.wait_for("busy0", "busy1", "busy2", "busy3")
     os.kill(ranks.pids[1], signal.SIGKILL)
     if work == "until_abandoned":
         (ranks.folder / "lost").touch()
-    answers = ranks.answers()
-    assert set(answers) == {0, 2, 3}
-    for answer in answers.values():
+    left = ranks.answers()
+    assert set(left) == {0, 2, 3}
+    for answer in left.values():
         assert answer.startswith("Abandoned: ")
         assert "form a new" in answer
 
@@ -122,9 +137,10 @@ def test_a_killed_rank_hangs_nobody(start: Callable[..., Ranks], work: str, port
 def test_a_killed_maker_leaves_nothing(start: Callable[..., Ranks], portable: str) -> None:
     """The window in which the memory has been made and not all have mapped it."""
     ranks = start("maker_dies", 3, portable)
-    answers = ranks.answers() if portable else {}
-    assert all("cannot reach the shared memory of rank 0" in a for a in answers.values())
-    assert set(answers) == ({1, 2} if portable else set())
+    ranks.wait_for(*([] if not portable else ["1", "2"]))
+    words = answers(ranks.folder, 3)
+    assert all("cannot reach the shared memory of rank 0" in a for a in words.values())
+    assert set(words) == ({1, 2} if portable else set())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/maps is Linux's")
