@@ -85,7 +85,7 @@ run.timeline(title=f"Rank {victim} is killed, and the others go on without it")
 
 # %% [markdown]
 # **Answer: (c).** The cross is your kill. Hatched is waiting for somebody who will never come. At
-# the blue bar the survivors agree on the next [view](glossary.md#view): who belongs to the group
+# the blue line the survivors agree on the next [view](glossary.md#view): who belongs to the group
 # from now on. Nobody told them to: this notebook pulled the trigger, and after that it only watched.
 
 # %% tags=["nbval-ignore-output"]
@@ -201,7 +201,9 @@ run = await cluster.run(train_digits, faults=plan)
 print(*run.deaths.values(), *run.errors.values(), sep="\n")
 
 # %% [markdown]
-# `PeerLost` says who is gone, and from which view. A training loop that survives it is short:
+# `PeerLost` says who is gone, and from which view. Look at the steps: survivors may differ by one.
+# The dead may have sent its part to some and not to others, so they have to compare before they go
+# on. A training loop that survives is short:
 #
 # ```python
 # while True:
@@ -228,7 +230,7 @@ cluster.restart(victim)
 others = [rank for rank in range(world_size) if rank != victim]
 half_a_second = 0.2 if fast else 0.5
 
-run = cluster.run(train_digits, steps=100)
+run = cluster.run(train_digits, steps=120)
 await run.step(15)
 cluster.pause(victim, seconds=half_a_second)
 await run.step(40)
