@@ -166,4 +166,6 @@ def print_table(outcomes: list[Outcome]) -> None:
 
 
 if __name__ == "__main__":
+    # Told to stop, it still ends the part that runs, which has a process group of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     sys.exit(main(RUNS[sys.argv[1]]))

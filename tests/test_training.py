@@ -174,17 +174,17 @@ class World:
     def __init__(self, size: int, tell_at_once: bool = True) -> None:
         self.size, self.tell_at_once = size, tell_at_once
         self.lock = threading.RLock()
-        self.listeners: list[tuple[View, Callable[[int], None]]] = []
+        self.listeners: list[tuple[View, Callable[..., None]]] = []
         self.dead: set[int] = set()
         self.links: dict[View, list[Any]] = {}
 
-    def subscribe(self, view: View, tell: Callable[[int], None]) -> Callable[[], None]:
+    def subscribe(self, view: View, tell: Callable[..., None]) -> Callable[[], None]:
         with self.lock:
             entry = (view, tell)
             self.listeners.append(entry)
             gone = self.dead & set(view.members)
         for rank in gone:
-            tell(rank)
+            tell(rank, None)
         return lambda: self.listeners.remove(entry) if entry in self.listeners else None
 
     def tell(self, rank: int) -> None:
@@ -192,7 +192,7 @@ class World:
             self.dead.add(rank)
             listeners = [tell for view, tell in self.listeners if rank in view.members]
         for tell in listeners:
-            tell(rank)
+            tell(rank, None)
 
     def link(self, view: View, rank: int) -> Any:
         with self.lock:

@@ -59,9 +59,9 @@ print(f"{calm.results[0]['accuracy']:.1%} of the digits that it has never seen a
 calm.timeline(title="One training step after another, everybody at the same time")
 
 # %% [markdown]
-# A row of the table is a process of the operating system. `pid` is its number there,
-# [rank](glossary.md#rank) its number here; together they are the
-# [world](glossary.md#world-size). In the picture each has a lane. **Blue**: it computes a
+# A row of the table is a process of the operating system, with its own memory (in PSS, where shared
+# pages count once). `pid` is its number there, [rank](glossary.md#rank) its number here; together
+# they are the [world](glossary.md#world-size). In the picture each has a lane. **Blue**: it computes a
 # [gradient](glossary.md#gradient) from its share of the images. **Orange**: an
 # [all-reduce](glossary.md#all-reduce), in which it sends its gradient away and waits until it holds
 # the sum of everybody's. Then all take the same step. (Much orange? That is the price of talking,
@@ -95,7 +95,7 @@ cluster.status()
 # One row has no memory any more. It did not clean up, flush, close or say goodbye.
 
 # %% [markdown]
-# **Predict.** For two thirds of the training there was one worker less. How much worse is the
+# **Predict.** For most of the training there was one worker less. How much worse is the
 # model? (a) By the share of images that the dead rank did not look at. (b) A little. (c) Not at all.
 
 

@@ -499,11 +499,12 @@ check("ring.3", choose)
 # %%
 names = ["naive", "ring", "builtin"]
 names += ["shared_memory"] if cluster.placement.ranks[0].device == "cpu" else []
-run = cluster.run(stopwatch.all_reduces, algorithms=names, sizes=sizes, repeats=5)
+run = cluster.run(stopwatch.all_reduces, algorithms=names, sizes=sizes, repeats=10)
 bare = stopwatch.curves(run.wait(timeout=120).results)
-with Cluster(world_size, backend="gloo", device="cpu", launcher="mpi") as mpi:
-    run = mpi.run(stopwatch.mpi_all_reduces, sizes=sizes, repeats=5)
-    bare |= stopwatch.curves(run.wait(timeout=120).results)
+if not fast:
+    with Cluster(world_size, backend="gloo", device="cpu", launcher="mpi") as mpi:
+        run = mpi.run(stopwatch.mpi_all_reduces, sizes=sizes, repeats=10)
+        bare |= stopwatch.curves(run.wait(timeout=120).results)
 bare[{"gloo": "Gloo", "nccl": "NCCL"}[cluster.placement.backend]] = bare.pop("builtin")
 
 # %%
