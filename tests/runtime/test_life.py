@@ -37,6 +37,10 @@ def say(*words):
 """
 
 
+PATIENCE = 120.0
+"""Seconds after which a session that does not say what is expected is ended."""
+
+
 class Session:
     """A driver in a process of its own, as a notebook's kernel is: it prints, and can be hurt."""
 
@@ -46,8 +50,12 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A shell that starts tests in the background lets them ignore it, and all below them.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.said: list[str] = []
+        self.patience = threading.Timer(PATIENCE, self.process.kill)
+        self.patience.start()
 
     def expect(self, word: str) -> str:
         for line in self.process.stdout:  # type: ignore[union-attr]
@@ -64,6 +72,7 @@ class Session:
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     session = Session(request.param)
     yield session
+    session.patience.cancel()
     session.process.kill()
     session.process.wait()
     session.process.stdout.close()  # type: ignore[union-attr]
