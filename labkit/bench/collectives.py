@@ -1,4 +1,4 @@
-"""The lab's all-reduce beside Gloo's own and MPI's, from 4 KiB to 64 MiB: `labkit bench collectives`.
+"""The lab's all-reduce beside Gloo's own and MPI's, 4 KiB to 64 MiB: `labkit bench collectives`.
 
 Four ranks, all contenders in turn in one run; `labkit.bench.peers.all_reduce` says how a time is
 taken. The rows of unit "x" are ratios, one for each round, of two that came one after the other:
@@ -56,7 +56,7 @@ def measure(sizes: Sequence[int], rounds: int) -> Times:
 
 def rows(times: Times) -> list[report.Row]:
     """The times of all, then the ratios of those that are compared."""
-    sides = {GLOO: "peer", MPI: "peer"}
+    sides: dict[str, report.Side] = {GLOO: "peer", MPI: "peer"}
     absolute = [
         report.row(f"{name}, {text(size)}", sides.get(name, "ours"), "s", seconds)
         for (name, size), seconds in times.items()

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+Side = Literal["ours", "peer"]
+
 
 class Row(msgspec.Struct, frozen=True):
     """One figure: the least, the median and the most of `n` measurements, in `unit`.
@@ -19,7 +21,7 @@ class Row(msgspec.Struct, frozen=True):
     """
 
     name: str
-    side: Literal["ours", "peer"]
+    side: Side
     unit: str
     n: int
     min: float
@@ -43,7 +45,7 @@ class Aim(msgspec.Struct, frozen=True):
 
 def row(
     name: str,
-    side: Literal["ours", "peer"],
+    side: Side,
     unit: str,
     values: Sequence[float],
     note: str = "",

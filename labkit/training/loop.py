@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
-from labkit.view import PeerLost
 from labkit.training import data as datasets
 from labkit.training import models
 from labkit.training.buckets import Buckets
 from labkit.training.data import Data, Dataset
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
+from labkit.view import PeerLost
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group

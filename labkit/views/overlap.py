@@ -1,4 +1,4 @@
-"""Computing and communication of one step, one above the other: what is hidden, what is waited for."""
+"""Computing and communication of one step, one above the other: what hides, what is waited for."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from mpi4py import MPI
@@ -19,6 +20,7 @@ from torch.distributed import FileStore, ProcessGroupGloo
 
 from labkit.bench.peers.say import live, say
 from labkit.collectives import ALGORITHMS
+from labkit.collectives.link import Link
 from labkit.collectives.links.mpi import MpiLink
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.links.torch_p2p import TorchLink
@@ -33,15 +35,15 @@ def contenders(folder: Path, nbytes: int) -> dict[str, tuple[Reduce, Tensor]]:
     """Each all-reduce with the tensor that it works on, at most `nbytes` long."""
     comm = MPI.COMM_WORLD
     store = FileStore(str(folder / "store"), comm.size)
-    options = ProcessGroupGloo._Options()
+    options: Any = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
     options._devices = [ProcessGroupGloo.create_device(hostname="127.0.0.1")]
-    group = ProcessGroupGloo(store, comm.rank, comm.size, options)
+    group: Any = ProcessGroupGloo(store, comm.rank, comm.size, options)
     gloo, mpi = TorchLink(group), MpiLink(comm.Dup())
-    shared = SharedMemoryLink(comm.rank, comm.size, store)
+    shared = SharedMemoryLink(comm.rank, comm.size, store)  # type: ignore[arg-type]
     private = torch.zeros(nbytes // 4)
     bucket = shared.bucket(nbytes).view(torch.float32)
 
-    def ours(link: object, algorithm: str, tensor: Tensor = private) -> tuple[Reduce, Tensor]:
+    def ours(link: Link, algorithm: str, tensor: Tensor = private) -> tuple[Reduce, Tensor]:
         return lambda part: ALGORITHMS[algorithm](link, part, "sum"), tensor
 
     return {
@@ -86,7 +88,7 @@ def main(rounds: int, folder: Path, sizes: list[int]) -> None:
                 reduce, tensor = everybody[name]
                 took[name].append(turn(reduce, tensor[: nbytes // 4]))
         for name, mine in took.items():
-            slowest = comm.allreduce(mine, op=lambda a, b, _=None: list(map(max, a, b)))
+            slowest = [max(times) for times in zip(*comm.allgather(mine), strict=True)]
             if comm.rank == 0:
                 say("measured", size=nbytes, name=name, seconds=slowest[WARM_UP:])
     MPI.Finalize()
