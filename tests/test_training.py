@@ -26,13 +26,16 @@ from torch import nn
 from labkit import At, Cluster, FaultPlan, Kill
 from labkit.collectives.group import Group, PeerLost
 from labkit.collectives.links.memory import memory_links
+from labkit.reliability.communication import Wire
 from labkit.training import data, models, scaling
 from labkit.training.buckets import Buckets, fill
 from labkit.training.data import Data
 from labkit.training.in_order import sum_in_order
 from labkit.training.loop import State, catch_up, fingerprint, momentum, summed_loss, train
+from labkit.training.overlap import on_paper, watch
 from labkit.training.sampler import SHARDS, Sampler, cut, derive, randomness, share
 from labkit.view import View
+from labkit.views.overlap import overlap
 
 DEADLINE = 30.0
 
@@ -547,6 +550,27 @@ def test_eight_bits_are_off_by_half_a_step_at_most() -> None:
     assert torch.equal(scaling.dequantise(zeros, step), torch.zeros(3))
 
 
+# -- overlap
+
+
+def test_buckets_on_paper_travel_one_at_a_time_and_not_before_they_are_full() -> None:
+    """Two ranks, 10 bytes a second: a bucket of 30 bytes takes 3 s."""
+    ready = [(1.0, 10), (2.0, 20), (3.0, 10), (9.0, 10), (10.0, 50)]
+    step = on_paper(ready, Wire(alpha=0.0, beta=0.1), ranks=2, bucket_bytes=30)
+    assert step.sizes == [30, 20, 50]
+    assert step.full == [2.0, 9.0, 10.0]
+    assert step.travel == [(2.0, 5.0), (9.0, 11.0), (11.0, 16.0)]
+    assert (step.backward, step.end) == (10.0, 16.0)
+
+
+def test_the_picture_of_overlap_has_a_bar_for_each_bucket() -> None:
+    ready = [(0.001, 100), (0.002, 100), (0.003, 100)]
+    ways = {"two": 200, "one": 300}
+    steps = {n: on_paper(ready, Wire(1e-3, 0.0), 2, size) for n, size in ways.items()}
+    bars = [bar.get_gid() for bar in overlap(steps).axes[0].patches]
+    assert bars == ["backward", "bucket:200", "bucket:100", "backward", "bucket:300"]
+
+
 # -- on a real cluster
 
 
@@ -583,6 +607,18 @@ def test_a_killed_rank_costs_its_help_and_nothing_else(
         assert result["loss"] == pytest.approx(undisturbed["loss"], rel=1e-3)
         if algorithm == "in_order":
             assert result["hash"] == undisturbed["hash"]
+
+
+def test_a_step_under_the_magnifying_glass(cluster_of: Callable[[int], Cluster]) -> None:
+    with cluster_of(2) as cluster:
+        run = cluster.run(watch, model="cnn", bucket_bytes=1 << 15, steps=3).wait(timeout=60)
+    for step in run.results.values():
+        assert sum(step.sizes) == 4 * (38282 + 1)  # and the loss
+        assert len(step.full) == len(step.travel) == len(step.sizes) > 1
+        assert step.full == sorted(step.full)
+        assert step.full[0] < step.backward <= step.end
+        for full, (begin, end) in zip(step.full, step.travel, strict=True):
+            assert full <= begin < end
 
 
 def test_a_small_gpt_learns(cluster_of: Callable[[int], Cluster]) -> None:

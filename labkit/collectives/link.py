@@ -26,6 +26,8 @@ RETRANSMIT = 0.2
 """Seconds until a reliable stream sends a lost message again (TCP's smallest time-out: RFC 6298 §2
 asks for 1 s, Linux takes 200 ms)."""
 
+NOT_IN_A_ROW = "a link moves the bytes of contiguous tensors: send tensor.contiguous()"
+
 Message = tuple[Tensor, int]
 """A contiguous tensor and the place of the other rank."""
 
@@ -106,15 +108,18 @@ class Link(ABC):
         # Both ends know the size of a message, so an empty one need not travel.
         sends = [message for message in sends if message[0].numel()]
         receives = [message for message in receives if message[0].numel()]
-        if not all(tensor.is_contiguous() for tensor, _ in (*sends, *receives)):
-            raise ValueError("a link moves contiguous tensors: send tensor.contiguous()")
+        traffic = self.traffic
         for tensor, to in sends:
+            if not tensor.is_contiguous() or tensor.is_conj():
+                raise ValueError(NOT_IN_A_ROW)
             self.hold(to)
-            self.traffic.sent_bytes += tensor.nbytes
-            self.traffic.sent_messages += 1
+            traffic.sent_bytes += tensor.nbytes
+            traffic.sent_messages += 1
         for tensor, _ in receives:
-            self.traffic.received_bytes += tensor.nbytes
-            self.traffic.received_messages += 1
+            if not tensor.is_contiguous() or tensor.is_conj():
+                raise ValueError(NOT_IN_A_ROW)
+            traffic.received_bytes += tensor.nbytes
+            traffic.received_messages += 1
         return self._start(sends, receives)
 
     @abstractmethod

@@ -31,8 +31,10 @@ def all_reduce(link: Link, tensor: Tensor, op: str) -> None:
     # What step s takes, it gives in step s+1. The first n-1 steps combine, the others replace.
     takes = [(link.rank - step - 2) % n for step in range(2 * n - 2)]
     into = [rooms[chunk] for chunk in takes[: n - 1]] + [chunks[chunk] for chunk in takes[n - 1 :]]
-    arrivals = [[link.transfer(receives=[(part, link.left)]) for part in step] for step in into]
+    arrivals = [[link.transfer(receives=[(part, link.left)]) for part in into[0]]]
     sent = [link.transfer(sends=[(part, link.right)]) for part in chunks[link.left]]
+    for parts in into[1:]:  # while the first chunks are on their way
+        arrivals.append([link.transfer(receives=[(part, link.left)]) for part in parts])
     for step, chunk in enumerate(takes):
         faults.point("ring.reduce_scatter" if step < n - 1 else "ring.all_gather")
         for part, room, arrival in zip(chunks[chunk], into[step], arrivals[step], strict=True):

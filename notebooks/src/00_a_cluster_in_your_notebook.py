@@ -141,9 +141,9 @@ for e in run.events:
 # %% [markdown]
 # **Answer: (c).** For some milliseconds the victim is dead and *nobody knows*. Then the survivors
 # find out, each by itself, in an order that changes from kill to kill. The notebook knows of its
-# shot; that it hit, it usually hears after them. And before the operating system closes the
-# connections of the dead it takes back their memory, so a big process is missed later than a small
-# one: 28 ms became 50 ms with 160 MB more, in measurements for this lab.
+# shot; that it hit, it has to be told like everybody else. And before the operating system closes
+# the connections of the dead it takes back their memory, so a big process is missed later than a
+# small one: 28 ms became 50 ms with 160 MB more, in measurements for this lab.
 
 # %%
 from labkit import Kill

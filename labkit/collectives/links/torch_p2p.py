@@ -46,17 +46,17 @@ class TorchLink(Link):
         if self.grouped:
             return self._start_grouped(sends, receives)
         # Receives first: a message that is already awaited goes straight to its place.
-        incoming = [(self._host(tensor, fill=False), tensor, source) for tensor, source in receives]
-        works = [self.group.recv([host], source, 0) for host, _, source in incoming]
-        works += [self.group.send([self._host(tensor)], to, 0) for tensor, to in sends]
-        return _GlooTransfer(works, [(host, tensor) for host, tensor, _ in incoming])
-
-    def _host(self, tensor: Tensor, fill: bool = True) -> Tensor:
-        """The tensor's bytes, where Gloo can reach them."""
-        if tensor.device.type == "cpu":
-            return raw(tensor)
-        host = torch.empty(tensor.nbytes, dtype=torch.uint8, pin_memory=True)
-        return host.copy_(raw(tensor)) if fill else host
+        works, staged = [], []
+        for tensor, source in receives:
+            if tensor.is_cuda:
+                tensor, target = torch.empty_like(tensor, device="cpu", pin_memory=True), tensor
+                staged.append((tensor, target))
+            works.append(self.group.recv([tensor], source, 0))
+        for tensor, to in sends:
+            if tensor.is_cuda:
+                tensor = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)
+            works.append(self.group.send([tensor], to, 0))
+        return _GlooTransfer(works, staged)
 
     def _start_grouped(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
         """One NCCL group: all sends and receives become one kernel, so no order can deadlock."""
@@ -81,8 +81,7 @@ class _GlooTransfer:
         for work in self.works:
             work.wait()
         for host, tensor in self.staged:
-            if tensor.device.type != "cpu":
-                raw(tensor).copy_(host, non_blocking=True)
+            tensor.copy_(host, non_blocking=True)
 
 
 class _NcclTransfer:
