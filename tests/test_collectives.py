@@ -299,14 +299,16 @@ def test_traffic_of_one_collective_is_a_difference() -> None:
     assert on_ranks(3, work) == [(80, 2)] * 3
 
 
-def test_the_segmented_ring_cuts_large_chunks() -> None:
+def test_the_segmented_ring_cuts_large_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmented_ring, "SEGMENT", 400)
+
     def work(link: Link) -> tuple[int, int]:
-        tensor = torch.ones(2 * 3 * segmented_ring.SEGMENT // 4)
+        tensor = torch.ones(2 * 300)
         collectives.all_reduce(link, tensor, "sum", "segmented_ring")
         assert tensor.eq(2).all()
         return link.traffic.sent_messages, link.traffic.sent_bytes
 
-    assert on_ranks(2, work) == [(6, 6 * segmented_ring.SEGMENT)] * 2
+    assert on_ranks(2, work) == [(6, 2400)] * 2
 
 
 # -- wrong calls

@@ -293,7 +293,7 @@ class Group:
         if self.lost is not None:
             return self.lost
         for rank, farewell in self.farewells.items():
-            if farewell.view != self.view or farewell.collectives < pending.number:
+            if farewell.view.members != self.members or farewell.collectives < pending.number:
                 return rank
         return None
 

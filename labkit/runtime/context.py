@@ -77,30 +77,32 @@ class Worker:
                 continue
 
     def _next_view(self, timeout: float) -> View:
+        """The next view with fewer members of this run. Two views may follow each other so closely
+        that some ranks never act on the first; who is left is the same for all."""
         host = self._host
 
-        def stays(rank: int) -> bool:
-            """A later life of the rank knows nothing of this run."""
-            same = rank in self._lives and host.lives.get(rank) == self._lives[rank]
-            return same and rank not in host.left.get(self._run, {})
+        def staying() -> tuple[int, ...]:
+            left = host.left.get(self._run, {})
+            return tuple(rank for rank in host.view.members if same_life(rank) and rank not in left)
 
-        def changed() -> bool:
-            return host.view.number > self.view.number or not all(map(stays, self.view.members))
+        def same_life(rank: int) -> bool:
+            """A later life of the rank knows nothing of this run."""
+            return rank in self._lives and host.lives.get(rank) == self._lives[rank]
 
         with host.view_changed:
-            if not host.view_changed.wait_for(changed, timeout):
+            if not host.view_changed.wait_for(lambda: staying() != self.view.members, timeout):
                 raise TimeoutError(
                     f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
                     f"{timeout:g} s; a member that stands still has to be resumed or killed"
                 )
-            return View(host.view.number, tuple(filter(stays, host.view.members)))
+            return View(host.view.number, staying())
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
         from labkit.collectives.process_group import form
 
         place, size = view.members.index(self.rank), len(view.members)
-        store = self._store(f"run {self._run}, {view}", view)
+        store = self._store(f"run {self._run}, ranks {view.members}", view)
         return Group(
             view,
             self.rank,
