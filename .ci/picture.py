@@ -11,8 +11,8 @@ PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "pictures" / "time
 def main() -> None:
     with Cluster(4) as cluster:
         cluster.run(train, steps=2).wait()  # what a process does for the first time takes longer
-        run = cluster.run(train, steps=100, on_loss="continue")
-        run.wait_step(40)
+        run = cluster.run(train, steps=40, batch=512, on_loss="continue")
+        run.wait_step(15)
         cluster.kill(2)
         run.wait()
         PICTURE.write_bytes(run.timeline()._repr_png_())
