@@ -21,19 +21,13 @@ SPIN = 0.005  # seconds of giving way before the first nap; ranks in step are do
 NAP = 0.0002  # seconds; by so much at most a wait that lasted longer than SPIN ends late
 
 
-def poll(
-    link: Link,
-    done: Callable[[], bool],
-    deadline: float | None = None,
-    sleep: Callable[[], object] | None = None,
-) -> None:
+def poll(link: Link, done: Callable[[], bool], deadline: float | None = None) -> None:
     """Returns once `done()`. Raises Abandoned when the link is abandoned, or after `deadline`
-    seconds; time in which this process itself stood still does not count. Where something better
-    than to look again and again is known, `sleep` does it, for some milliseconds at most."""
+    seconds; time in which this process itself stood still does not count."""
     waited, looks, last = 0.0, 0, 0.0
     while not done():
         link.check()
-        (sleep or give_way)()
+        give_way()
         looks += 1
         if looks % 16 and waited < SPIN:
             continue
@@ -43,5 +37,5 @@ def poll(
         if deadline is not None and waited > deadline:
             who = f"rank {link.members[link.rank]}"
             raise Abandoned(f"{who} heard nothing from a peer for {deadline:g} s: form a new group")
-        if waited > SPIN and sleep is None:
+        if waited > SPIN:
             time.sleep(NAP)
