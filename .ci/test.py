@@ -55,11 +55,11 @@ RUNS = {
     "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
     "all": [
         *LINT,
-        Part("pytest", 280, PYTEST),
-        Part("pytest, portable", 120, [*PYTEST, "tests/runtime"], PORTABLE),
+        Part("pytest", 340, PYTEST),
+        Part("pytest, portable", 140, [*PYTEST, "tests/runtime"], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 100, [*PYTEST, *NBVAL, "notebooks"]),
-        Part("papermill", 40, [*LABKIT, "run", "02", *OTHER], KEPT),
+        Part("nbval", 80, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("papermill", 30, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [
         Part("pytest, long", 1200, [*PYTEST, "-m", "long"]),
