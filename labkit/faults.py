@@ -90,11 +90,57 @@ class Drop(_Fault, frozen=True):
     probability: float
 
 
+class Duplicate(_Fault, frozen=True):
+    """Each message from `source` to `target` arrives twice with this probability."""
+
+    source: int
+    target: int
+    probability: float
+
+
+class CrashAt(_Fault, frozen=True):
+    """The power fails inside the next handler that has more than `effects` effects, after so many
+    of them. The node loses all that is not on its disk."""
+
+    rank: int
+    effects: int
+
+
+class LostWrite(_Fault, frozen=True):
+    """From now on the disk says that it has synced, and has not: the next crash shows it."""
+
+    rank: int
+
+
+class DiskError(_Fault, frozen=True):
+    """The next write fails (no space, or EIO from fsync): the node stops."""
+
+    rank: int
+
+
+class WipeDisk(_Fault, frozen=True):
+    """The node crashes, and its disk is empty when it comes back."""
+
+    rank: int
+
+
+class Drift(_Fault, frozen=True):
+    """The node's clock runs at `rate` times the true speed from now on."""
+
+    rank: int
+    rate: float
+
+
 class Heal(_Fault, frozen=True):
     """Every link and every speed is as before. The dead stay dead."""
 
 
-Fault = Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal
+SimulatedOnly = Duplicate | CrashAt | LostWrite | DiskError | WipeDisk | Drift
+"""They need a clock and a disk that obey: no real cluster injects them."""
+
+Fault = (
+    Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal
+) | SimulatedOnly
 
 
 def describe(fault: Fault) -> dict[str, Any]:
@@ -102,7 +148,12 @@ def describe(fault: Fault) -> dict[str, Any]:
     match fault:
         case Partition(groups):
             ranks = [rank for group in groups for rank in group]
-        case Cut(source, target) | Delay(source, target) | Drop(source, target):
+        case (
+            Cut(source, target)
+            | Delay(source, target)
+            | Drop(source, target)
+            | Duplicate(source, target)
+        ):
             ranks = [source, target]
         case Heal():
             ranks = []

@@ -1,0 +1,1 @@
+"""Engine 1: protocols in virtual time, where one seed decides everything that can go wrong."""
