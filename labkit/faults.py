@@ -20,6 +20,9 @@ import msgspec
 
 from labkit import events
 
+LEADER = -2
+"""In place of a rank: whoever leads when the fault strikes. In the simulator only."""
+
 
 class _Fault(msgspec.Struct, frozen=True, tag=True, tag_field="fault"):
     """Base of all faults: immutable, comparable, printable as the code that makes it."""
@@ -124,6 +127,10 @@ class WipeDisk(_Fault, frozen=True):
     rank: int
 
 
+class Revive(_Fault, frozen=True):
+    """All the dead come back, with what is on their disks."""
+
+
 class Drift(_Fault, frozen=True):
     """The node's clock runs at `rate` times the true speed from now on."""
 
@@ -135,7 +142,7 @@ class Heal(_Fault, frozen=True):
     """Every link and every speed is as before. The dead stay dead."""
 
 
-SimulatedOnly = Duplicate | CrashAt | LostWrite | DiskError | WipeDisk | Drift
+SimulatedOnly = Duplicate | CrashAt | LostWrite | DiskError | WipeDisk | Revive | Drift
 """They need a clock and a disk that obey: no real cluster injects them."""
 
 Fault = (
@@ -155,7 +162,7 @@ def describe(fault: Fault) -> dict[str, Any]:
             | Duplicate(source, target)
         ):
             ranks = [source, target]
-        case Heal():
+        case Heal() | Revive():
             ranks = []
         case _:
             ranks = [fault.rank]

@@ -143,6 +143,11 @@ class Protocol:
         """
         return {}
 
+    @property
+    def leads(self) -> bool:
+        """Whether this node believes that it leads: for faults that aim at the leader."""
+        return False
+
     def on_start(self) -> Effects | None:
         """The first handler of every life."""
         return None

@@ -33,6 +33,7 @@ from labkit.protocols.effects import (
     found,
     handler,
 )
+from labkit.simulator.aim import aim
 from labkit.simulator.invariants import Checks, Invariant
 from labkit.simulator.network import Links, Network
 from labkit.simulator.node import Factory, Node
@@ -117,6 +118,11 @@ class Simulation:
     def running(self, i: int) -> bool:
         """Neither dead nor paused."""
         return self.alive(i) and not self._nodes[i].paused
+
+    def leader(self) -> int | None:
+        """The node that leads, as it believes; of several the one with the highest term."""
+        leading = [i for i in self._nodes if self.alive(i) and self.node(i).leads]
+        return max(leading, key=lambda i: getattr(self.node(i), "term", 0), default=None)
 
     @property
     def events(self) -> list[Any]:
@@ -342,8 +348,14 @@ class Simulation:
     # -- faults
 
     def inject(self, fault: faults.Fault) -> None:
+        aimed = aim(fault, self.leader())
+        if aimed is None:
+            return None  # nobody leads
+        fault = aimed
         if self.recorder is not None:
             self.recorder.fault(self.now, fault)
+        if isinstance(fault, faults.Revive):
+            return self._revive()
         rank = getattr(fault, "rank", None)
         if rank is None or isinstance(fault, faults.Slow):
             return self.links.inject(fault)
@@ -381,9 +393,13 @@ class Simulation:
             self.inject(faults.Drift(i, 1.0))
             if node.paused:
                 self.inject(faults.Resume(i))
-            if node.machine is None and node.life >= 0:
-                self.inject(faults.Restart(i))
+        self._revive()
         return self
+
+    def _revive(self) -> None:
+        for node in self._nodes.values():
+            if node.machine is None and node.life >= 0:
+                self._start(node)
 
 
 def _one_by_one(effects: list[Effect]) -> list[Effect]:
