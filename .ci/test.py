@@ -47,6 +47,11 @@ LINT = [
     Part("mypy", 20, [PYTHON, "-m", "mypy"]),
 ]
 PORTABLE = {"LABKIT_PORTABLE": "1"}  # no Linux-only aid: what is left is what macOS has
+WITHOUT_AIDS = [
+    "tests/runtime/test_life.py",
+    "tests/runtime/test_kernel.py",
+    "tests/test_shared_memory.py",
+]
 KEPT = {"LABKIT_RUNS": str(ROOT / "runs")}  # the page that it prints is there to be looked at
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
@@ -56,7 +61,7 @@ RUNS = {
     "all": [
         *LINT,
         Part("pytest", 340, PYTEST),
-        Part("pytest, portable", 140, [*PYTEST, "tests/runtime"], PORTABLE),
+        Part("pytest, portable", 80, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
         Part("nbval", 80, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 30, [*LABKIT, "run", "02", *OTHER], KEPT),
