@@ -24,13 +24,29 @@ import random
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
 
 class Message(Struct, frozen=True, tag=True):
     """Base of all messages: immutable plain data, since sender and receivers may share it."""
+
+
+class Command:
+    """Base of what may stand in a replicated log, as in
+
+        class Put(Struct, Command, frozen=True, tag=True): ...
+
+    A field that is annotated `Command` takes any of them, also from a wire or a disk.
+    """
+
+    __slots__ = ()
+    known: ClassVar[dict[str, type]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Command.known[cls.__name__] = cls
 
 
 class Send(Struct, frozen=True):
@@ -125,7 +141,12 @@ class Protocol:
     `members` are the nodes that it is told of at the start, itself among them. Subclasses define
     `on_<message>(sender, message)` for each message class (`on_request_vote` for `RequestVote`) and
     `on_<timer>()` for each timer: generators of effects, or plain functions that return nothing.
+
+    `stored_types` says of what type a persisted value is, and of a sequence, its items: what is
+    not named there comes back from a disk as plain data.
     """
+
+    stored_types: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, me: int, members: tuple[int, ...], context: Context, stored: Mapping[str, Any]
@@ -159,6 +180,11 @@ class Protocol:
 def found(protocol: Any, me: int, members: tuple[int, ...]) -> dict[str, Any]:
     """The first contents of a disk, for a `Protocol` class or a `functools.partial` of one."""
     return getattr(protocol, "func", protocol).found(me, members)  # type: ignore[no-any-return]
+
+
+def stored_types(protocol: Any) -> Mapping[str, Any]:
+    """Of a `Protocol` class or a `functools.partial` of one."""
+    return getattr(protocol, "func", protocol).stored_types  # type: ignore[no-any-return]
 
 
 def start(node: Protocol) -> list[Effect]:

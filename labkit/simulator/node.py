@@ -19,11 +19,13 @@ class Node:
     def __init__(self, i: int, factory: Factory, storage: Storage, seed: str) -> None:
         self.i, self.factory, self.storage, self.seed = i, factory, storage, seed
         self.life = -1
+        self.checked = True  # by the invariants
         self.machine: Protocol | None = None
         self.context = Context()
         self.draw = random.Random(f"{seed}/network/{i}")
         self.timers: dict[tuple[str, Hashable], list[float | None]] = {}  # deadline, queued at
         self.paused = False
+        self.resumed = 0.0  # when it last went on
         self.held: list[tuple[int, Any, Any]] = []  # what waits until it goes on
         self.crash_after: int | None = None  # effects, in the next handler that has more
         self.rate = 1.0  # of its clock

@@ -110,6 +110,11 @@ def _disk(draw: random.Random, n: int) -> list[tuple[float, Fault]]:
     return [(0.0, faults.DiskError(_someone(draw, n))), *_revive(draw, n)]
 
 
+def _wipe(draw: random.Random, n: int) -> list[tuple[float, Fault]]:
+    """Always the same node: what a majority has lost no protocol brings back."""
+    return [(0.0, faults.WipeDisk(0)), (_back(draw), faults.Restart(0))]
+
+
 KINDS: dict[str, Kind] = {
     "crash": _crash,
     "crash leader": _crash_leader,
@@ -121,6 +126,7 @@ KINDS: dict[str, Kind] = {
     "drift": _drift,
     "slow": _slow,
     "disk": _disk,
+    "wipe": _wipe,
 }
 
 

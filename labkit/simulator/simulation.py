@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from labkit import faults
+from labkit.disk import DiskFailure
 from labkit.protocols.effects import (
     Apply,
     Broadcast,
@@ -38,7 +39,7 @@ from labkit.simulator.invariants import Checks, Invariant
 from labkit.simulator.network import Links, Network
 from labkit.simulator.node import Factory, Node
 from labkit.simulator.recorder import Recorder
-from labkit.simulator.storage import DiskFailure, Storage
+from labkit.simulator.storage import Storage
 
 MESSAGE, TIMER, FAULT, START = range(4)
 START_SECONDS = 0.01
@@ -48,7 +49,7 @@ START_SECONDS = 0.01
 class Simulation:
     """`protocol(me, members, context, stored)` runs as nodes 0 to n - 1; then come `spares`, which
     are told of the members but are none, and `clients`, nodes with ids of their own that never
-    fail.
+    fail and that no invariant looks into.
 
     With `wire`, messages are encoded and decoded on their way, as between processes; with `record`,
     `events` and `trace` hold all that happened. Raises `Violation` while it runs.
@@ -86,6 +87,7 @@ class Simulation:
         for i, factory in factories.items():
             first = found(factory, i, self.members) if i < n else {}
             self._nodes[i] = Node(i, factory, storage(first), str(seed))
+            self._nodes[i].checked = i not in (clients or {})
         start = random.Random(f"{seed}/start")
         for i in self._nodes:
             self._push(start.uniform(0, START_SECONDS), START, i)
@@ -118,6 +120,10 @@ class Simulation:
     def running(self, i: int) -> bool:
         """Neither dead nor paused."""
         return self.alive(i) and not self._nodes[i].paused
+
+    def resumed(self, i: int) -> float:
+        """When node `i` last went on after a pause; 0 if it never did."""
+        return self._nodes[i].resumed
 
     def leader(self) -> int | None:
         """The node that leads, as it believes; of several the one with the highest term."""
@@ -222,7 +228,7 @@ class Simulation:
             raise
         if effects:
             self._perform(node, effects)
-        if node.machine is not None:
+        if node.machine is not None and node.checked:
             for check in self._after:
                 check(self, node.i, node.machine)
 
@@ -319,7 +325,7 @@ class Simulation:
         node.machine = node.factory(node.i, self.members, node.context, node.storage.recover())
         if self.recorder is not None:
             self.recorder.started(self.now, node.i, node.life)
-        for check in self._hooks["started"]:
+        for check in self._hooks["started"] if node.checked else ():
             check(self, node.i, node.machine)
         self._react(node, "its start", node.machine.on_start)
 
@@ -337,7 +343,7 @@ class Simulation:
 
     def _resume(self, node: Node) -> None:
         """What waited is handled now, messages or timers first, whichever the seed says."""
-        node.paused = False
+        node.paused, node.resumed = False, self.now
         held, node.held = node.held, []
         first = MESSAGE if node.draw.random() < 0.5 else TIMER
         for kind, a, b in sorted(held, key=lambda waiting: waiting[0] != first):

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labkit.disk import DiskFailure
 from labkit.protocols.effects import Stored, store
-
-
-class DiskFailure(OSError):
-    """A write failed: the node must stop, since it cannot know what is on its disk."""
 
 
 class Storage:

@@ -1,0 +1,297 @@
+"""Raft's log (Ongaro and Ousterhout 2014, §5.3, §5.4 and §7): what a majority has is not forgotten.
+
+The leader appends commands to its log and sends what each follower lacks. An entry that is on the
+disks of a majority is *committed* and is applied, on every node in the order of the log. A
+candidate whose log is behind that of a voter does not get its vote (§5.4.1), so that whoever leads
+next has all committed entries. What has been applied is folded into a snapshot now and then (§7).
+
+Indices start at 1. An entry is known by its index and its term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from labkit.protocols.effects import (
+    Apply,
+    Broadcast,
+    Context,
+    Effects,
+    Message,
+    Persist,
+    Send,
+    Splice,
+    Stored,
+)
+from labkit.protocols.raft.election import LEADER, Election, RequestVote
+from labkit.protocols.raft.machine import KeyValue
+
+BATCH = 64
+"""Entries in one message, at most."""
+
+
+class Entry(Struct, frozen=True):
+    term: int
+    command: Any  # None: the entry with which a leader begins its term
+
+
+class Snapshot(Struct, frozen=True):
+    """What the entries up to `index` came to; `term` is that of the entry at `index`."""
+
+    index: int = 0
+    term: int = 0
+    state: Any = None
+
+
+class AppendEntries(Message, frozen=True):
+    """An empty one is a heartbeat. `round` counts the leader's beats and comes back."""
+
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+    commit: int
+    round: int
+
+
+class Appended(Message, frozen=True):
+    """With `success` the follower's log matches up to `index`; else `index` is worth a try."""
+
+    term: int
+    success: bool
+    index: int
+    round: int
+
+
+class InstallSnapshot(Message, frozen=True):
+    term: int
+    snapshot: Snapshot
+    round: int
+
+
+class Log(Election):
+    """`machine` is what the commands are for: `apply(command)`, `snapshot()`, `restore(state)`.
+
+    After `compact` applied entries they are folded into a snapshot.
+    """
+
+    def __init__(
+        self,
+        me: int,
+        members: tuple[int, ...],
+        context: Context,
+        stored: Mapping[str, Any],
+        *,
+        timeout: float = 0.15,
+        compact: int = 1000,
+        machine: type[KeyValue] = KeyValue,
+    ) -> None:
+        super().__init__(me, members, context, stored, timeout=timeout)
+        self.compact = compact
+        # Persistent state on all servers
+        self.snapshot: Snapshot = stored.get("snapshot", Snapshot())
+        self.log: list[Entry] = stored.get("log", Stored()).items  # after the snapshot
+        # Volatile state on all servers
+        self.commit_index = self.last_applied = self.snapshot.index
+        self.machine = machine()
+        if self.snapshot.state is not None:
+            self.restore(self.snapshot.state)
+        # Volatile state on leaders
+        self.next_index: dict[int, int] = {}
+        self.match_index: dict[int, int] = {}
+        self.round = 0
+
+    # -- messages
+
+    def on_append_entries(self, leader: int, m: AppendEntries) -> Effects:
+        if m.term != self.term:
+            if m.term < self.term:
+                yield Send(leader, Appended(self.term, False, 0, m.round))
+                return
+            yield from self.observe_term(m.term)
+        yield from self.become_follower(leader)
+        if not self.has(m.prev_index, m.prev_term):
+            yield Send(leader, Appended(self.term, False, self.retry_index(m), m.round))
+            return
+        last_new = m.prev_index + len(m.entries)
+        if m.entries:
+            yield from self.append(m.prev_index + 1, m.entries)
+        yield Send(leader, Appended(self.term, True, last_new, m.round))
+        # Not beyond what this message has shown to match: what follows may be another leader's.
+        if min(m.commit, last_new) > self.commit_index:
+            self.commit_index = min(m.commit, last_new)
+            yield from self.apply_committed()
+
+    def on_appended(self, follower: int, m: Appended) -> Effects:
+        if m.term > self.term:
+            yield from self.observe_term(m.term)
+        if self.role != LEADER or m.term != self.term or follower not in self.next_index:
+            return  # an answer to what this node sent in an earlier term says nothing now
+        self.heard(follower, m.round)
+        before = self.next_index[follower]
+        if m.success and m.index > self.match_index[follower]:
+            self.match_index[follower] = m.index
+            self.next_index[follower] = max(before, m.index + 1)
+            yield from self.advance_commit_index()
+        elif not m.success and self.match_index[follower] < m.index < before:
+            self.next_index[follower] = m.index
+        # Only an answer that says something new is answered at once: else each duplicate would
+        # bring forth another message, and their number would grow without bound.
+        if self.role == LEADER and before != self.next_index[follower] <= self.last_index:
+            yield Send(follower, self.append_entries(follower))
+
+    def on_install_snapshot(self, leader: int, m: InstallSnapshot) -> Effects:
+        yield from self.observe_term(m.term)
+        if m.term < self.term:
+            yield Send(leader, Appended(self.term, False, 0, m.round))
+            return
+        yield from self.become_follower(leader)
+        if m.snapshot.index > self.commit_index:
+            # What follows the snapshot is kept if the entry at its end is the one that is here.
+            keep = self.has(m.snapshot.index, m.snapshot.term)
+            rest = self.log[m.snapshot.index - self.snapshot.index :] if keep else []
+            yield from self.save_snapshot(m.snapshot, rest)
+            self.commit_index = self.last_applied = m.snapshot.index
+            self.restore(m.snapshot.state)
+        yield Send(leader, Appended(self.term, True, m.snapshot.index, m.round))
+
+    # -- the leader
+
+    def become_leader(self) -> Effects:
+        self.next_index = dict.fromkeys(self.others, self.last_index + 1)
+        self.match_index = dict.fromkeys(self.others, 0)
+        yield from super().become_leader()
+        yield from self.propose(None)  # §5.4.2, §8: its own entry commits what earlier terms left
+
+    def propose(self, command: Any) -> Effects:
+        """The leader appends a command and sends it to all."""
+        yield from self.append(self.last_index + 1, (Entry(self.term, command),))
+        yield from self.replicate()
+        yield from self.advance_commit_index()  # at once, if it is alone
+
+    def assert_leadership(self) -> Effects:
+        self.round += 1
+        yield from self.replicate()
+
+    def replicate(self) -> Effects:
+        """To each follower what it lacks, as far as is known; the same message where it is one."""
+        nexts = set(self.next_index.values())
+        if len(nexts) == 1:
+            yield Broadcast(self.others, self.append_entries(self.others[0]))
+        else:
+            for follower in self.others:
+                yield Send(follower, self.append_entries(follower))
+
+    def append_entries(self, follower: int) -> AppendEntries | InstallSnapshot:
+        prev = self.next_index[follower] - 1
+        base = self.snapshot.index
+        if prev < base:
+            return InstallSnapshot(self.term, self.snapshot, self.round)
+        entries = tuple(self.log[prev - base : prev - base + BATCH])
+        return AppendEntries(
+            self.term, prev, self.term_at(prev), entries, self.commit_index, self.round
+        )
+
+    def advance_commit_index(self) -> Effects:
+        """§5.3, §5.4.2: what a majority has is committed, if an entry of this term shows it."""
+        index = self.majority_index()
+        if index > self.commit_index and self.term_at(index) == self.term:
+            self.commit_index = index
+            yield from self.apply_committed()
+
+    def majority_index(self) -> int:
+        """The highest index that is on the disks of a majority of the voters."""
+        match = self.match_index
+        last = self.last_index
+        indices = sorted(last if node == self.me else match.get(node, 0) for node in self.voters)
+        return indices[(len(indices) - 1) // 2]
+
+    def heard(self, follower: int, round: int) -> None:
+        """A follower has answered to beat number `round` of this term."""
+
+    # -- the log
+
+    @property
+    def last_index(self) -> int:
+        return self.snapshot.index + len(self.log)
+
+    def term_at(self, index: int) -> int:
+        """The term of the entry at an index from the snapshot's to the last one."""
+        base = self.snapshot.index
+        return self.snapshot.term if index == base else self.log[index - base - 1].term
+
+    def has(self, index: int, term: int) -> bool:
+        """Whether the log is the leader's up to here (Log Matching, §5.3). What a snapshot covers
+        was committed, so that every leader has it."""
+        base = self.snapshot.index
+        if index <= base:
+            return index < base or term == self.snapshot.term
+        return index <= base + len(self.log) and self.log[index - base - 1].term == term
+
+    def retry_index(self, m: AppendEntries) -> int:
+        """Where the leader should try next: before all entries of the term that is in the way."""
+        if m.prev_index > self.last_index:
+            return self.last_index + 1
+        index, term = m.prev_index, self.term_at(m.prev_index)
+        while index - 1 > self.commit_index and self.term_at(index - 1) == term:
+            index -= 1
+        return index
+
+    def append(self, start: int, entries: tuple[Entry, ...]) -> Effects:
+        """Writes the entries that are not here yet, over whatever is in conflict with them."""
+        base = self.snapshot.index
+        new = max(0, base + 1 - start)  # what the snapshot covers is here
+        while new < len(entries) and self.has(start + new, entries[new].term):
+            new += 1
+        if new < len(entries):
+            at = start + new
+            self.log[at - base - 1 :] = entries[new:]
+            self.log_changed(at)
+            yield Persist(log=Splice(at, entries[new:]))  # before anyone is told that it is here
+
+    def log_changed(self, start: int) -> None:
+        """The entries from `start` on are new."""
+
+    def is_current(self, m: RequestVote) -> bool:
+        """§5.4.1: a later last term is more current; in the same term the longer log."""
+        return (m.last_term, m.last_index) >= (self.term_at(self.last_index), self.last_index)
+
+    def request_vote(self, transfer: bool) -> RequestVote:
+        last = self.last_index
+        return RequestVote(self.term, last, self.term_at(last), transfer)
+
+    # -- the state machine
+
+    def apply_committed(self) -> Effects:
+        while self.last_applied < self.commit_index:
+            index = self.last_applied + 1
+            entry = self.log[index - self.snapshot.index - 1]
+            self.last_applied = index
+            yield Apply(index, entry.command)
+            yield from self.apply(index, entry)
+        if self.last_applied - self.snapshot.index >= self.compact:
+            yield from self.take_snapshot()
+
+    def apply(self, index: int, entry: Entry) -> Effects:
+        if entry.command is not None:
+            self.machine.apply(entry.command)
+        yield from ()
+
+    def take_snapshot(self) -> Effects:
+        index = self.last_applied
+        snapshot = Snapshot(index, self.term_at(index), self.state())
+        yield from self.save_snapshot(snapshot, self.log[index - self.snapshot.index :])
+
+    def save_snapshot(self, snapshot: Snapshot, rest: list[Entry]) -> Effects:
+        self.snapshot, self.log = snapshot, list(rest)
+        yield Persist(snapshot=snapshot, log=Stored(snapshot.index + 1, rest))
+
+    def state(self) -> Any:
+        """What a snapshot holds, as plain data."""
+        return self.machine.snapshot()
+
+    def restore(self, state: Any) -> None:
+        self.machine.restore(state)

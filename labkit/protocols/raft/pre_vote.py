@@ -1,0 +1,114 @@
+"""PreVote and the refusal of a leader's friends (D. Ongaro, "Consensus: Bridging Theory and
+Practice", PhD thesis, Stanford 2014, §9.6 and §4.2.3): a node that was away does no harm when it
+comes back.
+
+Without them an isolated node raises its term at every time-out; when it is back its high term
+deposes a leader that did nothing wrong. With them a node first asks whether it would win, which
+changes nobody's term, and who has heard from a leader lately says no.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.protocols.effects import Broadcast, Effects, Message, Send, SetTimer
+from labkit.protocols.raft.election import FOLLOWER, LEADER, RequestVote
+from labkit.protocols.raft.log import Log
+
+SUSPECTED_SECONDS = 0.03
+"""Those who lose a leader at once wait up to this long, else they would all stand at once."""
+
+
+class RequestPreVote(Message, frozen=True):
+    """Would you vote for me in `term`?"""
+
+    term: int
+    last_index: int
+    last_term: int
+
+
+class PreVoted(Message, frozen=True):
+    """`term` is the one asked about if granted, else the voter's own."""
+
+    term: int
+    granted: bool
+
+
+class PreVote(Log):
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.pre_votes: set[int] = set()
+        self.leader_seen = float("-inf")  # when, on this node's clock
+        self.suspects: set[int] = set()
+
+    # -- messages
+
+    def on_request_pre_vote(self, candidate: int, m: RequestPreVote) -> Effects:
+        better = RequestVote(m.term, m.last_index, m.last_term)
+        granted = (
+            m.term > self.term
+            and self.may_vote()
+            and self.is_current(better)
+            and not self.hears_a_leader()
+        )
+        yield Send(candidate, PreVoted(m.term if granted else self.term, granted))
+
+    def on_pre_voted(self, voter: int, m: PreVoted) -> Effects:
+        if not m.granted:
+            yield from self.observe_term(m.term)
+        elif m.term == self.term + 1 and self.pre_votes and self.role == FOLLOWER:
+            self.pre_votes.add(voter)
+            if self.is_quorum(self.pre_votes):
+                yield from self.start_election()
+
+    def on_request_vote(self, candidate: int, m: RequestVote) -> Effects:
+        if m.transfer or not self.hears_a_leader():
+            yield from super().on_request_vote(candidate, m)
+
+    def on_suspect(self, peer: int) -> Effects:
+        """The host has evidence that `peer` is gone: no need to wait for the time-out."""
+        self.suspects.add(peer)
+        if self.role == FOLLOWER and peer == self.leader:
+            self.leader = None
+            yield SetTimer("election", SUSPECTED_SECONDS * self.context.random.random())
+
+    def on_trust(self, peer: int) -> None:
+        """The suspicion was a mistake, or the peer is back."""
+        self.suspects.discard(peer)
+
+    # -- timers
+
+    def on_election(self) -> Effects:
+        if self.role == FOLLOWER and self.may_stand():
+            yield from self.ask_before_standing()
+        else:
+            yield from super().on_election()
+
+    def ask_before_standing(self) -> Effects:
+        self.leader, self.pre_votes = None, {self.me}
+        yield SetTimer("election", self.draw_timeout())
+        last = self.last_index
+        yield Broadcast(self.others, RequestPreVote(self.term + 1, last, self.term_at(last)))
+        if self.is_quorum(self.pre_votes):
+            yield from self.start_election()
+
+    # -- transitions
+
+    def become_candidate(self) -> Effects:
+        self.pre_votes = set()
+        yield from super().become_candidate()
+
+    def become_follower(self, leader: int | None) -> Effects:
+        self.pre_votes = set()
+        if leader is not None:
+            self.leader_seen = self.context.now
+        yield from super().become_follower(leader)
+
+    # -- helpers
+
+    def hears_a_leader(self) -> bool:
+        """Within the shortest election time-out, and nobody has reason to think it dead."""
+        if self.role == LEADER:
+            return True
+        recent = self.context.now - self.leader_seen < self.timeout
+        return recent and self.leader is not None and self.leader not in self.suspects

@@ -1,0 +1,115 @@
+"""The lab's protocols with their clients, invariants, and what they must do once all is well."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import Any
+
+from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer
+from labkit.protocols.raft import Raft
+from labkit.protocols.raft.client import Client
+from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
+from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.transfer import TransferLeadership
+from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.invariants.raft import INVARIANTS
+from labkit.simulator.linearizability import check
+from labkit.simulator.node import Factory
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import Schedule
+from labkit.simulator.simulation import Simulation
+
+CLIENTS = (1000, 1001, 1002)
+
+
+class Linearizable(Invariant):
+    name, title = "R-S14", "what clients see is linearizable"
+
+    def finished(self, sim: Simulation) -> None:
+        history = [call for c in CLIENTS if c in sim.nodes for call in sim.node(c).history]
+        verdict = check(history, execute)
+        if not verdict:
+            raise Violation(self, verdict.reason)
+
+
+class LeaderElected(Invariant):
+    name, title = "R-L1", "a leader is elected once all is well"
+
+
+class Progress(Invariant):
+    name, title = "R-L2", "commands are committed once all is well"
+
+
+def draw_command(random: Random, serial: int) -> Command:
+    """Two reads in five; appends, since every later read shows whether one was done twice."""
+    key = f"key{random.randrange(3)}"
+    kind = random.random()
+    if kind < 0.4:
+        return Get(key)
+    if kind < 0.7:
+        return Append(key, f"{serial}.")
+    if kind < 0.85:
+        return Put(key, f"{serial}:")
+    return CompareAndSet(key, f"{serial - 1}:", f"{serial}!")
+
+
+def raft_clients(schedule: Schedule) -> dict[int, Factory]:
+    return dict.fromkeys(CLIENTS, partial(Client, choose=draw_command, pause=0.15))
+
+
+def raft_progress(sim: Simulation, timeout: float = 0.15) -> None:
+    """Within ten election time-outs a leader; then every client gets its answer (R-L1, R-L2)."""
+    if not sim.run_until(lambda s: s.leader() is not None, within=10 * 2 * timeout):
+        raise Violation(LeaderElected(), f"no leader {10 * 2 * timeout:.1f} s after all has healed")
+    for client in CLIENTS:
+        sim.node(client).stopped = True
+
+    def answered(s: Simulation) -> bool:
+        return all(s.node(client).call is None for client in CLIENTS)
+
+    if not sim.run_until(answered, within=5.0):
+        waiting = [c for c in CLIENTS if sim.node(c).call is not None]
+        raise Violation(Progress(), f"clients {waiting} have waited 5 s for an answer")
+
+
+RAFT = Scenario("RAFT", Raft, (*INVARIANTS, Linearizable), raft_clients, raft_progress)
+
+
+class Admin(Protocol):
+    """Changes the voters now and then: the spares come and go, and so does the last member."""
+
+    def on_start(self) -> Effects:
+        self.guests = (len(self.members) - 1, len(self.members), len(self.members) + 1)
+        yield SetTimer("wish", self.context.random.uniform(0.3, 1.0))
+
+    def on_wish(self) -> Effects:
+        draw = self.context.random
+        node = draw.choice(self.guests)
+        everybody = tuple({*self.members, *self.guests})
+        kind = draw.random()
+        if kind < 0.45:
+            yield Broadcast(everybody, ChangeMembership(add=node))
+        elif kind < 0.85:
+            yield Broadcast(everybody, ChangeMembership(remove=node))
+        else:
+            yield Broadcast(everybody, TransferLeadership(node))
+        yield SetTimer("wish", draw.uniform(0.1, 1.0))
+
+
+def changing_clients(schedule: Schedule) -> dict[int, Factory]:
+    return {**raft_clients(schedule), 1100: Admin}
+
+
+RAFT_CHANGES = Scenario(
+    "RAFT_CHANGES", Raft, RAFT.invariants, changing_clients, raft_progress, spares=2
+)
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario of a name: `play(scenario("RAFT"), …)`."""
+    found: Any = globals().get(name)
+    if not isinstance(found, Scenario):
+        known = ", ".join(sorted(n for n, v in globals().items() if isinstance(v, Scenario)))
+        raise ValueError(f"there is no scenario {name}: {known}")
+    return found
