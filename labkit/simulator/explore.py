@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from labkit.simulator.invariants import Violation
 from labkit.simulator.scenario import Scenario, finish, prepare
-from labkit.simulator.schedule import Schedule, swarm
+from labkit.simulator.schedule import Schedule
 from labkit.simulator.shrink import shrink
 from labkit.simulator.story import tell
 from labkit.views.progress import Progress
@@ -90,15 +90,16 @@ _task: tuple[Scenario, Draw] | None = None  # what the forked processes work on
 def explore(
     scenario: Scenario,
     seeds: int | Iterable[int] = 1000,
-    draw: Draw = swarm,
+    draw: Draw | None = None,
     processes: int | None = None,
     stop: bool = True,
 ) -> Exploration:
-    """Plays the schedules that `draw` makes of the seeds, on all cores (`processes` of them).
+    """Plays the schedules that `draw`, or the scenario's own, makes of the seeds, on all cores.
 
     With `stop`, no further seeds are begun after a violation. The result does not depend on the
     number of processes: of several violations the one with the lowest seed is told.
     """
+    draw = draw or scenario.draw
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     begin = time.perf_counter()
     outcomes: list[_Outcome] = []

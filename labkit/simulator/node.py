@@ -28,9 +28,13 @@ class Node:
         self.resumed = 0.0  # when it last went on
         self.held: list[tuple[int, Any, Any]] = []  # what waits until it goes on
         self.crash_after: int | None = None  # effects, in the next handler that has more
-        self.rate = 1.0  # of its clock
+        self.rate, self.drifts = 1.0, False  # of its clock, and whether it ever was another
         self.rate_since = (0.0, 0.0)  # true and local time of the last change of the rate
 
     def clock(self, now: float) -> float:
         true, local = self.rate_since
         return local + self.rate * (now - true)
+
+    def set_rate(self, now: float, rate: float) -> None:
+        self.rate_since = now, self.clock(now)
+        self.rate, self.drifts = rate, True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from labkit.faults import FaultPlan
 from labkit.simulator.invariants import Invariant
 from labkit.simulator.node import Factory
-from labkit.simulator.schedule import Schedule
+from labkit.simulator.schedule import Schedule, swarm
 from labkit.simulator.simulation import Simulation
 
 
@@ -26,7 +26,8 @@ class Scenario(NamedTuple):
     nothing is safe, and a network that never heals lets nobody go on.
 
     `clients(schedule)` are the nodes that use the protocol; `progress(sim)` runs the healed
-    simulation on and raises `Violation` when what must happen does not.
+    simulation on and raises `Violation` when what must happen does not; `draw` makes the schedule
+    of a seed.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scenario(NamedTuple):
     clients: Callable[[Schedule], Mapping[int, Factory]] = _no_clients
     progress: Callable[[Simulation], None] = _no_progress
     spares: int = 0
+    draw: Callable[[int], Schedule] = swarm
 
 
 def prepare(scenario: Scenario, schedule: Schedule, record: bool = False) -> Simulation:

@@ -185,7 +185,7 @@ class Simulation:
 
     def _receive(self, node: Node, sender: int, message: Message) -> None:
         kind = type(message)
-        node.context.now = self.now if node.rate == 1.0 else node.clock(self.now)
+        node.context.now = node.clock(self.now) if node.drifts else self.now
         watching = self._received.get(kind)
         if watching is None:
             watching = self._received[kind] = self._checks.watching("received", kind)
@@ -388,8 +388,7 @@ class Simulation:
                 self._crash(node)
                 node.storage.wipe()
             case faults.Drift(rate=rate):
-                node.rate_since = self.now, node.clock(self.now)
-                node.rate = rate
+                node.set_rate(self.now, rate)
 
     def heal(self) -> Simulation:
         """The end of all faults: a perfect network, true clocks, sound disks, everyone alive."""

@@ -420,7 +420,7 @@ class StepsDown(Invariant):
 
     def __init__(self) -> None:
         self.heard: dict[int, dict[int, float]] = {}  # by leader and follower
-        self.since: dict[int, tuple[int, float]] = {}  # by leader: its term, and when it began
+        self.since: dict[int, tuple[tuple[int, int], float]] = {}  # term, configuration; its begin
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
         if isinstance(m, Appended):
@@ -429,11 +429,11 @@ class StepsDown(Invariant):
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if not isinstance(m, AppendEntries):
             return
-        term, since = self.since.get(i, (0, 0.0))
-        if term != m.term:
-            self.since[i] = m.term, sim.now
-            return
         node = sim.node(i)
+        reign, since = self.since.get(i, ((0, 0), 0.0))
+        if reign != (m.term, node.configurations[-1][0]):
+            self.since[i] = (m.term, node.configurations[-1][0]), sim.now
+            return
         limit = 2 * node.timeout * self.slack
         begin = max(since, sim.resumed(i))
         if sim.now - begin <= limit:
