@@ -25,10 +25,6 @@ from labkit.simulator.invariants import Invariant
 from labkit.simulator.node import Factory, Node
 from labkit.simulator.simulation import Simulation
 
-EARLY = 0.001
-"""Seconds by which a timer may run out before its time: what the model knows is when its handler
-was called, and the timer was set a little later."""
-
 _timer = decoder(tuple[str, Any])
 
 
@@ -108,7 +104,7 @@ class Replay(Simulation):
         deadline = node.timers.pop((timer, key), [None])[0]
         if deadline is None:
             self._diverge(node, f"its timer {timer!r} ran out, and was not set")
-        elif deadline > self.now + EARLY:
+        elif deadline > self.now:
             self._diverge(node, f"its timer {timer!r} ran out {deadline - self.now:.6f} s early")
         self._fire(node, timer, key)
 
@@ -177,7 +173,8 @@ Step = tuple[int, Begun | Handled, Begun | None]
 
 
 def _of_one_node(lives: list[list[Begun | Handled]], i: int) -> Iterator[Step]:
-    mine = [e for life in lives if life and isinstance(life[0], Begun) and life[0].node == i for e in life]
+    own = (life for life in lives if life and isinstance(life[0], Begun) and life[0].node == i)
+    mine = [entry for life in own for entry in life]
     for entry, behind in itertools.zip_longest(mine, mine[1:]):
         assert entry is not None
         yield i, entry, behind if isinstance(behind, Begun) else None

@@ -14,8 +14,11 @@ from labkit.protocols.raft.pre_vote import PreVote
 
 
 class CheckQuorum(PreVote):
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
+    """`check_quorum=False` leaves it out."""
+
+    def __init__(self, *arguments: Any, check_quorum: bool = True, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.check_quorum = check_quorum
         # Volatile state on leaders
         self.heard_at: dict[int, float] = {}
         self.beat_at = 0.0
@@ -28,7 +31,7 @@ class CheckQuorum(PreVote):
     def on_beat(self) -> Effects:
         late = self.context.now - self.beat_at > self.timeout
         self.beat_at = self.context.now
-        if late or not self.hears_a_quorum():
+        if self.check_quorum and (late or not self.hears_a_quorum()):
             yield from self.become_follower(None)
         else:
             yield from super().on_beat()

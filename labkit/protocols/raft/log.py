@@ -29,9 +29,6 @@ from labkit.protocols.effects import (
 from labkit.protocols.raft.election import LEADER, Election, RequestVote
 from labkit.protocols.raft.machine import KeyValue
 
-BATCH = 64
-"""Entries in one message, at most."""
-
 
 class Entry(Struct, frozen=True):
     term: int
@@ -75,7 +72,7 @@ class InstallSnapshot(Message, frozen=True):
 class Log(Election):
     """`machine` is what the commands are for: `apply(command)`, `snapshot()`, `restore(state)`.
 
-    After `compact` applied entries they are folded into a snapshot.
+    After `compact` applied entries they are folded into a snapshot; a message has at most `batch`.
     """
 
     def __init__(
@@ -87,10 +84,11 @@ class Log(Election):
         *,
         timeout: float = 0.15,
         compact: int = 1000,
+        batch: int = 64,
         machine: type[KeyValue] = KeyValue,
     ) -> None:
         super().__init__(me, members, context, stored, timeout=timeout)
-        self.compact = compact
+        self.compact, self.batch = compact, batch
         # Persistent state on all servers
         self.snapshot: Snapshot = stored.get("snapshot", Snapshot())
         self.log: list[Entry] = stored.get("log", Stored()).items  # after the snapshot
@@ -190,7 +188,7 @@ class Log(Election):
         base = self.snapshot.index
         if prev < base:
             return InstallSnapshot(self.term, self.snapshot, self.round)
-        entries = tuple(self.log[prev - base : prev - base + BATCH])
+        entries = tuple(self.log[prev - base : prev - base + self.batch])
         return AppendEntries(
             self.term, prev, self.term_at(prev), entries, self.commit_index, self.round
         )

@@ -35,8 +35,11 @@ class PreVoted(Message, frozen=True):
 
 
 class PreVote(Log):
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
+    """`pre_vote=False` leaves it out, and the refusal with it."""
+
+    def __init__(self, *arguments: Any, pre_vote: bool = True, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.pre_vote = pre_vote
         self.pre_votes: set[int] = set()
         self.leader_seen = float("-inf")  # when, on this node's clock
         self.suspects: set[int] = set()
@@ -62,7 +65,7 @@ class PreVote(Log):
                 yield from self.start_election()
 
     def on_request_vote(self, candidate: int, m: RequestVote) -> Effects:
-        if m.transfer or not self.hears_a_leader():
+        if m.transfer or not (self.pre_vote and self.hears_a_leader()):
             yield from super().on_request_vote(candidate, m)
 
     def on_suspect(self, peer: int) -> Effects:
@@ -79,7 +82,7 @@ class PreVote(Log):
     # -- timers
 
     def on_election(self) -> Effects:
-        if self.role == FOLLOWER and self.may_stand():
+        if self.pre_vote and self.role == FOLLOWER and self.may_stand():
             yield from self.ask_before_standing()
         else:
             yield from super().on_election()

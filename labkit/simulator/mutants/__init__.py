@@ -22,8 +22,8 @@ from msgspec import Struct
 class Mutant(Struct, frozen=True):
     """`old` stands exactly once in the source of `module`, inside a function; the bug is `new`.
 
-    `killer` is the invariant that must find it, `seed` the first seed of the swarm that does, and
-    `source` says whose bug it was.
+    `killer` is the invariant that must find it, `seed` the first one of the `scenario` that does,
+    and `source` says whose bug it was.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Mutant(Struct, frozen=True):
     old: str
     new: str
     killer: str
+    scenario: str
     seed: int = 0
 
 

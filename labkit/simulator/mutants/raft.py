@@ -1,0 +1,262 @@
+"""Raft's mutants: what implementations got wrong, and the invariant that must find it."""
+
+from __future__ import annotations
+
+from labkit.simulator.mutants import Mutant
+
+ELECTION = "labkit.protocols.raft.election"
+LOG = "labkit.protocols.raft.log"
+PRE_VOTE = "labkit.protocols.raft.pre_vote"
+CHECK_QUORUM = "labkit.protocols.raft.check_quorum"
+MEMBERSHIP = "labkit.protocols.raft.membership"
+SESSIONS = "labkit.protocols.raft.sessions"
+READS = "labkit.protocols.raft.reads"
+
+RAFT = [
+    Mutant(
+        "m01",
+        "the vote is not on the disk when it is sent",
+        "PySyncObj #84; cornerstone #65",
+        ELECTION,
+        "yield Persist(term=self.term, voted_for=candidate)  # a vote must outlive a crash",
+        "pass",
+        killer="R-S8",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m03",
+        "entries are acknowledged before they are on the disk",
+        "PySyncObj #84; etcd #14370",
+        LOG,
+        """        if m.entries:
+            yield from self.append(m.prev_index + 1, m.entries)
+        yield Send(leader, Appended(self.term, True, last_new, m.round))
+""",
+        """        yield Send(leader, Appended(self.term, True, last_new, m.round))
+        if m.entries:
+            yield from self.append(m.prev_index + 1, m.entries)
+""",
+        killer="R-S8",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m05",
+        "whoever steps down in its term forgets its vote",
+        "CCF #8094",
+        ELECTION,
+        """            yield CancelTimer("beat")
+        self.role, self.leader = FOLLOWER, leader
+""",
+        """            yield CancelTimer("beat")
+            self.voted_for = None
+            yield Persist(term=self.term, voted_for=None)
+        self.role, self.leader = FOLLOWER, leader
+""",
+        killer="R-S7",
+        scenario="PLAIN_RAFT",
+        seed=6,
+    ),
+    Mutant(
+        "m07",
+        "answers are counted, not voters: a duplicate is a second vote",
+        "akka-raft #45",
+        ELECTION,
+        """            self.votes.add(voter)  # a set: a vote that arrives twice counts once
+            if self.is_quorum(self.votes):
+""",
+        """            self.votes.add(-1 - len(self.votes))
+            if 2 * len(self.votes) > len(self.voters):
+""",
+        killer="R-S1",
+        scenario="PLAIN_RAFT",
+        seed=187,
+    ),
+    Mutant(
+        "m09",
+        "a vote is given without a look at the candidate's log",
+        "akka-raft #30, #51",
+        LOG,
+        "return (m.last_term, m.last_index) >= (self.term_at(self.last_index), self.last_index)",
+        "return True",
+        killer="R-S4",
+        scenario="RAFT",
+        seed=4,
+    ),
+    Mutant(
+        "m11",
+        "an equal log does not count as current",
+        "from memory",
+        LOG,
+        "return (m.last_term, m.last_index) >= (self.term_at(self.last_index), self.last_index)",
+        "return (m.last_term, m.last_index) > (self.term_at(self.last_index), self.last_index)",
+        killer="R-L1",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m13",
+        "entries of earlier terms are committed by counting",
+        "the paper's figure 8; an early Raft had it",
+        LOG,
+        "if index > self.commit_index and self.term_at(index) == self.term:",
+        "if index > self.commit_index:",
+        killer="R-S9",
+        scenario="RAFT",
+        seed=1,
+    ),
+    Mutant(
+        "m15",
+        "a follower commits up to the end of its log, not of what was shown to match",
+        "copycat #265; scylla #9965; etcd #1203",
+        LOG,
+        """        if min(m.commit, last_new) > self.commit_index:
+            self.commit_index = min(m.commit, last_new)
+""",
+        """        if min(m.commit, self.last_index) > self.commit_index:
+            self.commit_index = min(m.commit, self.last_index)
+""",
+        killer="R-S5",
+        scenario="RAFT",
+        seed=57,
+    ),
+    Mutant(
+        "m17",
+        "the term of the entry before is not compared",
+        "c5 #43",
+        LOG,
+        "return index <= base + len(self.log) and self.log[index - base - 1].term == term",
+        "return index <= base + len(self.log)",
+        killer="R-S3",
+        scenario="RAFT",
+        seed=1,
+    ),
+    Mutant(
+        "m19",
+        "a conflict is overwritten in place and the stale tail stays",
+        "mofa #1150",
+        LOG,
+        """            self.log[at - base - 1 :] = entries[new:]
+            self.log_changed(at)
+            yield Persist(log=Splice(at, entries[new:]))  # before anyone is told that it is here
+""",
+        """            self.log[at - base - 1 : start + len(entries) - base - 1] = entries[new:]
+            self.log_changed(at)
+            yield Persist(log=Splice(at, tuple(self.log[at - base - 1 :])))
+""",
+        killer="R-S3",
+        scenario="RAFT",
+        seed=1,
+    ),
+    Mutant(
+        "m21",
+        "an answer from an earlier term moves matchIndex",
+        "PySyncObj, next_node_idx",
+        LOG,
+        "if self.role != LEADER or m.term != self.term or follower not in self.next_index:",
+        "if self.role != LEADER or follower not in self.next_index:",
+        killer="R-S10",
+        scenario="RAFT",
+        seed=99,
+    ),
+    Mutant(
+        "m23",
+        "a candidate does not set its time-out anew: a split vote is never resolved",
+        "after akka-raft #43",
+        ELECTION,
+        """        yield Record("role", "becomes candidate", term=self.term)
+        yield SetTimer("election", self.draw_timeout())
+""",
+        """        yield Record("role", "becomes candidate", term=self.term)
+        yield CancelTimer("election")
+""",
+        killer="R-L1",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m25",
+        "a vote for the candidate's term is given in the voter's own",
+        "nebula #685",
+        ELECTION,
+        """        yield from self.observe_term(m.term)
+        free = self.voted_for is None or self.voted_for == candidate
+        granted = m.term == self.term and free and self.may_vote() and self.is_current(m)
+""",
+        """        free = self.voted_for in (None, candidate) or m.term > self.term
+        granted = m.term >= self.term and free and self.may_vote() and self.is_current(m)
+""",
+        killer="R-S8",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m27",
+        "a PreVote raises the voter's term",
+        "the thesis, §9.6, misread",
+        PRE_VOTE,
+        """        better = RequestVote(m.term, m.last_index, m.last_term)
+""",
+        """        yield from self.observe_term(m.term)
+        better = RequestVote(m.term, m.last_index, m.last_term)
+""",
+        killer="R-S15",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m29",
+        "a leader that nobody answers goes on leading",
+        "openraft #2080",
+        CHECK_QUORUM,
+        "if self.check_quorum and (late or not self.hears_a_quorum()):",
+        "if False:",
+        killer="R-L4",
+        scenario="RAFT",
+    ),
+    Mutant(
+        "m31",
+        "a read is answered by a round of beats from before it",
+        "etcd-io/raft #397",
+        READS,
+        "self.waiting.append(Waiting(self.round, client, m))",
+        "self.waiting.append(Waiting(min(self.rounds.values(), default=0), client, m))",
+        killer="R-S14",
+        scenario="PLAIN_RAFT",
+        seed=60,
+    ),
+    Mutant(
+        "m33",
+        "a change of the voters begins while another is under way",
+        "after async-raft #62: majorities that are counted in two configurations at once",
+        MEMBERSHIP,
+        "return settled and self.term_at(self.commit_index) == self.term",
+        "return True",
+        killer="R-S13",
+        scenario="RAFT_CHANGES",
+    ),
+    Mutant(
+        "m35",
+        "a node with an empty disk takes itself for the founder that it was",
+        "etcd's README: an id is used only once",
+        MEMBERSHIP,
+        """        self.identity: int | None = stored.get("identity")
+        if not self.configurations:  # no snapshot has told it
+            self.configurations = [(0, stored.get("voters", ())), *self.changes_after(0)]
+""",
+        """        self.identity: int | None = stored.get("identity", 0)
+        if not self.configurations:  # no snapshot has told it
+            founders = tuple((member, 0) for member in self.members)
+            self.configurations = [(0, founders), *self.changes_after(0)]
+""",
+        killer="R-S7",
+        scenario="RAFT",
+        seed=171,
+    ),
+    Mutant(
+        "m37",
+        "a command that is sent again is applied again",
+        "the thesis, §6.3, left out",
+        SESSIONS,
+        "if request.serial > serial:",
+        "if True:",
+        killer="R-S14",
+        scenario="RAFT",
+        seed=9,
+    ),
+]

@@ -1,0 +1,66 @@
+"""The short sweep: Raft under everything that the swarm knows. The long one has a hundred times as
+many seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.simulator.explore import explore
+from labkit.simulator.scenarios import scenario
+from labkit.simulator.schedule import KINDS, swarm
+
+NAMES = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_invariant_breaks(name: str) -> None:
+    result = explore(scenario(name), seeds=100)
+    assert result.finding is None, str(result)
+    assert result.seeds == 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_no_invariant_breaks_in_a_long_sweep(name: str) -> None:
+    result = explore(scenario(name), seeds=10_000)
+    assert result.finding is None, str(result)
+
+
+def test_every_kind_of_fault_is_drawn() -> None:
+    kinds = {type(e.fault).__name__ for seed in range(100) for e in swarm(seed).plan}
+    assert kinds == {
+        *("Kill", "Restart", "Revive", "CrashAt", "Pause", "Partition", "Cut", "Heal", "Drift"),
+        *("Slow", "DiskError", "WipeDisk"),
+    }
+    networks = [swarm(seed).network for seed in range(100)]
+    assert any(n.loss > 0.1 for n in networks)
+    assert any(n.duplicate > 0.1 for n in networks)
+    assert any(n.tail > 0.02 and n.tail_seconds > 1 for n in networks)
+    assert len(KINDS) == 11
+
+
+def test_every_transition_of_a_role_is_hit() -> None:
+    """Coverage marks: what the sweep never does it cannot have tried."""
+    from labkit.simulator.scenario import prepare
+
+    seen: set[tuple[str, str]] = set()
+    for seed in range(20):
+        whole = scenario("RAFT")
+        sim = prepare(whole, whole.draw(seed), record=True)
+        sim.run(20)
+        role: dict[int, str] = {}
+        assert sim.recorder is not None
+        for entry in sim.recorder.trace:
+            if entry.what == "start":
+                role[entry.node] = "follower"
+            if entry.what == "record" and entry.detail.kind == "role":
+                new = entry.detail.name.removeprefix("becomes ")
+                seen.add((role[entry.node], new))
+                role[entry.node] = new
+    assert seen == {
+        ("follower", "candidate"),
+        ("candidate", "candidate"),
+        ("candidate", "leader"),
+        ("candidate", "follower"),
+        ("leader", "follower"),
+    }
