@@ -245,6 +245,7 @@ def test_kills_and_pauses_at_random_moments_leave_no_survivor_hanging(block: int
             dead = {s.rank for s in cluster._driver.seats.values() if s.killed}
             reached = max(run.steps.values())
             run.wait_step(reached + 20)
+            run._watch(lambda run=run, dead=dead: set(run.deaths) >= dead, 60.0, "the deaths")
             run.cancel()
             assert set(run.deaths) == dead
             assert {e.kind for e in run.errors.values()} <= {"Cancelled"}, run.errors
@@ -264,7 +265,8 @@ def test_under_load_on_both_cores() -> None:
                 run.wait_step(5)
                 cluster.kill(2)
                 reached = max(run.steps.values())
-                run.wait_step(reached + 5)
+                run.wait_step(reached + 5)  # the others may have been there when rank 2 died
+                run._watch(lambda run=run: bool(run.deaths), 60.0, "a death")
                 assert set(run.deaths) == {2}
                 assert not run.errors
     finally:
