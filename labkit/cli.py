@@ -29,6 +29,7 @@ BENCHES = {
     "launch": "How long until all ranks are ready, beside multiprocessing and torchrun.",
     "recovery": "From a rank's death to the others' next all-reduce, beside torchrun and ULFM.",
     "training": "How long until four ranks read digits, and how well they do.",
+    "simulator": "Messages a second of the simulated Raft, beside simpy; a thousand seeds.",
     "memory": "What JupyterLab with a notebook and a cluster of four ranks takes.",
 }
 
@@ -107,6 +108,25 @@ def run(
     outcomes = run_all(chosen, parameters, out)
     print(f"{out / 'index.html'}")
     if not all(outcome.passed for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Measure this machine: fsync, timers, memory, what is installed; say what to do.
+
+    The exit status is 1 when something must be mended before the lab can work.
+    """
+    from labkit.doctor import as_json, examine, show
+
+    findings = examine()
+    if json:
+        print(as_json(findings))
+    else:
+        show(findings)
+    if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)
 
 

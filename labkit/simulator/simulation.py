@@ -16,10 +16,9 @@ from collections.abc import Callable, Hashable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
-import msgspec
-
 from labkit import faults
 from labkit.disk import DiskFailure
+from labkit.protocols.codec import copied
 from labkit.protocols.effects import (
     Apply,
     Broadcast,
@@ -257,6 +256,9 @@ class Simulation:
     def _perform_rarer(self, node: Node, effect: Effect) -> bool:
         """False when the node has stopped."""
         match effect:
+            case Apply():
+                for check in self._hooks["applied"]:
+                    check(self, node.i, effect)
             case Persist():
                 try:
                     node.storage.persist(effect.values)
@@ -268,9 +270,6 @@ class Simulation:
             case CancelTimer(timer, key):
                 if (timer, key) in node.timers:
                     node.timers[timer, key][0] = None
-            case Apply():
-                for check in self._hooks["applied"]:
-                    check(self, node.i, effect)
             case Record():
                 for check in self._hooks["recorded"]:
                     check(self, node.i, effect)
@@ -289,7 +288,7 @@ class Simulation:
         if to not in self._nodes:
             raise ValueError(f"rank {node.i} sends {message} to {to}: there is no such node")
         if self.wire:
-            message = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=type(message))
+            message = copied(message)
         if self.recorder is not None:
             self.recorder.sent(self.now, node.i, node.life, to, message)
         links = self.links

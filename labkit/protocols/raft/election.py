@@ -70,6 +70,7 @@ class Election(Protocol):
         # Volatile state on all servers
         self.role = FOLLOWER
         self.leader: int | None = None
+        self.leader_seen = float("-inf")  # when it was heard of last, on this node's clock
         self.voters = dict.fromkeys(members, 0)
         self.others = self.peers  # whom a leader or candidate speaks to
         # Volatile state on candidates
@@ -150,6 +151,8 @@ class Election(Protocol):
             yield Record("role", "becomes follower", term=self.term)
             yield CancelTimer("beat")
         self.role, self.leader = FOLLOWER, leader
+        if leader is not None:
+            self.leader_seen = self.context.now
         yield SetTimer("election", self.draw_timeout())
 
     def observe_term(self, term: int) -> Effects:

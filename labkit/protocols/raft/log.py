@@ -11,28 +11,30 @@ Indices start at 1. An entry is known by its index and its term.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from labkit.protocols.effects import (
     Apply,
     Broadcast,
+    Command,
     Context,
     Effects,
     Message,
     Persist,
     Send,
+    SetTimer,
     Splice,
     Stored,
 )
-from labkit.protocols.raft.election import LEADER, Election, RequestVote
+from labkit.protocols.raft.election import FOLLOWER, LEADER, Election, RequestVote
 from labkit.protocols.raft.machine import KeyValue
 
 
 class Entry(Struct, frozen=True):
     term: int
-    command: Any  # None: the entry with which a leader begins its term
+    command: Command | None  # None: the entry with which a leader begins its term
 
 
 class Snapshot(Struct, frozen=True):
@@ -75,6 +77,8 @@ class Log(Election):
     After `compact` applied entries they are folded into a snapshot; a message has at most `batch`.
     """
 
+    stored_types: ClassVar[Mapping[str, Any]] = {"log": Entry, "snapshot": Snapshot}
+
     def __init__(
         self,
         me: int,
@@ -110,7 +114,11 @@ class Log(Election):
                 yield Send(leader, Appended(self.term, False, 0, m.round))
                 return
             yield from self.observe_term(m.term)
-        yield from self.become_follower(leader)
+        if self.leader == leader and self.role == FOLLOWER:  # as nearly always
+            self.leader_seen = self.context.now
+            yield SetTimer("election", self.draw_timeout())
+        else:
+            yield from self.become_follower(leader)
         if not self.has(m.prev_index, m.prev_term):
             yield Send(leader, Appended(self.term, False, self.retry_index(m), m.round))
             return
@@ -164,7 +172,7 @@ class Log(Election):
         yield from super().become_leader()
         yield from self.propose(None)  # §5.4.2, §8: its own entry commits what earlier terms left
 
-    def propose(self, command: Any) -> Effects:
+    def propose(self, command: Command | None) -> Effects:
         """The leader appends a command and sends it to all."""
         yield from self.append(self.last_index + 1, (Entry(self.term, command),))
         yield from self.replicate()
@@ -203,8 +211,10 @@ class Log(Election):
     def majority_index(self) -> int:
         """The highest index that is on the disks of a majority of the voters."""
         match = self.match_index
-        last = self.last_index
-        indices = sorted(last if node == self.me else match.get(node, 0) for node in self.voters)
+        indices = [match.get(node, 0) for node in self.voters if node != self.me]
+        if self.me in self.voters:
+            indices.append(self.last_index)
+        indices.sort()
         return indices[(len(indices) - 1) // 2]
 
     def heard(self, follower: int, round: int) -> None:

@@ -6,22 +6,24 @@ from typing import Any
 
 from msgspec import Struct
 
+from labkit.protocols import effects
 
-class Put(Struct, frozen=True, tag=True):
+
+class Put(Struct, effects.Command, frozen=True, tag=True):
     """Sets a key; the result is None."""
 
     key: str
     value: Any
 
 
-class Append(Struct, frozen=True, tag=True):
+class Append(Struct, effects.Command, frozen=True, tag=True):
     """Puts `value` at the end of a key's string; the result is the string as it is then."""
 
     key: str
     value: str
 
 
-class CompareAndSet(Struct, frozen=True, tag=True):
+class CompareAndSet(Struct, effects.Command, frozen=True, tag=True):
     """Sets a key if it holds `expected`; the result says whether it did."""
 
     key: str
@@ -29,7 +31,7 @@ class CompareAndSet(Struct, frozen=True, tag=True):
     value: Any
 
 
-class Get(Struct, frozen=True, tag=True):
+class Get(Struct, effects.Command, frozen=True, tag=True):
     """Reads a key; the result is its value, None where there is none."""
 
     key: str
@@ -58,12 +60,12 @@ class KeyValue:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
 
-    def apply(self, command: Command) -> Any:
+    def apply(self, command: Any) -> Any:
         value, result = execute(self.values.get(command.key), command)
         self.values[command.key] = value
         return result
 
-    def read(self, command: Get) -> Any:
+    def read(self, command: Any) -> Any:
         return self.values.get(command.key)
 
     def snapshot(self) -> dict[str, Any]:

@@ -13,12 +13,12 @@ not vote again; it can come back as a new voter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from labkit.protocols.effects import Effects, Message, Persist, Record, Send
+from labkit.protocols.effects import Command, Effects, Message, Persist, Record, Send
 from labkit.protocols.raft.check_quorum import CheckQuorum
 from labkit.protocols.raft.election import LEADER
 from labkit.protocols.raft.log import Entry
@@ -30,7 +30,7 @@ Voters = tuple[tuple[int, int], ...]
 """Pairs of node and identity, in order."""
 
 
-class Configuration(Struct, frozen=True, tag=True):
+class Configuration(Struct, Command, frozen=True, tag=True):
     """A command of the log: who votes from here on."""
 
     voters: Voters
@@ -52,6 +52,8 @@ class Identity(Message, frozen=True):
 
 
 class Membership(CheckQuorum):
+    stored_types: ClassVar[Mapping[str, Any]] = {**CheckQuorum.stored_types, "voters": Voters}
+
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         self.configurations: list[tuple[int, Voters]] = []  # by index, the last one in force
         self.learners: dict[int, int | None] = {}  # node and identity; on leaders

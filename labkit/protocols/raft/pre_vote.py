@@ -41,7 +41,6 @@ class PreVote(Log):
         super().__init__(*arguments, **settings)
         self.pre_vote = pre_vote
         self.pre_votes: set[int] = set()
-        self.leader_seen = float("-inf")  # when, on this node's clock
         self.suspects: set[int] = set()
 
     # -- messages
@@ -103,8 +102,6 @@ class PreVote(Log):
 
     def become_follower(self, leader: int | None) -> Effects:
         self.pre_votes = set()
-        if leader is not None:
-            self.leader_seen = self.context.now
         yield from super().become_follower(leader)
 
     # -- helpers

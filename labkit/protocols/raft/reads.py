@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from labkit.protocols.effects import Effects, Message, Send
+from labkit.protocols.effects import Command, Effects, Message, Send
 from labkit.protocols.raft.election import LEADER
 from labkit.protocols.raft.log import Appended
 from labkit.protocols.raft.sessions import ClientReply, Sessions
@@ -17,7 +17,7 @@ from labkit.protocols.raft.sessions import ClientReply, Sessions
 
 class ClientRead(Message, frozen=True):
     serial: int
-    command: Any
+    command: Command
 
 
 class Waiting(NamedTuple):

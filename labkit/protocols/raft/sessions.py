@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from labkit.protocols.effects import Effects, Message, Send
+from labkit.protocols.effects import Command, Effects, Message, Send
 from labkit.protocols.raft.election import LEADER
 from labkit.protocols.raft.log import Entry
 from labkit.protocols.raft.transfer import Transfer
@@ -18,7 +18,7 @@ from labkit.protocols.raft.transfer import Transfer
 
 class ClientRequest(Message, frozen=True):
     serial: int
-    command: Any
+    command: Command
 
 
 class ClientReply(Message, frozen=True):
@@ -30,12 +30,12 @@ class ClientReply(Message, frozen=True):
     leader: int | None = None
 
 
-class Request(Struct, frozen=True, tag=True):
+class Request(Struct, Command, frozen=True, tag=True):
     """A command of the log, with the client's name and number on it."""
 
     client: int
     serial: int
-    command: Any
+    command: Command
 
 
 class Sessions(Transfer):

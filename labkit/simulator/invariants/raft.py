@@ -13,7 +13,7 @@ from labkit.protocols.effects import Apply, Splice, Stored
 from labkit.protocols.raft.election import LEADER, RequestVote, Vote
 from labkit.protocols.raft.log import Appended, AppendEntries, Entry
 from labkit.protocols.raft.membership import Configuration
-from labkit.protocols.raft.pre_vote import RequestPreVote
+from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.simulation import Simulation
 
@@ -31,17 +31,11 @@ class ElectionSafety(Invariant):
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}  # by term, over the whole history
 
-    def after(self, sim: Simulation, i: int, node: Any) -> None:
-        if node.role == LEADER:
-            self.claim(i, node.term)
-
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
-        self.claim(i, m.term)
-
-    def claim(self, i: int, term: int) -> None:
-        first = self.leaders.setdefault(term, i)
+        """Whoever is elected says so at once, and only a leader says it."""
+        first = self.leaders.setdefault(m.term, i)
         if first != i:
-            raise Violation(self, f"rank {i} leads term {term}, which rank {first} has led")
+            raise Violation(self, f"rank {i} leads term {m.term}, which rank {first} has led")
 
 
 class LogRules(Invariant):
@@ -313,15 +307,16 @@ class Replication(Invariant):
                 raise Violation(self, f"rank {i} forgets that rank {j} has entry {old_match[j]}")
             if index != old_match.get(j) or term != node.term:
                 self.compare(sim, i, node, j, index)
-        if node.majority_index() > node.commit_index:
-            index = node.majority_index()
-            if node.term_at(index) == node.term:
-                raise Violation(self, f"rank {i} could commit entry {index} and does not")
+        index = node.majority_index()
+        if index > node.commit_index and node.term_at(index) == node.term:
+            raise Violation(self, f"rank {i} could commit entry {index} and does not")
         self.known[i] = node.term, dict(match), dict(nexts)
 
     def compare(self, sim: Simulation, i: int, node: Any, j: int, index: int) -> None:
         disk = sim.on_disk(j)
         first, items = disk_log(disk)
+        if j in node.voters and disk.get("identity") != node.voters[j]:
+            return  # it has lost its disk since it answered
         if disk.get("term") != node.term or index < max(first, node.snapshot.index + 1):
             return
         there = items[index - first].term if index < first + len(items) else None
@@ -338,8 +333,16 @@ class Persistent(Invariant):
 
     def __init__(self) -> None:
         self.leader: dict[int, tuple[int, int]] = {}
+        self.compared: dict[int, tuple[int, int | None, int | None]] = {}
+
+    def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
+        self.compared.pop(i, None)
 
     def after(self, sim: Simulation, i: int, node: Any) -> None:
+        now = (node.term, node.voted_for, node.leader)
+        if self.compared.get(i) == now:
+            return
+        self.compared[i] = now
         disk = sim.on_disk(i)
         if node.term != disk.get("term", 0) or node.voted_for != disk.get("voted_for"):
             raise Violation(
@@ -369,7 +372,7 @@ class OneAtATime(Invariant):
                 index = (change.start if isinstance(change, Splice) else change.first) + place
                 self.look(i, node, index, entry)
 
-    def look(self, i: int, node: Any, index: int, entry: Entry) -> None:
+    def look(self, i: int, node: Any, index: int, entry: Any) -> None:
         before = [set(voters) for at, voters in node.configurations if at < index]
         if before and before[-1] and len(before[-1] ^ set(entry.command.voters)) > 1:
             raise Violation(
@@ -392,7 +395,7 @@ class OneAtATime(Invariant):
 
 class PreVoteIsFree(Invariant):
     name, title = "R-S15", "a PreVote changes no term and no vote"
-    watches = (RequestPreVote,)
+    watches = (RequestPreVote, PreVoted)
 
     def __init__(self) -> None:
         self.before: dict[int, tuple[int, int | None]] = {}
@@ -401,11 +404,10 @@ class PreVoteIsFree(Invariant):
         node = sim.node(i)
         self.before[i] = node.term, node.voted_for
 
-    def after(self, sim: Simulation, i: int, node: Any) -> None:
-        if i in self.before:
-            before = self.before.pop(i)
-            if before != (node.term, node.voted_for):
-                raise Violation(self, f"rank {i} had term and vote {before} before a PreVote")
+    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+        node = sim.node(i)
+        if isinstance(m, PreVoted) and self.before[i] != (node.term, node.voted_for):
+            raise Violation(self, f"rank {i} had term and vote {self.before[i]} before a PreVote")
 
 
 class StepsDown(Invariant):
@@ -420,6 +422,7 @@ class StepsDown(Invariant):
 
     def __init__(self) -> None:
         self.heard: dict[int, dict[int, float]] = {}  # by leader and follower
+        self.look_at: dict[int, float] = {}  # not at each of many sends at once
         self.since: dict[int, tuple[tuple[int, int], float]] = {}  # term, configuration; its begin
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
@@ -429,7 +432,10 @@ class StepsDown(Invariant):
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if not isinstance(m, AppendEntries):
             return
+        if sim.now < self.look_at.get(i, 0.0):
+            return
         node = sim.node(i)
+        self.look_at[i] = sim.now + node.timeout / 10
         reign, since = self.since.get(i, ((0, 0), 0.0))
         if reign != (m.term, node.configurations[-1][0]):
             self.since[i] = (m.term, node.configurations[-1][0]), sim.now
