@@ -6,6 +6,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import msgspec
+
 from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
@@ -15,6 +17,7 @@ from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft import INVARIANTS
 from labkit.simulator.linearizability import check
+from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
@@ -86,6 +89,21 @@ PLAIN_RAFT = Scenario(
     raft_clients,
     raft_progress,
 )
+
+
+def late_answers(seed: int) -> Schedule:
+    """Five nodes that are often parted, and every fourth message a second late or more: what was
+    said in one term arrives in the next but one."""
+    schedule = swarm(seed, sizes=(5,), kinds=("split", "crash leader", "isolate"))
+    network = Network(high=0.005, tail=0.25, tail_seconds=1.2)
+    return msgspec.structs.replace(schedule, network=network)
+
+
+def busy_clients(schedule: Schedule) -> dict[int, Factory]:
+    return dict.fromkeys(CLIENTS, partial(Client, choose=draw_command, pause=0.02, patience=0.1))
+
+
+LATE_RAFT = PLAIN_RAFT._replace(name="LATE_RAFT", clients=busy_clients, draw=late_answers)
 
 
 class Admin(Protocol):

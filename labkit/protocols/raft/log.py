@@ -57,7 +57,8 @@ class AppendEntries(Message, frozen=True):
 
 
 class Appended(Message, frozen=True):
-    """With `success` the follower's log matches up to `index`; else `index` is worth a try."""
+    """With `success` the follower's log matches up to `index`; else `index` is worth a try.
+    `round` is that of the beat that it answers."""
 
     term: int
     success: bool
@@ -111,7 +112,7 @@ class Log(Election):
     def on_append_entries(self, leader: int, m: AppendEntries) -> Effects:
         if m.term != self.term:
             if m.term < self.term:
-                yield Send(leader, Appended(self.term, False, 0, m.round))
+                yield self.refusal(leader)
                 return
             yield from self.observe_term(m.term)
         if self.leader == leader and self.role == FOLLOWER:  # as nearly always
@@ -152,7 +153,7 @@ class Log(Election):
     def on_install_snapshot(self, leader: int, m: InstallSnapshot) -> Effects:
         yield from self.observe_term(m.term)
         if m.term < self.term:
-            yield Send(leader, Appended(self.term, False, 0, m.round))
+            yield self.refusal(leader)
             return
         yield from self.become_follower(leader)
         if m.snapshot.index > self.commit_index:
@@ -238,6 +239,11 @@ class Log(Election):
         if index <= base:
             return index < base or term == self.snapshot.term
         return index <= base + len(self.log) and self.log[index - base - 1].term == term
+
+    def refusal(self, leader: int) -> Send:
+        """To a leader of an earlier term. It echoes no round: should that node lead this term by
+        now, it would take it for an answer to a beat of today, and answer reads by it."""
+        return Send(leader, Appended(self.term, False, 0, 0))
 
     def retry_index(self, m: AppendEntries) -> int:
         """Where the leader should try next: before all entries of the term that is in the way."""

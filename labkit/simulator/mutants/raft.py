@@ -259,4 +259,21 @@ RAFT = [
         scenario="RAFT",
         seed=9,
     ),
+    Mutant(
+        "m39",
+        "the refusal of an old leader's message echoes the number of its beat",
+        "an early version of this very file; the seed found it",
+        LOG,
+        """            if m.term < self.term:
+                yield self.refusal(leader)
+                return
+            yield from""",
+        """            if m.term < self.term:
+                yield Send(leader, Appended(self.term, False, 0, m.round))
+                return
+            yield from""",
+        killer="R-S14",
+        scenario="LATE_RAFT",
+        seed=192,
+    ),
 ]

@@ -1,0 +1,85 @@
+"""The scenarios of replication: a register on R and W of N, and a primary with its backups."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+from labkit.protocols.clients import PRIMARY, Client
+from labkit.protocols.primary_backup import PrimaryBackup
+from labkit.protocols.quorum import Register
+from labkit.protocols.raft.machine import Get, Put
+from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.invariants.replication import PRIMARY_BACKUP as BACKUP_PROMISES
+from labkit.simulator.invariants.replication import QUORUM as QUORUM_PROMISES
+from labkit.simulator.node import Factory
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.simulation import Simulation
+
+CLIENTS = (1000, 1001, 1002)
+
+# Neither protocol survives a disk that forgets: R and W would have nothing in common any more.
+KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
+
+
+class Answers(Invariant):
+    name, title = "C-L1", "calls are answered once all is well"
+
+
+class Converges(Invariant):
+    name, title = "Q-L1", "all copies become equal once nobody writes"
+
+
+def draw_command(random: Random, serial: int) -> Get | Put:
+    """Of two keys; no value is written twice."""
+    key = f"key{random.randrange(2)}"
+    return Get(key) if random.random() < 0.6 else Put(key, f"{serial}-{random.randrange(10**6)}")
+
+
+def clients(schedule: Schedule, where: str = "any") -> dict[int, Factory]:
+    asking = partial(Client, choose=draw_command, writes_to=where, reads_from=where)
+    return dict.fromkeys(CLIENTS, asking)
+
+
+def answered(sim: Simulation, within: float = 3.0) -> None:
+    """Every client gets an answer to a call that it makes after all has healed."""
+    before = {c: len(sim.node(c).stamps) for c in CLIENTS}
+
+    def all_heard(s: Simulation) -> bool:
+        return all(len(s.node(c).stamps) > before[c] + 1 for c in CLIENTS)
+
+    if not sim.run_until(all_heard, within):
+        waiting = [c for c in CLIENTS if len(sim.node(c).stamps) <= before[c] + 1]
+        raise Violation(Answers(), f"clients {waiting} have no answer {within:g} s after the end")
+    for c in CLIENTS:
+        sim.node(c).stopped = True
+
+
+def converges(sim: Simulation, within: float = 20.0) -> None:
+    answered(sim)
+
+    def equal(s: Simulation) -> bool:
+        return len({tuple(sorted(s.node(i).registers.items())) for i in s.members}) == 1
+
+    if not sim.run_until(equal, within):
+        raise Violation(Converges(), f"the copies differ {within:g} s after the last write")
+
+
+QUORUM = Scenario(
+    "QUORUM",
+    Register,
+    QUORUM_PROMISES,
+    clients,
+    converges,
+    draw=partial(swarm, kinds=KEPT_DISKS),
+)
+
+PRIMARY_BACKUP = Scenario(
+    "PRIMARY_BACKUP",
+    PrimaryBackup,
+    BACKUP_PROMISES,
+    partial(clients, where=PRIMARY),
+    answered,
+    draw=partial(swarm, kinds=KEPT_DISKS),
+)
