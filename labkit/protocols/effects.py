@@ -178,8 +178,10 @@ class Protocol:
 
 
 def found(protocol: Any, me: int, members: tuple[int, ...]) -> dict[str, Any]:
-    """The first contents of a disk, for a `Protocol` class or a `functools.partial` of one."""
-    return getattr(protocol, "func", protocol).found(me, members)  # type: ignore[no-any-return]
+    """The first contents of a disk, for a `Protocol` class, a `functools.partial` of one, or a
+    function that makes one (empty)."""
+    made_by = getattr(protocol, "func", protocol)
+    return made_by.found(me, members) if hasattr(made_by, "found") else {}
 
 
 def stored_types(protocol: Any) -> Mapping[str, Any]:

@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
-from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer
+from labkit.protocols.effects import Broadcast, Effects, Protocol, Send, SetTimer
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
 from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
-from labkit.simulator.invariants import Invariant, Violation
+from labkit.protocols.two_phase_commit import Begin, two_phase_commit
+from labkit.simulator.invariants import Invariant, Violation, commit
+from labkit.simulator.invariants.commit import Forgets, Resolved
 from labkit.simulator.invariants.raft import INVARIANTS
 from labkit.simulator.linearizability import check
 from labkit.simulator.network import Network
@@ -26,11 +28,15 @@ from labkit.simulator.simulation import Simulation
 CLIENTS = (1000, 1001, 1002)
 
 
+def clients_of(sim: Simulation) -> list[Client]:
+    return [node for node in sim.nodes.values() if isinstance(node, Client)]
+
+
 class Linearizable(Invariant):
     name, title = "R-S14", "what clients see is linearizable"
 
     def finished(self, sim: Simulation) -> None:
-        history = [call for c in CLIENTS if c in sim.nodes for call in sim.node(c).history]
+        history = [call for c in clients_of(sim) for call in c.history]
         verdict = check(history, execute)
         if not verdict:
             raise Violation(self, verdict.reason)
@@ -65,14 +71,14 @@ def raft_progress(sim: Simulation, timeout: float = 0.15) -> None:
     """Within ten election time-outs a leader; then every client gets its answer (R-L1, R-L2)."""
     if not sim.run_until(lambda s: s.leader() is not None, within=10 * 2 * timeout):
         raise Violation(LeaderElected(), f"no leader {10 * 2 * timeout:.1f} s after all has healed")
-    for client in CLIENTS:
-        sim.node(client).stopped = True
+    for client in clients_of(sim):
+        client.stopped = True
 
     def answered(s: Simulation) -> bool:
-        return all(s.node(client).call is None for client in CLIENTS)
+        return all(client.call is None for client in clients_of(s))
 
     if not sim.run_until(answered, within=5.0):
-        waiting = [c for c in CLIENTS if sim.node(c).call is not None]
+        waiting = [client.me for client in clients_of(sim) if client.call is not None]
         raise Violation(Progress(), f"clients {waiting} have waited 5 s for an answer")
 
 
@@ -91,19 +97,32 @@ PLAIN_RAFT = Scenario(
 )
 
 
-def late_answers(seed: int) -> Schedule:
-    """Five nodes that are often parted, and every fourth message a second late or more: what was
-    said in one term arrives in the next but one."""
-    schedule = swarm(seed, sizes=(5,), kinds=("split", "crash leader", "isolate"))
-    network = Network(high=0.005, tail=0.25, tail_seconds=1.2)
+def late(seed: int, kinds: tuple[str, ...], tail: float, tail_seconds: float) -> Schedule:
+    """Five nodes that are often parted, and every third message a second late or so: what was said
+    in one term arrives in the next but one."""
+    network = Network(high=0.005, tail=tail, tail_seconds=tail_seconds)
+    schedule = swarm(seed, sizes=(5,), kinds=kinds)
     return msgspec.structs.replace(schedule, network=network)
 
 
-def busy_clients(schedule: Schedule) -> dict[int, Factory]:
-    return dict.fromkeys(CLIENTS, partial(Client, choose=draw_command, pause=0.02, patience=0.1))
+def many_clients(schedule: Schedule, n: int, pause: float, patience: float) -> dict[int, Factory]:
+    client = partial(Client, choose=draw_command, pause=pause, patience=patience)
+    return dict.fromkeys(range(1000, 1000 + n), client)
 
 
-LATE_RAFT = PLAIN_RAFT._replace(name="LATE_RAFT", clients=busy_clients, draw=late_answers)
+LATE_RAFT = PLAIN_RAFT._replace(
+    name="LATE_RAFT",
+    clients=partial(many_clients, n=3, pause=0.02, patience=0.1),
+    draw=partial(late, kinds=("split", "crash leader", "isolate"), tail=0.25, tail_seconds=1.2),
+)
+
+# Long logs that are not committed, and no snapshots: whatever differs stays to be compared.
+CROWDED_RAFT = PLAIN_RAFT._replace(
+    name="CROWDED_RAFT",
+    protocol=partial(Raft, batch=3, pre_vote=False, check_quorum=False),
+    clients=partial(many_clients, n=12, pause=0.1, patience=0.15),
+    draw=partial(late, kinds=("cut", "split"), tail=0.3, tail_seconds=1.0),
+)
 
 
 class Admin(Protocol):
@@ -141,6 +160,41 @@ RAFT_CHANGES = Scenario(
     changing_clients,
     raft_progress,
     spares=2,
+    draw=partial(swarm, kinds=KEPT_DISKS),
+)
+
+
+class Teller(Protocol):
+    """Begins a transaction now and then; one in five is refused by whoever prepares it."""
+
+    def on_start(self) -> Effects:
+        self.stopped = False
+        yield SetTimer("begin", self.context.random.expovariate(4))
+
+    def on_begin(self) -> Effects:
+        if not self.stopped:
+            payload = "refused" if self.context.random.random() < 0.2 else "accepted"
+            yield Send(0, Begin(payload))
+            yield SetTimer("begin", self.context.random.expovariate(4))
+
+
+def commit_clients(schedule: Schedule) -> dict[int, Factory]:
+    return {1000: Teller}
+
+
+def commit_progress(sim: Simulation) -> None:
+    """Once all is well nobody stays in doubt (P-L1), and the coordinator forgets (P-L4)."""
+    sim.node(1000).stopped = True
+    Resolved.judge(sim, within=5.0)
+    Forgets.judge(sim, within=5.0)
+
+
+COMMIT = Scenario(
+    "COMMIT",
+    two_phase_commit,
+    commit.INVARIANTS,
+    commit_clients,
+    commit_progress,
     draw=partial(swarm, kinds=KEPT_DISKS),
 )
 

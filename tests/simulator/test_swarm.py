@@ -9,14 +9,14 @@ from labkit.simulator.explore import explore
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.schedule import KINDS, swarm
 
-NAMES = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES")
+NAMES = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES", "LATE_RAFT", "CROWDED_RAFT", "COMMIT")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_invariant_breaks(name: str) -> None:
-    result = explore(scenario(name), seeds=100)
+    result = explore(scenario(name), seeds=60)
     assert result.finding is None, str(result)
-    assert result.seeds == 100
+    assert result.seeds == 60
 
 
 @pytest.mark.long

@@ -317,7 +317,7 @@ class Replication(Invariant):
         first, items = disk_log(disk)
         if j in node.voters and disk.get("identity") != node.voters[j]:
             return  # it has lost its disk since it answered
-        if disk.get("term") != node.term or index < max(first, node.snapshot.index + 1):
+        if disk.get("term", 0) > node.term or index < max(first, node.snapshot.index + 1):
             return
         there = items[index - first].term if index < first + len(items) else None
         if there != node.term_at(index):

@@ -154,8 +154,8 @@ RAFT = [
         "if self.role != LEADER or m.term != self.term or follower not in self.next_index:",
         "if self.role != LEADER or follower not in self.next_index:",
         killer="R-S10",
-        scenario="RAFT",
-        seed=99,
+        scenario="CROWDED_RAFT",
+        seed=8,
     ),
     Mutant(
         "m23",
