@@ -156,8 +156,8 @@ class RealDisk:
         except FileNotFoundError:
             raise
         except OSError as error:
-            path = self.folder / name if name else self.folder
-            said = f"{path}: {what} failed ({error.strerror}). {_advice(what, error.errno)}"
+            said = f"{self.folder / name}: {what} failed ({error.strerror}). "
+            said += _advice(what, error.errno)
             if what == "fsync":
                 self._failed = said
             raise DiskFailure(error.errno, said) from error

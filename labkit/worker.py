@@ -49,7 +49,7 @@ def main(join: str, rank: int, life: int = 0) -> None:
     signal.signal(signal.SIGUSR2, running.interrupt)
     host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
     welcome = host.welcome.result(WELCOME_SECONDS)
-    _settle(host, welcome)
+    _settle(welcome)
     while (start := host.inbox.get()) is not None:
         _serve(host, welcome, start, running)
 
@@ -62,11 +62,10 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _settle(host: Host, welcome: Welcome) -> None:
-    """What has to be right before torch is used: the devices, the threads, the log."""
+def _settle(welcome: Welcome) -> None:
+    """What has to be right before torch is used: the devices, the threads."""
     if welcome.cuda_visible_devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = welcome.cuda_visible_devices
-    events.use(events.EventLog(host.me.rank, host.me.life, welcome.events, host.stream))
     import torch
 
     torch.set_num_threads(1)  # ranks share the cores: more threads would fight over them

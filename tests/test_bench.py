@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.bench import launch, picture, recovery, report
+from labkit.bench import failover, launch, picture, recovery, report
 from labkit.bench.peers import program
 from labkit.bench.peers.program import Program, marked, script
 from labkit.bench.recovery import RANKS, Death, listen
@@ -82,6 +82,24 @@ def test_recovery(tmp_path: Path) -> None:
         assert rows[f"{name}: goes on"]["at_least"] == hangs
         assert rows[f"{name}: out"]["at_least"] == hangs
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+def test_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(failover, "install", lambda where: "a test loads nothing")
+    table, plot = tmp_path / "rows.json", tmp_path / "plot.png"
+    assert failover.main(table, plot, check=False, quick=True) == 0
+    ours = {failover.BY_TIMEOUT, failover.BY_CONNECTION, failover.OFF, failover.LATE}
+    rows = check_rows(table, ours)
+    assert rows[failover.BY_CONNECTION]["max"] < 3.0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_failover_theory() -> None:
+    """facts: T(1 + 1/(s+1) - 1/4) + 2 latency + write, for a beat every T/2, T = 150 ms, s = 4."""
+    assert failover.expected(0.001, 0.003, beat=1 / 2) == pytest.approx(0.1425 + 0.005)
 
 
 # A program's deadline, and its end

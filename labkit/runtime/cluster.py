@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +24,7 @@ from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
 from labkit.runtime.placement import Placement, place
 from labkit.runtime.run import Run
-from labkit.runtime.ship import pack
+from labkit.runtime.ship import pack, pack_protocols
 
 START_SECONDS = 60.0
 
@@ -35,8 +35,10 @@ class Cluster:
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
     Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
     (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
-    `patience` how long a wait without time-out goes on when no rank is heard. Returns when all
-    ranks are ready; raises ValueError, before anything is started, for what cannot work here.
+    `patience` how long a wait without time-out goes on when no rank is heard. `protocols` are
+    classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
+    of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
+    raises ValueError, before anything is started, for what cannot work here.
 
     A context manager, and of use without `with`: the workers end with `close()`, when nothing
     refers to the cluster any more, when its notebook cell runs again, when this process exits,
@@ -54,6 +56,7 @@ class Cluster:
         deadline: float = 60.0,
         patience: float = 60.0,
         record: bool = True,
+        protocols: Mapping[str, Any] | None = None,
     ) -> None:
         seed = operator.index(seed)
         if not deadline > 0 or not patience > 0:
@@ -62,10 +65,11 @@ class Cluster:
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
+        packed = pack_protocols(protocols or {})
         directory = new_run() if record else None
         loop = driver_loop()
         self._driver = Driver(
-            placement, make_launcher(loop), loop, directory, seed, deadline, patience
+            placement, make_launcher(loop), loop, directory, seed, deadline, patience, packed
         )
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)

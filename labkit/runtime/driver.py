@@ -10,7 +10,9 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -64,9 +66,11 @@ class Driver:
         seed: int,
         deadline: float,
         patience: float,
+        protocols: bytes,
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
-        self.directory, self.seed = directory, seed
+        self.directory, self.seed, self.protocols = directory, seed, protocols
+        self._folder = directory or Path(tempfile.mkdtemp(prefix="labkit-"))  # of the ranks' disks
         self.deadline, self.patience = deadline, patience
         self.world_size = len(placement.ranks)
         self.token = secrets.token_bytes(32)
@@ -151,7 +155,9 @@ class Driver:
         if self.directory is not None:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
-        connection.send(Welcome(self.world_size, home.backend, home.device, home.visible, file))
+        where = home.backend, home.device, home.visible
+        welcome = Welcome(self.world_size, *where, file, str(self._folder), self.protocols)
+        connection.send(welcome)
         for fault in self.in_force:
             connection.send(Inject(fault))
         with self.changed:
@@ -350,6 +356,8 @@ class Driver:
             self._wait_gone(EXIT_SECONDS)
             self.loop.call(self._end_conversations)
             self.log.close()
+            if self.directory is None:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def _say_goodbye(self) -> None:
         for timer in self._timed:

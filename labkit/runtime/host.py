@@ -13,12 +13,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
+
+import cloudpickle
 
 from labkit import events, faults
 from labkit.collectives.group import Farewell, Tell
 from labkit.runtime import wire
+from labkit.runtime.engine import CLIENTS, Engine
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
 from labkit.runtime.messages import (
@@ -37,6 +41,7 @@ from labkit.runtime.messages import (
     Propose,
     Refuse,
     Roster,
+    Said,
     Shutdown,
     Start,
     StoreReply,
@@ -53,6 +58,7 @@ FLUSH_SECONDS = 0.03
 
 
 RETRY_SECONDS = 0.2
+BACKLOG = 1 << 20
 
 
 class Host:
@@ -105,6 +111,7 @@ class Host:
     def _from_driver(self, driver: wire.Connection, message: Any) -> None:
         match message:
             case Welcome():
+                self._settle(message)
                 self.welcome.set_result(message)
             case Roster(members):
                 self._meet(members)
@@ -150,6 +157,20 @@ class Host:
         batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
         if batch:
             self._driver.send(Happened(batch))
+
+    # -- protocols
+
+    def _settle(self, welcome: Welcome) -> None:
+        """Nodes are there before the first peer is met, so that they hear of all that are lost."""
+        events.use(events.EventLog(self.me.rank, self.me.life, welcome.events, self.stream))
+        self._engine = Engine(self.loop, self.me, Path(welcome.folder), self._say)
+        for group, factory in cloudpickle.loads(welcome.protocols).items():
+            self._engine.run(group, factory, tuple(range(welcome.world_size)))
+
+    def _say(self, rank: int, said: Said) -> None:
+        """A datagram: to a peer that stands still it is lost once the kernel's buffers are full."""
+        if rank in self._outboxes and self._peers[rank].backlog < BACKLOG:
+            self._outboxes[rank].put(said, reliable=False)
 
     # -- the peers
 
@@ -202,6 +223,8 @@ class Host:
                     self._asked.pop(id)[1].set_result(message)
             case Left(run, view, collectives):
                 self._on_left(run, member.rank, Farewell(view, collectives))
+            case Said(source=source) if source % CLIENTS == member.rank:
+                self._engine.deliver(message)
             case Parcel(clock=clock):
                 events.current().witness(clock)
                 self._parcels_from(member.rank).put(message)
@@ -221,6 +244,7 @@ class Host:
         if first and not peer.connector:
             peer.send(PeerHello(self.me, self._membership.highest))
         self._membership.joined(member, hello.highest)
+        self._engine.trust(member.rank)
 
     def _to_peer(self, rank: int, message: Any) -> None:
         if rank in self._outboxes:
@@ -255,6 +279,7 @@ class Host:
                 del self._asked[id]
                 future.set_exception(ConnectionError(f"rank {rank}, owner of the store, is gone"))
         self._membership.lost(member)
+        self._engine.suspect(member.rank)
 
     def _drop(self, member: Member) -> None:
         peer = self._peers.get(member.rank)

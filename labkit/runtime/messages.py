@@ -80,13 +80,16 @@ class Strike(_Message, frozen=True):
 
 
 class Welcome(_Message, frozen=True):
-    """What a worker must know before it touches torch: `events` is its file, if it writes one."""
+    """What a worker must know before it touches torch: `events` is its file, if it writes one,
+    `folder` has its disks, and `protocols` what is to run in its host, by name."""
 
     world_size: int
     backend: str
     device: str
     cuda_visible_devices: str | None
     events: str | None
+    folder: str
+    protocols: bytes
 
 
 class Roster(_Message, frozen=True):
@@ -182,6 +185,15 @@ class Left(_Message, frozen=True):
     collectives: int
 
 
+class Said(_Message, frozen=True):
+    """A message between two nodes of a protocol, which are known to each other as `group`."""
+
+    group: str
+    source: int
+    target: int
+    payload: bytes
+
+
 class Parcel(_Message, frozen=True):
     """A message between the functions that run on two ranks (`worker.send`)."""
 
@@ -194,5 +206,16 @@ class Parcel(_Message, frozen=True):
 CODEC = Codec(
     (Hello | Happened | Installed | Finished | Failed | Strike)
     | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
-    | (PeerHello | Propose | Echo | Gone | Refuse | StoreRequest | StoreReply | Left | Parcel)
+    | (
+        PeerHello
+        | Propose
+        | Echo
+        | Gone
+        | Refuse
+        | StoreRequest
+        | StoreReply
+        | Left
+        | Said
+        | Parcel
+    )
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import cloudpickle
-
+from labkit.protocols.codec import message_decoder
+from labkit.runtime.structs import dumps
 from labkit.runtime.wire import MAX_FRAME
 
 
@@ -15,7 +15,7 @@ def pack(function: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
     if not callable(function):
         raise TypeError(f"cluster.run takes a function, not {function!r}")
     try:
-        packed = cloudpickle.dumps((function, arguments))
+        packed = dumps((function, arguments))
     except Exception as error:
         raise TypeError(_culprit(function, arguments)) from error
     if len(packed) > MAX_FRAME - 4096:
@@ -26,10 +26,23 @@ def pack(function: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
     return packed
 
 
+def pack_protocols(protocols: Mapping[str, Any]) -> bytes:
+    """Classes of protocols by name, as bytes. Raises TypeError naming what cannot be sent."""
+    for name, protocol in protocols.items():
+        message_decoder(protocol)  # raises TypeError where a handler says too little
+        try:
+            dumps(protocol)
+        except Exception as error:
+            raise TypeError(
+                f"the protocol {name!r} cannot be sent to the ranks: {error}"
+            ) from error
+    return dumps(dict(protocols))
+
+
 def _culprit(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
     for name, value in arguments.items():
         try:
-            cloudpickle.dumps(value)
+            dumps(value)
         except Exception as error:
             return (
                 f"the argument {name!r} of {_name(function)} cannot be sent to the ranks "

@@ -91,6 +91,7 @@ class Connection:
         self._received = bytearray()
         self._skip = 0
         self._outgoing: deque[memoryview] = deque()
+        self.backlog = 0  # bytes that the kernel has not taken yet
         self._sent = self._seen = 0
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not a TCP socket
@@ -122,6 +123,7 @@ class Connection:
 
     def _write(self, data: bytes) -> None:
         self._outgoing.append(memoryview(data))
+        self.backlog += len(data)
         if len(self._outgoing) == 1:
             self._flush()
 
@@ -133,6 +135,7 @@ class Connection:
                 break
             except OSError:
                 return self.close()
+            self.backlog -= n
             if n == len(self._outgoing[0]):
                 self._outgoing.popleft()
             else:

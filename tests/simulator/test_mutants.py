@@ -11,7 +11,6 @@ from labkit.simulator.scenario import play
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.shrink import violation
 
-
 ALL = [*RAFT, *COMMIT]
 
 

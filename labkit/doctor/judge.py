@@ -1,0 +1,171 @@
+"""How what was measured is judged: figures in, a `Finding` out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from labkit.runtime.machine import Machine
+
+State = Literal["ok", "warn", "fail"]
+GB = 1e9
+ELECTION = 0.150
+"""The shortest election time-out in use, in seconds: Raft's 150 to 300 ms."""
+
+
+class Finding(Struct, frozen=True):
+    """`found` is what was measured; `advice` what to do, empty where nothing is."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def python(version: tuple[int, ...], text: str) -> Finding:
+    if version < (3, 11):
+        return Finding(
+            "python", "fail", text, "make PYTHON=python3.12: the lab needs 3.11 or newer"
+        )
+    return Finding("python", "ok", text)
+
+
+def torch(version: str | None, machine: Machine) -> Finding:
+    if version is None:
+        return Finding("torch", "fail", "not installed", "`make setup` installs it")
+    parts = tuple(int(p) for p in version.split("+")[0].split(".")[:2])
+    build = f"CUDA {machine.torch_cuda}" if machine.torch_cuda else "CPU"
+    found = f"{version}, built for {build}"
+    if parts < (2, 11):
+        return Finding("torch", "fail", found, "the lab needs 2.11 or newer: `make setup`")
+    if machine.torch_cuda and not machine.nccl:
+        return Finding("torch", "warn", found + ", without NCCL", "GPUs will talk through Gloo")
+    return Finding("torch", "ok", found + (", with NCCL" if machine.torch_cuda else ", with Gloo"))
+
+
+def mpi(mpi4py: str | None, mpiexec: str | None) -> Finding:
+    if mpi4py and mpiexec:
+        return Finding("MPI", "ok", f"{mpiexec}; mpi4py {mpi4py}")
+    missing = "mpiexec" if mpi4py else "mpi4py"
+    advice = f'{missing} is needed for launcher="mpi" and its benches only: `make setup` brings it'
+    return Finding("MPI", "warn", f"no {missing}", advice)
+
+
+def gpus(machine: Machine) -> Finding:
+    count = len(machine.gpus)
+    if count and machine.torch_cuda is None:
+        advice = "this torch is built for the CPU: `make setup` without TORCH=cpu brings CUDA"
+        return Finding("GPUs", "warn", f"{count}, which torch cannot use", advice)
+    return Finding("GPUs", "ok", f"{count}" if count else "none: ranks use the CPU, with Gloo")
+
+
+def cores(cores: int, load: float) -> Finding:
+    found = f"{cores}, load {load:.1f}"
+    if cores < 2:
+        return Finding("cores", "warn", found, "works; figures in the notebooks are of two cores")
+    if load > cores:
+        advice = "something else is busy here: time-outs may strike early, figures are noisy"
+        return Finding("cores", "warn", found, advice)
+    return Finding("cores", "ok", found)
+
+
+def memory(free: float) -> Finding:
+    found = f"{free / GB:.1f} GB available"
+    if free < 1 * GB:
+        return Finding(
+            "memory", "fail", found, "four ranks and a notebook take 1 GB: close something"
+        )
+    if free < 2 * GB:
+        return Finding(
+            "memory", "warn", found, "enough for four ranks; use world_size=2 for more room"
+        )
+    return Finding("memory", "ok", found)
+
+
+def limits(processes: float, files: float) -> Finding:
+    found = f"up to {processes:g} and {files:g}"
+    if processes < 200 or files < 1024:
+        advice = "raise them (ulimit -u 4096, ulimit -n 4096, or the container's pids limit)"
+        return Finding("limits", "warn", found, advice)
+    return Finding("limits", "ok", found)
+
+
+def space(folder: Path, free: float) -> Finding:
+    found = f"{folder}: {free / GB:.0f} GB free"
+    if free < 0.5 * GB:
+        return Finding(
+            "runs folder", "fail", found, "free some space, or set LABKIT_RUNS elsewhere"
+        )
+    if free < 4 * GB:
+        advice = "runs may grow to 2 GB (LABKIT_RUNS_LIMIT); checkpoints come on top"
+        return Finding("runs folder", "warn", found, advice)
+    return Finding("runs folder", "ok", found)
+
+
+def fsync(seconds: Sequence[float]) -> Finding:
+    """A leader that waits for its disk must not look dead: an election time-out is at least ten
+    times the 99th percentile of a write."""
+    middle, high = percentile(seconds, 50), percentile(seconds, 99)
+    allowed = 10 * high
+    found = f"{1000 * middle:.2f} ms, p99 {1000 * high:.2f} ms (small append, {len(seconds)} times)"
+    allows = f"allows election time-outs from {1000 * allowed:.0f} ms on"
+    if allowed <= ELECTION:
+        return Finding("fsync", "ok", f"{found}; {allows}")
+    advice = f"{allows}: give Raft timeout={allowed:.2g}, or put LABKIT_RUNS on a faster disk"
+    return Finding("fsync", "warn" if allowed <= 10 * ELECTION else "fail", found, advice)
+
+
+def clock(late: Sequence[float]) -> Finding:
+    clock = time.get_clock_info("monotonic")
+    high = percentile(late, 99)
+    found = (
+        f"monotonic, {1e9 * clock.resolution:g} ns; timers are late by {1000 * high:.2f} ms (p99)"
+    )
+    if not clock.monotonic or clock.resolution > 0.001:
+        return Finding("clock", "fail", found, "time-outs need a monotonic clock finer than 1 ms")
+    if high > 0.02:
+        advice = "heartbeats will come late: close what is busy, or use longer time-outs"
+        return Finding("clock", "warn", found, advice)
+    return Finding("clock", "ok", found)
+
+
+def loopback(seconds: Sequence[float]) -> Finding:
+    middle, high = percentile(seconds, 50), percentile(seconds, 99)
+    found = f"there and back {1e6 * middle:.0f} µs, p99 {1e6 * high:.0f} µs, any free port"
+    if high > 0.02:
+        return Finding("loopback", "warn", found, "this machine is busy or a firewall looks at it")
+    return Finding("loopback", "ok", found)
+
+
+def name(seconds: float, what: str) -> Finding:
+    found = f"{what}, looked up in {1000 * seconds:.0f} ms"
+    if seconds > 0.5:
+        advice = "torchrun and TCPStore look it up and stall as long: add it to /etc/hosts"
+        return Finding("host name", "warn", found, advice)
+    return Finding("host name", "ok", found)
+
+
+def left(processes: Sequence[str]) -> Finding:
+    if not processes:
+        return Finding("left behind", "ok", "no process without its driver")
+    pids = " ".join(text.split()[0] for text in processes)
+    return Finding("left behind", "warn", f"processes {', '.join(processes)}", f"kill {pids}")
+
+
+def shared_memory(free: float | None) -> Finding:
+    if free is None:
+        return Finding("/dev/shm", "ok", "none here: the lab uses files instead")
+    found = f"{free / GB:.2f} GB free"
+    if free < 0.25 * GB:
+        advice = "NCCL and data loaders need it: docker run --shm-size=2g, or --ipc=host"
+        return Finding("/dev/shm", "warn", found, advice)
+    return Finding("/dev/shm", "ok", found)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(percent / 100 * (len(ordered) - 1)))]
