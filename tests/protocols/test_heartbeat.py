@@ -17,6 +17,8 @@ from labkit.protocols.heartbeat import (
     PhiAccrual,
     log10_of_tail,
 )
+from labkit.simulator.mutants import Mutant, applied
+from labkit.simulator.mutants.detectors import DETECTORS
 from labkit.simulator.network import Network
 from labkit.simulator.simulation import Simulation
 
@@ -67,14 +69,18 @@ def test_phi_adapts_to_slow_beats() -> None:
     assert not slow.suspects(b + 0.55)
 
 
+def notices_after(detector: PhiAccrual, last: float) -> float:
+    """Seconds of silence, at most 5."""
+    return next((s / 1000 for s in range(5000) if detector.suspects(last + s / 1000)), 5.0)
+
+
 def test_an_outage_does_not_make_it_numb() -> None:
     """d03: after an outage of 30 s a crash is noticed as fast as before."""
     detector = PhiAccrual(0.0)
     last = regular(detector, 5.0)
-    before = next(s / 1000 for s in range(1, 5000) if detector.suspects(last + s / 1000))
+    before = notices_after(detector, last)
     detector.beat(last + 30)
-    last += 30
-    after = next(s / 1000 for s in range(1, 5000) if detector.suspects(last + s / 1000))
+    after = notices_after(detector, last + 30)
     assert after == pytest.approx(before, abs=0.002)
 
 
@@ -186,3 +192,19 @@ def test_mistakes_of_a_time_out_are_the_chance_of_losing_several_beats(loss: flo
     expected = 6 * 400 / 0.05 * loss**4 * (1 - loss)
     assert mistakes <= 3 * expected + 3
     assert mistakes >= expected / 3 - 3
+
+
+# -- the bugs that others had
+
+KILLERS = {
+    "d01": lambda: test_a_crash_is_noticed_by_all_and_in_time(Heartbeat),
+    "d03": test_an_outage_does_not_make_it_numb,
+    "d05": test_phi_is_finite_and_grows_with_the_silence,
+    "d07": test_a_late_beat_of_an_earlier_life_revives_nobody,
+}
+
+
+@pytest.mark.parametrize("mutant", DETECTORS, ids=lambda mutant: mutant.id)
+def test_a_mutant_is_killed(mutant: Mutant) -> None:
+    with applied(mutant), pytest.raises((AssertionError, ValueError)):
+        KILLERS[mutant.id]()
