@@ -41,6 +41,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     view       this rank installed a view (number, members)
     death      a process ended (signal or exit code, step), recorded by the driver
     checkpoint a checkpoint became durable (step)
+    role       a node changed its role in a protocol (term)
+    suspect    a failure detector suspects a node (peer); `trust` takes it back
     note       a sentence for the reader
     ========== ==============================================================================
     """

@@ -1,0 +1,103 @@
+"""Every puzzle can be solved with the faults that it allows, and not without any."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.faults import (
+    LEADER,
+    At,
+    CrashAt,
+    Cut,
+    DiskError,
+    Heal,
+    Kill,
+    LostWrite,
+    Partition,
+    Pause,
+    Restart,
+    Revive,
+    Slow,
+    WipeDisk,
+)
+from labkit.simulator.attack import attack
+from labkit.simulator.puzzles import PUZZLES
+
+SOLUTIONS = {
+    "m01": (At(Restart(rank=0), seconds=6.5002),),
+    "m03": (
+        At(DiskError(rank=2), seconds=11.903),
+        At(Revive(), seconds=12.1638),
+        At(Cut(source=0, target=1), seconds=14.32),
+        At(DiskError(rank=2), seconds=15.1128),
+    ),
+    "m05": (
+        At(Pause(rank=1, seconds=0.424), seconds=0.2077),
+        At(Slow(rank=1, factor=20.9), seconds=0.5465),
+    ),
+    "m07": (At(Partition(groups=((0, 4), (1, 2, 3))), seconds=0.3402),),
+    "m09": (
+        At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=8.2088),
+        At(Heal(), seconds=8.4282),
+    ),
+    "m15": (
+        At(Kill(rank=LEADER), seconds=1.5819),
+        At(Revive(), seconds=1.6303),
+        At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=2.186),
+        At(Kill(rank=2), seconds=2.28),
+        At(Kill(rank=LEADER), seconds=2.7663),
+    ),
+    "m17": (At(Partition(groups=((1, 2), (0,))), seconds=9.2277),),
+    "m23": (
+        At(Cut(source=0, target=LEADER), seconds=1.5107),
+        At(Cut(source=2, target=LEADER), seconds=1.5107),
+    ),
+    "m29": (At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=8.7282),),
+    "m31": (At(Partition(groups=((1,), (0, 1, 2))), seconds=1.9202),),
+    "m35": (
+        At(Kill(rank=1), seconds=3.3171),
+        At(Kill(rank=2), seconds=3.5601),
+        At(WipeDisk(rank=0), seconds=3.6116),
+    ),
+    "m37": (At(Pause(rank=LEADER, seconds=1.191), seconds=6.9495),),
+    "p03": (
+        At(CrashAt(rank=LEADER, effects=4), seconds=10.8812),
+        At(CrashAt(rank=3, effects=4), seconds=11.1547),
+        At(Revive(), seconds=18.8924),
+    ),
+    "p07": (
+        At(CrashAt(rank=1, effects=2), seconds=16.6656),
+        At(CrashAt(rank=LEADER, effects=2), seconds=16.7741),
+    ),
+    "p11": (At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=0.5587),),
+}
+
+
+def test_there_is_a_puzzle_for_every_solution() -> None:
+    assert set(PUZZLES) == set(SOLUTIONS)
+    assert len(PUZZLES) >= 12
+
+
+@pytest.mark.parametrize("id", SOLUTIONS)
+def test_a_puzzle_can_be_solved(id: str) -> None:
+    verdict = attack(id, *SOLUTIONS[id])
+    assert verdict.won, verdict
+    assert verdict.finding is not None
+    assert len(verdict.finding.story.splitlines()) <= 10
+
+
+def test_too_many_faults_do_not_count() -> None:
+    verdict = attack("m01", *[SOLUTIONS["m01"][0]] * 2)
+    assert not verdict.won
+    assert "this one falls to 1" in str(verdict)
+
+
+def test_a_disk_that_lies_breaks_the_correct_code_as_well() -> None:
+    lie = [At(LostWrite(i), seconds=0.0) for i in range(2)]
+    crash = [At(Kill(i), seconds=4.0) for i in range(2)]
+    assert not attack("m35", *lie[:1], *crash[:1]).won
+
+
+def test_an_unknown_puzzle_names_the_known() -> None:
+    with pytest.raises(ValueError, match="m01, "):
+        attack("m00")
