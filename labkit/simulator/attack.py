@@ -33,7 +33,8 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         return self.sentence if self.finding is None else f"{self.sentence}\n{self.finding.story}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def attack(puzzle: str | Puzzle, *faults: At) -> Verdict:

@@ -34,16 +34,18 @@ class Recorder:
     def __init__(self) -> None:
         self.trace: list[Entry] = []
         self.events: list[Event] = []
+        self._role: dict[int, str] = {}  # of nodes whose protocol has roles
         self._flying: dict[int, list[str]] = {}  # by identity of the message: ids of its sends
         self._kept: list[Message] = []  # so that no identity is used twice
 
     def started(self, time: float, i: int, life: int) -> None:
         self.trace.append(Entry(time, i, "start", detail=life))
         self._event(time, i, life, "start")
+        self._role.pop(i, None)
 
     def crashed(self, time: float, i: int, life: int) -> None:
         self.trace.append(Entry(time, i, "crash"))
-        self._event(time, i, life, "death", signal="power failure")
+        self._event(time, i, life, "death", signal="crash")
 
     def fault(self, time: float, fault: Fault) -> None:
         self.trace.append(Entry(time, DRIVER, "fault", detail=fault))
@@ -72,8 +74,13 @@ class Recorder:
 
     def did(self, time: float, i: int, life: int, effect: Effect) -> None:
         self.trace.append(Entry(time, i, type(effect).__name__.lower(), detail=effect))
-        if isinstance(effect, Record):
-            self._event(time, i, life, effect.kind, effect.name, **effect.data)
+        if not isinstance(effect, Record):
+            return
+        self._event(time, i, life, effect.kind, effect.name, **effect.data)
+        if effect.kind == "role":  # drawn as what the node is doing
+            self._event(time, i, life, "end", self._role.get(i, "follower"))
+            self._role[i] = effect.name.removeprefix("becomes ")
+            self._event(time, i, life, "begin", self._role[i], **effect.data)
 
     def _event(
         self, time: float, i: int, life: int, kind: str, name: str = "", **data: Any

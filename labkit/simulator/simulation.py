@@ -134,6 +134,14 @@ class Simulation:
         """All events, for `timeline`; empty without `record`."""
         return self.recorder.events if self.recorder else []
 
+    def timeline(self, **options: Any) -> Any:
+        """The picture of the run: roles, crashes, faults, and the messages if they are few."""
+        from labkit.views.timeline import timeline
+
+        if self.recorder is None:
+            raise RuntimeError("nothing was recorded: Simulation(…, record=True)")
+        return timeline(self.events, **options)
+
     # -- running
 
     def run(self, seconds: float) -> Simulation:

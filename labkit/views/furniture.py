@@ -10,12 +10,12 @@ from labkit.views.injected import Injected
 from labkit.views.labels import Hanging, height_of, pack, width_of
 from labkit.views.recovery import Recovery
 from labkit.views.sheet import MARGIN, Sheet, lane_name
-from labkit.views.style import LOOKS, Look, looks
+from labkit.views.style import LOOKS, ROLES, Look, looks
 
 ROWS = 5
 """Rows of labels above and below the lanes; a label that finds no room in them is counted."""
 
-KNOWN = list(LOOKS)
+KNOWN = [*LOOKS, *ROLES]
 
 
 def count(number: int) -> str:
@@ -139,7 +139,7 @@ class FaultRows:
             end = trouble_end(sheet.past, fault, after)
             marks.draw_band(sheet, fault.begin, end, middle, fault.name)
             if spot:
-                name, more = _words(fault, after)
+                name, more = _words(fault, after, bool(sheet.past.steps))
                 wide = width_of(name, weight="bold")
                 red = {"color": style.FAULT}
                 sheet.write(spot[0], middle, name, weight="bold", gid=f"name:{name}", **red)
@@ -151,13 +151,13 @@ def fault_rows(sheet: Sheet, recoveries: list[Recovery], top: float) -> FaultRow
     pairs = [
         (f, r)
         for f, r in zip(sheet.past.faults, recoveries, strict=True)
-        if f.kind not in ("Resume", "Heal")  # they end a band and need none of their own
+        if f.kind not in ("Resume", "Heal", "Revive")  # they end a band and need none of their own
         and f.begin <= sheet.end
         and trouble_end(sheet.past, f, r) >= sheet.begin
     ]
     labels = []
     for fault, after in pairs:
-        name, more = _words(fault, after)
+        name, more = _words(fault, after, bool(sheet.past.steps))
         x = max(sheet.left, sheet.x(fault.begin)) - 0.035
         labels.append(Hanging(x, width_of(name, weight="bold") + width_of(more)))
     spots = pack(labels, MARGIN, sheet.width - MARGIN, ROWS)
@@ -165,17 +165,18 @@ def fault_rows(sheet: Sheet, recoveries: list[Recovery], top: float) -> FaultRow
     return FaultRows(pairs, [s and (s[0], deepest - s[1]) for s in spots], top)
 
 
-def _words(fault: Injected, after: Recovery) -> tuple[str, str]:
+def _words(fault: Injected, after: Recovery, trains: bool) -> tuple[str, str]:
     if fault.kind != "Kill":
         return fault.name, ""
     if after.seconds is None:
-        return fault.name, "  no step since"
+        return fault.name, "  no step since" if trains else ""
     return fault.name, f"  recovered in {duration(after.seconds)}"
 
 
 def trouble_end(past: History, fault: Injected, after: Recovery) -> float:
-    """A kill troubles the run until every survivor is back at work."""
-    if fault.kind == "Kill":
+    """A kill troubles the run until every survivor is back at work; where nobody trains, for a
+    moment."""
+    if fault.kind == "Kill" and past.steps:
         return past.end if after.done is None else after.done
     return fault.end
 

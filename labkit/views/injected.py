@@ -12,7 +12,7 @@ import msgspec
 from labkit.events import Event
 from labkit.faults import Fault
 
-MOMENTS = ("Kill", "Resume", "Restart", "Heal")
+MOMENTS = ("Kill", "Resume", "Restart", "Heal", "Revive", "CrashAt", "DiskError", "WipeDisk")
 """Faults that are over when they have happened; the others last until something ends them."""
 
 

@@ -57,6 +57,13 @@ LOOKS = {
     "redone": Look("work done again", SKY, "////", INK),
 }
 
+# What a node is in a protocol. Never in one lane with an activity of training.
+ROLES = {
+    "follower": Look("follower", "#DCE9F2"),
+    "candidate": Look("candidate", ORANGE),
+    "leader": Look("leader", BLUE),
+}
+
 _SAME = {
     "allreduce": "all reduce",
     "compute": "computing",
@@ -94,9 +101,10 @@ def activity(name: str) -> str:
 
 def looks(activities: list[str]) -> dict[str, Look]:
     """The look of each activity, unknown ones with a spare colour in order of appearance."""
-    unknown = [a for a in activities if a not in LOOKS]
+    known = LOOKS | ROLES
+    unknown = [a for a in activities if a not in known]
     spare = {a: Look(a, _SPARE[i % len(_SPARE)]) for i, a in enumerate(unknown)}
-    return {a: LOOKS.get(a) or spare[a] for a in activities}
+    return {a: known.get(a) or spare[a] for a in activities}
 
 
 def rank_colour(rank: int) -> str:
