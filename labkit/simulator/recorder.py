@@ -38,10 +38,12 @@ class Recorder:
         self._flying: dict[int, list[str]] = {}  # by identity of the message: ids of its sends
         self._kept: list[Message] = []  # so that no identity is used twice
 
-    def started(self, time: float, i: int, life: int) -> None:
+    def started(self, time: float, i: int, life: int, role: str | None = None) -> None:
         self.trace.append(Entry(time, i, "start", detail=life))
         self._event(time, i, life, "start")
         self._role.pop(i, None)
+        if role is not None:
+            self._event(time, i, life, "begin", role)
 
     def crashed(self, time: float, i: int, life: int) -> None:
         self.trace.append(Entry(time, i, "crash"))

@@ -331,7 +331,8 @@ class Simulation:
         node.context = Context(node.clock(self.now), f"{node.seed}/node/{node.i}/{node.life}")
         node.machine = node.factory(node.i, self.members, node.context, node.storage.recover())
         if self.recorder is not None:
-            self.recorder.started(self.now, node.i, node.life)
+            role = getattr(node.machine, "role", None)
+            self.recorder.started(self.now, node.i, node.life, role)
         for check in self._hooks["started"] if node.checked else ():
             check(self, node.i, node.machine)
         self._react(node, "its start", node.machine.on_start)

@@ -86,6 +86,11 @@ def test_a_puzzle_can_be_solved(id: str) -> None:
     assert len(verdict.finding.story.splitlines()) <= 10
 
 
+@pytest.mark.parametrize("id", SOLUTIONS)
+def test_without_a_fault_nothing_is_won(id: str) -> None:
+    assert not attack(id).won
+
+
 def test_too_many_faults_do_not_count() -> None:
     verdict = attack("m01", *[SOLUTIONS["m01"][0]] * 2)
     assert not verdict.won
