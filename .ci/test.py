@@ -60,10 +60,10 @@ RUNS = {
     "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
     "all": [
         *LINT,
-        Part("pytest", 340, PYTEST),
+        Part("pytest", 480, PYTEST),
         Part("pytest, portable", 80, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 80, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 90, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 30, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 # Files that start many processes. In others, slow tests are marked one by one.
-SLOW = {"test_bench", "test_check", "test_cluster", "test_kernel", "test_life", "test_links"}
+SLOW = {"test_bench", "test_check", "test_cluster", "test_engine", "test_kernel", "test_life"}
+SLOW |= {"test_links", "test_raft_processes"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

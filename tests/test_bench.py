@@ -88,7 +88,7 @@ def test_recovery(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(failover, "install", lambda where: "a test loads nothing")
+    monkeypatch.setattr(failover, "install", lambda package, where: "a test loads nothing")
     table, plot = tmp_path / "rows.json", tmp_path / "plot.png"
     assert failover.main(table, plot, check=False, quick=True) == 0
     ours = {failover.BY_TIMEOUT, failover.BY_CONNECTION, failover.OFF, failover.LATE}

@@ -134,6 +134,64 @@ def test_a_file_that_has_grown_is_replaced_in_the_middle_of_the_work() -> None:
     assert disk.list() == ["journal"]
 
 
+# -- the simulated disk itself: a harness that loses too little proves nothing
+
+
+def outcomes(act: Callable[[SimulatedDisk], object], seeds: int = 300) -> set[bytes | None]:
+    """What may be found under the name "f" after a power failure."""
+    found: set[bytes | None] = set()
+    for seed in range(seeds):
+        disk = SimulatedDisk(seed)
+        act(disk)
+        disk.lose_power()
+        found.add(disk.read("f") if "f" in disk.list() else None)
+    return found
+
+
+def kept(disk: SimulatedDisk, name: str, data: bytes) -> None:
+    disk.write(name, data)
+    disk.fsync(name)
+    disk.fsync_dir()
+
+
+def test_what_is_not_synced_is_lost_or_torn_or_comes_in_another_order() -> None:
+    def act(disk: SimulatedDisk) -> None:
+        kept(disk, "f", b"")
+        disk.append("f", b"a" * 32)
+        disk.append("f", b"b" * 16)
+
+    found = outcomes(act)
+    assert {b"", b"a" * 16, b"a" * 32, b"a" * 32 + b"b" * 16} <= found
+    assert bytes(32) + b"b" * 16 in found, "the second write without the first"
+    assert b"a" * 16 + bytes(16) + b"b" * 16 in found
+
+
+def test_an_overwritten_file_may_be_empty_or_a_mixture() -> None:
+    def act(disk: SimulatedDisk) -> None:
+        kept(disk, "f", b"o" * 32)
+        disk.write("f", b"n" * 16)
+
+    assert {b"o" * 32, b"", b"n" * 16, b"n" * 16 + b"o" * 16} == outcomes(act)
+
+
+def test_a_synced_file_needs_its_name() -> None:
+    def act(disk: SimulatedDisk) -> None:
+        disk.write("f", b"x")
+        disk.fsync("f")
+
+    assert outcomes(act) == {None, b"x"}
+
+
+def test_a_rename_is_whole_and_not_durable_at_once() -> None:
+    def act(disk: SimulatedDisk) -> None:
+        kept(disk, "f", b"old")
+        kept(disk, "new", b"new")
+        disk.rename("new", "f")
+
+    assert outcomes(act) == {b"old", b"new"}
+    assert outcomes(lambda disk: (act(disk), disk.fsync_dir())) == {b"new"}
+
+
 # -- a disk that fails
 
 

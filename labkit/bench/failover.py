@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 from labkit import runs
 from labkit.bench import picture, report
+from labkit.bench.peers.install import install
 from labkit.bench.peers.program import Program, script
 from labkit.doctor.measure import time_fsync, time_loopback
 
@@ -63,22 +63,13 @@ def peer(where: str, times: int, seed: int) -> list[float]:
     return failovers(Program(*command, seconds=SECONDS, environment={"PYTHONPATH": path}), times)
 
 
-def install(where: str) -> str:
-    """Puts the peer there; what pip said when it could not."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", where, PEER]
-    answer = subprocess.run(pip, capture_output=True, text=True, timeout=120)
-    return (
-        "" if answer.returncode == 0 else (answer.stderr.strip() or "pip failed").splitlines()[-1]
-    )
-
-
 def measure(times: int = 100, rounds: int = 4, seed: int = 0) -> tuple[list[report.Row], list[str]]:
     """All systems in turn, in rounds; the rows, and notes for their reader."""
     dice = random.Random(seed)
     share = times // rounds
     took: dict[str, list[float]] = {BY_TIMEOUT: [], BY_CONNECTION: []}
     with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where:
-        missing = install(where)
+        missing = install(PEER, where)
         for _ in range(rounds):
             took[BY_TIMEOUT] += lab("timeout", share, dice.randrange(1000))
             took[BY_CONNECTION] += lab("connection", share, dice.randrange(1000))

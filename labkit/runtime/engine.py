@@ -76,12 +76,9 @@ class Engine:
         self.loop, self.me, self.folder, self.send = loop, me, folder, send
         self.nodes: dict[tuple[str, int], Node] = {}
 
-    def run(
-        self, group: str, factory: Any, members: tuple[int, ...], id: int | None = None
-    ) -> Node:
-        """Starts a node: `group` is the name under which its peers know the protocol."""
-        node = Node(self, group, self.me.rank if id is None else id, factory, members)
-        self.nodes[group, node.id] = node
+    def run(self, group: str, factory: Any, members: tuple[int, ...]) -> Node:
+        """Starts this rank's node: `group` is the name under which its peers know the protocol."""
+        node = self.nodes[group, self.me.rank] = Node(self, group, self.me.rank, factory, members)
         return node
 
     def deliver(self, said: Said) -> None:

@@ -10,8 +10,8 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -55,7 +55,6 @@ def check(history: Iterable[Operation], step: Step, initial: Any = None) -> Verd
         keys.setdefault(call.command.key, []).append(call)
     order: list[Operation] = []
     for key, calls in sorted(keys.items()):
-        # A read that never returned says nothing, and changes nothing: the model need not try it.
         placed, stuck = _search(calls, step, initial)
         if stuck is not None:
             return Verdict(False, reason=_reason(key, stuck, placed, step, initial))
@@ -66,10 +65,10 @@ def check(history: Iterable[Operation], step: Step, initial: Any = None) -> Verd
 class _Event:
     """A call's invocation or return, in a doubly linked list ordered by time."""
 
-    __slots__ = ("before", "call", "match", "next", "number")
+    __slots__ = ("before", "bit", "call", "match", "next")
 
-    def __init__(self, call: Operation, number: int) -> None:
-        self.call, self.number = call, number
+    def __init__(self, call: Operation, bit: int = 0) -> None:
+        self.call, self.bit = call, bit  # the bit stands for the call in sets of calls
         self.match: _Event | None = None  # an invocation's return
         self.next: _Event | None = None
         self.before: _Event | None = None
@@ -79,11 +78,11 @@ def _events(calls: list[Operation]) -> _Event:
     """The head of the list. At equal times invocations come first: such calls overlap."""
     marks: list[tuple[float, int, _Event]] = []
     for number, call in enumerate(calls):
-        begin, end = _Event(call, number), _Event(call, number)
+        begin, end = _Event(call, 1 << number), _Event(call)
         begin.match = end
-        marks.append((call.invoked, 0, begin))
-        marks.append((float("inf") if call.returned is None else call.returned, 1, end))
-    head = last = _Event(calls[0], -1)
+        assert call.returned is not None
+        marks += [(call.invoked, 0, begin), (call.returned, 1, end)]
+    head = last = _Event(marks[0][2].call if marks else None)  # type: ignore[arg-type]
     for _, _, event in sorted(marks, key=lambda mark: mark[:2]):
         last.next, event.before = event, last
         last = event
@@ -109,43 +108,90 @@ def _put_back(begin: _Event) -> None:
             event.next.before = event
 
 
+def _candidates(head: _Event, unknown: list[_Event]) -> Iterator[_Event]:
+    """The calls that may come next: all that began before the first return that is left."""
+    event = head.next
+    while event is not None and event.match is not None:
+        yield event
+        event = event.next
+    assert event is not None  # a return ends every walk along the list
+    assert event.call.returned is not None
+    for begin in unknown:  # last, since most of them are not needed
+        if begin.call.invoked <= event.call.returned:
+            yield begin
+
+
+class _State(NamedTuple):
+    """After some calls: the key's value, the calls that returned, and the others, as bits."""
+
+    value: Any
+    placed: int
+    taken: int
+    before: tuple[Any, ...] = ()  # the value before the last call, if that one never returned
+
+
+_Seen = dict[tuple[int, Any], list[int]]
+"""By `placed` and `value`: which sets of unknown calls led there."""
+
+
 def _search(
     calls: list[Operation], step: Step, initial: Any
 ) -> tuple[list[Operation], Operation | None]:
     """The calls in a possible order; or as many as could be placed, and the call that could not."""
-    head = _events(calls)
-    value, placed = initial, 0  # the set of the calls that are placed, as bits
-    path: list[tuple[_Event, Any, int]] = []
-    seen = {(placed, value)}
+    head = _events([call for call in calls if call.returned is not None])
+    unknown = [_Event(c, 1 << i) for i, c in enumerate(c for c in calls if c.returned is None)]
+    state, path = _State(initial, 0, 0), list[tuple[_Event, _State, Iterator[_Event]]]()
+    seen: _Seen = {(0, initial): [0]}
     longest: list[Operation] = []
-    stuck = calls[0]
-    event = head.next
+    stuck: Operation | None = None
+    choices = _candidates(head, unknown)
     while head.next is not None:
-        assert event is not None  # a return ends every walk along the list
-        if event.match is not None:
-            call = event.call
-            after, result = step(value, call.command)
-            more = placed | 1 << event.number
-            possible = call.returned is None or result == call.result
-            if possible and (more, after) not in seen:
-                seen.add((more, after))
-                path.append((event, value, placed))
-                value, placed = after, more
+        places = ((event, _place(event, state, step, seen)) for event in choices)
+        event, after = next((p for p in places if p[1] is not None), (None, None))
+        if event is not None and after is not None:
+            path.append((event, state, choices))
+            if event.match is not None:
                 _lift(event)
-                event = head.next
-            else:
-                event = event.next
+            state, choices = after, _candidates(head, unknown)
             continue
-        if event.call.returned is None:
-            break  # all that returned are placed: the others may never have happened
-        if len(path) >= len(longest):
-            longest, stuck = [e.call for e, _, _ in path], event.call
+        if stuck is None or len(path) > len(longest):
+            longest, stuck = [e.call for e, _, _ in path], _first_return(head)
         if not path:
             return longest, stuck
-        event, value, placed = path.pop()
-        _put_back(event)
+        event, state, choices = path.pop()
+        if event.match is not None:
+            _put_back(event)
+    return [event.call for event, _, _ in path], None
+
+
+def _place(event: _Event, state: _State, step: Step, seen: _Seen) -> _State | None:
+    """The state after the call; None if the result is another, or the state leads nowhere."""
+    value, result = step(state.value, event.call.command)
+    placed, taken = state.placed, state.taken
+    if event.match is not None:
+        placed |= event.bit
+        if result != event.call.result:
+            return None
+    else:
+        if taken & event.bit or value == state.value:
+            return None
+        if any(step(before, event.call.command)[0] == value for before in state.before):
+            return None  # the unknown call before it made no difference
+        taken |= event.bit
+    # Lowe's memo; and who came here with fewer of the calls that never returned had more choice.
+    known = seen.setdefault((placed, value), [])
+    if any(earlier & taken == earlier for earlier in known):
+        return None
+    known.append(taken)
+    return _State(value, placed, taken, () if event.match else (state.value,))
+
+
+def _first_return(head: _Event) -> Operation:
+    event = head.next
+    while event is not None and event.match is not None:
         event = event.next
-    return [e.call for e, _, _ in path], None
+    assert event is not None
+    return event.call
 
 
 def _reason(key: Any, stuck: Operation, placed: list[Operation], step: Step, value: Any) -> str:

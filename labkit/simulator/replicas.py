@@ -1,15 +1,21 @@
-"""The scenarios of replication: a register on R and W of N, and a primary with its backups."""
+"""The scenarios of replication: a register on R and W of N, a primary with its backups, blocks."""
 
 from __future__ import annotations
 
 from functools import partial
 from random import Random
 
+import msgspec
+
+from labkit.faults import At, Restart, WipeDisk
+from labkit.protocols.blocks import Blocks, Reader
 from labkit.protocols.clients import PRIMARY, Client
 from labkit.protocols.primary_backup import PrimaryBackup
 from labkit.protocols.quorum import Register
 from labkit.protocols.raft.machine import Get, Put
 from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.invariants.blocks import BLOCKS as BLOCK_PROMISES
+from labkit.simulator.invariants.blocks import on_disks
 from labkit.simulator.invariants.replication import PRIMARY_BACKUP as BACKUP_PROMISES
 from labkit.simulator.invariants.replication import QUORUM as QUORUM_PROMISES
 from labkit.simulator.node import Factory
@@ -25,6 +31,10 @@ KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
 
 class Answers(Invariant):
     name, title = "C-L1", "calls are answered once all is well"
+
+
+class Copied(Invariant):
+    name, title = "B-L1", "every block has n copies again once all is well"
 
 
 class Converges(Invariant):
@@ -83,3 +93,44 @@ PRIMARY_BACKUP = Scenario(
     answered,
     draw=partial(swarm, kinds=KEPT_DISKS),
 )
+
+
+# -- blocks
+
+READER, NUMBER = 1000, 12
+"""Whose blocks they are, and how many."""
+
+
+def lose_a_store(seed: int) -> Schedule:
+    """A swarm's schedule in which one store, always the same, loses its disk now and then.
+
+    Not at the beginning: a block of which there is one copy yet can be lost for good.
+    """
+    drawn = swarm(seed, sizes=(5, 6, 7), kinds=KEPT_DISKS)
+    draw, rank = Random(f"wipe/{seed}"), 1 + seed % (drawn.n - 1)
+    times = [round(draw.uniform(3, drawn.seconds), 3) for _ in range(draw.randrange(4))]
+    wipes = [At(WipeDisk(rank), seconds=t) for t in times]
+    backs = [At(Restart(rank), seconds=round(t + draw.uniform(0.1, 3), 3)) for t in times]
+    return msgspec.structs.replace(drawn, plan=(*drawn.plan, *wipes, *backs))
+
+
+def reader(schedule: Schedule) -> dict[int, Factory]:
+    return {READER: partial(Reader, blocks=NUMBER)}
+
+
+def copied(sim: Simulation, within: float = 10.0) -> None:
+    """What one disk had alone, and lost before there was a copy, cannot come back."""
+    left = [block for block in range(NUMBER) if on_disks(sim, block)]
+    copies, reads = sim.node(1).copies, len(sim.node(READER).reads)
+
+    def few(s: Simulation) -> dict[int, list[int]]:
+        return {b: on_disks(s, b) for b in left if len(on_disks(s, b)) < copies}
+
+    if not sim.run_until(lambda s: not few(s), within):
+        what = f"{within:g} s after the end there are too few copies of {few(sim)}"
+        raise Violation(Copied(), what)
+    if len(left) == NUMBER and not sim.run_until(lambda s: len(s.node(READER).reads) > reads, 2.0):
+        raise Violation(Answers(), "the reader has read no block for 2 s after the end")
+
+
+BLOCKS = Scenario("BLOCKS", Blocks, BLOCK_PROMISES, reader, copied, draw=lose_a_store)

@@ -61,9 +61,10 @@ class Group:
 
     def listen(self, seconds: float) -> None:
         """Takes what is said within that time, or at once if something has been."""
-        outputs = {n.stdout: i for i, n in enumerate(self.nodes) if n.poll() is None}
+        living = [(i, n.stdout) for i, n in enumerate(self.nodes) if n.poll() is None]
+        outputs = {stdout.fileno(): i for i, stdout in living if stdout is not None}
         for output in select.select(list(outputs), [], [], seconds)[0]:
-            for line in os.read(output.fileno(), 4096).split():
+            for line in os.read(output, 4096).split():
                 self.leaders.append((float(line), outputs[output]))
         self.leaders.sort()
 
