@@ -69,7 +69,7 @@ def brief(message: Message) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, (tuple, list)) and len(repr(value)) > 30:
+    if isinstance(value, (tuple, list, dict)) and len(repr(value)) > 30:
         return f"[{len(value)} items]" if len(value) > 1 else "[1 item]"
     return repr(value)
 

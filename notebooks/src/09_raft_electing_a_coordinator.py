@@ -69,6 +69,7 @@ sim.timeline(title="The leader is killed at 1 s: a follower takes over")
 # dead at 1.000 s. When is there another? (a) after about 150 ms, (b) after about 225 ms, the middle
 # of the draw, (c) after 300 ms, when all have noticed.
 
+
 # %%
 def elections(sim):
     """When, who, and in which term: all changes of a role."""
@@ -90,7 +91,9 @@ for time, rank, what, term in elections(sim):
 # %%
 from functools import partial
 
-plain = partial(Raft, pre_vote=False, check_quorum=False)  # as in the paper, without later additions
+plain = partial(
+    Raft, pre_vote=False, check_quorum=False
+)  # as in the paper, without later additions
 sim = Simulation(plain, nodes, seed=274, record=True).run(0.6)
 for time, rank, what, term in elections(sim):
     print(f"{time:6.3f} s  node {rank} {what} in term {term}")
@@ -148,16 +151,21 @@ print(explore(PLAIN_RAFT, seeds=20 if fast else 40, processes=1))
 # **Predict.** The network heals. The group had a good leader all the time. What happens? (a) The
 # node sees the leader's beat and follows, (b) the leader steps down, (c) the node is ignored.
 
+
 # %%
 def away(protocol):
     """Cuts off a follower from 1 s to 4 s; the leader and the term before and after."""
-    cut_off = FaultPlan(At(Partition(((2,), tuple(range(nodes)))), seconds=1.0), At(Heal(), seconds=4.0))
+    cut_off = FaultPlan(
+        At(Partition(((2,), tuple(range(nodes)))), seconds=1.0), At(Heal(), seconds=4.0)
+    )
     sim = Simulation(protocol, nodes, seed=0, faults=cut_off, record=True).run(0.99)
     leader, term = sim.leader(), sim.node(2).term
     sim.run(3.0)
     grown = sim.node(2).term
     sim.run(2.0)
-    print(f"before: node {leader} leads term {term}; the cut-off node comes back with term {grown};")
+    print(
+        f"before: node {leader} leads term {term}; the cut-off node comes back with term {grown};"
+    )
     print(f"after:  node {sim.leader()} leads term {sim.node(2).term}")
     return sim
 
@@ -205,7 +213,9 @@ from labkit.simulator.puzzles import PUZZLES
 
 for name, puzzle in PUZZLES.items():
     if puzzle.mutant.module.endswith("election"):
-        print(f"{name}: {puzzle.story}. {puzzle.n} nodes, {puzzle.seconds:g} s, faults: {puzzle.faults}")
+        print(
+            f"{name}: {puzzle.story}. {puzzle.n} nodes, {puzzle.seconds:g} s, faults: {puzzle.faults}"
+        )
 
 # %%
 from labkit.simulator.attack import attack
@@ -262,6 +272,7 @@ for high in (0.005, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6):
 #
 # The heart of it. Logs do not matter yet.
 
+
 # %%
 def grants(term, voted_for, candidate, candidate_term):
     """A node in `term`, which has voted for `voted_for` (None: for nobody) in it, is asked for its
@@ -273,6 +284,7 @@ def grants(term, voted_for, candidate, candidate_term):
     return granted, term, candidate if granted else voted_for
     ### END SOLUTION
     raise NotImplementedError("exercise raft.1: is the vote given?")
+
 
 # %%
 from labkit.check import check
@@ -286,6 +298,7 @@ check("raft.1", grants)
 # time-out must be ten times the first, and long enough that so many `beats`, three to a time-out,
 # may be lost.
 
+
 # %%
 def shortest_timeout(fsync, latency, beats):
     """Seconds: ten fsyncs, or `beats` × 3 round trips of `latency` seconds each way; the longer."""
@@ -293,6 +306,7 @@ def shortest_timeout(fsync, latency, beats):
     return max(10 * fsync, beats * 3 * 2 * latency)
     ### END SOLUTION
     raise NotImplementedError("exercise raft.2: which time-out do disk and network allow?")
+
 
 # %%
 check("raft.2", shortest_timeout)

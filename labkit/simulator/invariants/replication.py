@@ -9,7 +9,7 @@ from typing import Any
 
 from labkit.protocols.clients import Answer, Ask
 from labkit.protocols.effects import Apply, Stored
-from labkit.protocols.primary_backup import Entry, Prepare, PrepareOk
+from labkit.protocols.primary_backup import DoViewChange, Entry, Prepare, PrepareOk
 from labkit.protocols.raft.machine import Get, execute
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.linearizability import check
@@ -204,17 +204,23 @@ class EnoughBackups(Invariant):
 
 
 class Fence(Invariant):
+    """Its promise is the DoViewChange that it sent, in this life or an earlier one."""
+
     name, title = "V-S4", "a member promised to a view gives older primaries nothing"
-    watches = (PrepareOk,)
+    watches = (PrepareOk, DoViewChange)
+
+    def __init__(self) -> None:
+        self.promised: dict[int, int] = {}
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
-        disk = sim.on_disk(i)
-        views = disk.get("view", 0), disk.get("last_normal", 0)
-        if views != (m.view, m.view):
+        promised = self.promised.get(i, 0)
+        if isinstance(m, DoViewChange):
+            self.promised[i] = max(m.view, promised)
+        elif m.view < promised:
             raise Violation(
                 self,
-                f"rank {i} acknowledges to rank {to} in view {m.view}; its disk says that it has "
-                f"promised itself to view {views[0]} and has the log of view {views[1]}",
+                f"rank {i} acknowledges to rank {to} in view {m.view}, after it has promised "
+                f"itself to view {promised}",
             )
 
 
