@@ -1,4 +1,4 @@
-"""The exercises of notebook 09, Raft: electing a coordinator."""
+"""The exercises of the notebooks on Raft: 09 has 1 and 2, 10 has 3 and 4."""
 
 from __future__ import annotations
 
@@ -55,6 +55,70 @@ def draw_disk(r: random.Random) -> tuple[float, float, int]:
     return fsync, r.choice([0.0001, 0.001, 0.04]), r.randrange(1, 5)
 
 
+# ---- raft.3: what is committed? ------------------------------------------------------------------
+
+
+def commit_index(match: list[int], log: list[int], term: int, commit: int) -> int:
+    """`match` has the leader's own log in it, `log` the terms of its entries from index 1 on."""
+    index = sorted(match)[(len(match) - 1) // 2]
+    return index if index > commit and log[index - 1] == term else commit
+
+
+def draw_match(r: random.Random) -> tuple[list[int], list[int], int, int]:
+    term = r.randrange(2, 5)
+    log = sorted(r.choice([1, term - 1, term]) for _ in range(r.randrange(3, 9)))
+    match = [len(log), *(r.randrange(len(log) + 1) for _ in range(r.choice([2, 3, 4])))]
+    return match, log, term, r.randrange(sorted(match)[(len(match) - 1) // 2] + 1)
+
+
+def counts_old_entries(match: list[int], log: list[int], term: int, commit: int) -> int:
+    return max(commit, sorted(match)[(len(match) - 1) // 2])
+
+
+def counts_half(match: list[int], log: list[int], term: int, commit: int) -> int:
+    index = sorted(match)[len(match) // 2]
+    return index if index > commit and log[index - 1] == term else commit
+
+
+# ---- raft.4: the follower's log ------------------------------------------------------------------
+
+
+def append(log: list[int], prev: int, prev_term: int, entries: list[int]) -> list[int] | None:
+    """The log afterwards, as terms from index 1 on; None when it refuses."""
+    if prev > len(log) or (prev > 0 and log[prev - 1] != prev_term):
+        return None
+    for at, term in enumerate(entries, prev):
+        if at >= len(log) or log[at] != term:
+            return log[:at] + entries[at - prev :]
+    return log
+
+
+def draw_append(r: random.Random) -> tuple[list[int], int, int, list[int]]:
+    mine = sorted(r.randrange(1, 4) for _ in range(r.randrange(1, 7)))
+    leader = mine[: r.randrange(len(mine) + 1)]
+    leader += sorted(r.randrange(leader[-1] if leader else 1, 5) for _ in range(r.randrange(4)))
+    leader = leader if r.random() < 0.6 or len(mine) < 2 else mine[:]
+    prev = r.randrange(len(leader) + 1)
+    entries = leader[prev : prev + r.randrange(4)]
+    return mine, prev, leader[prev - 1] if prev else 0, entries
+
+
+def always_cuts(log: list[int], prev: int, prev_term: int, entries: list[int]) -> Any:
+    if prev > len(log) or (prev > 0 and log[prev - 1] != prev_term):
+        return None
+    return log[:prev] + entries
+
+
+def never_cuts(log: list[int], prev: int, prev_term: int, entries: list[int]) -> Any:
+    if prev > len(log) or (prev > 0 and log[prev - 1] != prev_term):
+        return None
+    return log[:prev] + entries + log[prev + len(entries) :]
+
+
+def never_looks(log: list[int], prev: int, prev_term: int, entries: list[int]) -> Any:
+    return append(log, prev, log[prev - 1] if prev else 0, entries) if prev <= len(log) else None
+
+
 EXERCISES = {
     "raft.1": Exercise(
         reference=grants,
@@ -79,5 +143,24 @@ EXERCISES = {
                 b * 3 * 2 * lat
             ),
         },
+    ),
+    "raft.3": Exercise(
+        reference=commit_index,
+        draw=draw_match,
+        mistakes={
+            "a majority has it, but the entry is of an earlier term: figure 8": counts_old_entries,
+            "of an even number of nodes, half is not a majority": counts_half,
+        },
+        cases=40,
+    ),
+    "raft.4": Exercise(
+        reference=append,
+        draw=draw_append,
+        mistakes={
+            "a late message must not shorten the log: cut only where an entry differs": always_cuts,
+            "what follows an entry that differs is not the leader's: cut it off": never_cuts,
+            "the entry before must have the leader's term, or the logs do not match": never_looks,
+        },
+        cases=60,
     ),
 }

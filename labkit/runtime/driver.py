@@ -70,7 +70,8 @@ class Driver:
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
         self.directory, self.seed, self.protocols = directory, seed, protocols
-        self._folder = directory or Path(tempfile.mkdtemp(prefix="labkit-"))  # of the ranks' disks
+        # Protocols have disks, also where no record is kept.
+        self._borrowed = tempfile.mkdtemp(prefix="labkit-") if protocols and not directory else ""
         self.deadline, self.patience = deadline, patience
         self.world_size = len(placement.ranks)
         self.token = secrets.token_bytes(32)
@@ -156,7 +157,9 @@ class Driver:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
         where = home.backend, home.device, home.visible
-        welcome = Welcome(self.world_size, *where, file, str(self._folder), self.protocols)
+        welcome = Welcome(
+            self.world_size, *where, file, str(self.directory or self._borrowed), self.protocols
+        )
         connection.send(welcome)
         for fault in self.in_force:
             connection.send(Inject(fault))
@@ -356,8 +359,8 @@ class Driver:
             self._wait_gone(EXIT_SECONDS)
             self.loop.call(self._end_conversations)
             self.log.close()
-            if self.directory is None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            if self._borrowed:
+                shutil.rmtree(self._borrowed, ignore_errors=True)
 
     def _say_goodbye(self) -> None:
         for timer in self._timed:

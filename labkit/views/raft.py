@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 from labkit.views import style
 
@@ -60,4 +60,64 @@ def quorums(n: int, first: Sequence[int] = (), second: Sequence[int] = ()) -> An
         weight="bold",
         color=style.INK,
     )
+    return figure
+
+
+TERMS = (style.PALE, style.SKY, style.ORANGE, style.GREEN, style.PURPLE, style.YELLOW)
+
+
+def logs(
+    terms: Mapping[int, Sequence[int]],
+    committed: Mapping[int, int] | None = None,
+    title: str = "",
+    first: int = 1,
+) -> Any:
+    """The logs of nodes, one under the other: `terms` of the entries from index `first` on, and up
+    to which index each node knows them to be `committed` (a bold line)."""
+    last = first - 1 + max((len(log) for log in terms.values()), default=0)
+    columns = max(last - first + 1, 1)
+    figure = style.figure(min(11.0, max(8.5, 2.0 + 0.62 * columns)), 1.0 + 0.42 * len(terms))
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.84))
+    axes.axis("off")
+    axes.set_xlim(first - 2.3, last + 1)
+    axes.set_ylim(len(terms) + 0.1, -1.0)
+    for index in range(first, last + 1):
+        axes.text(
+            index,
+            -0.45,
+            str(index),
+            ha="center",
+            va="center",
+            fontsize=style.SMALL,
+            color=style.GREY,
+        )
+    axes.text(
+        first - 0.75,
+        -0.45,
+        "index",
+        ha="right",
+        va="center",
+        fontsize=style.SMALL,
+        color=style.GREY,
+    )
+    for row, (node, log) in enumerate(sorted(terms.items())):
+        axes.text(
+            first - 0.75, row + 0.4, f"node {node}", ha="right", va="center", fontsize=style.TEXT
+        )
+        for index, term in enumerate(log, first):
+            colour = TERMS[term % len(TERMS)]
+            axes.add_patch(Rectangle((index - 0.46, row), 0.92, 0.8, facecolor=colour))
+            axes.text(
+                index,
+                row + 0.4,
+                str(term),
+                ha="center",
+                va="center",
+                fontsize=style.TEXT,
+                color=style.on(colour),
+            )
+        if committed is not None and committed[node] >= first:
+            x = committed[node] + 0.5
+            axes.plot((x, x), (row - 0.05, row + 0.85), color=style.INK, lw=3)
+    figure.text(0.5, 0.93, title, ha="center", va="center", fontsize=style.TITLE, weight="bold")
     return figure

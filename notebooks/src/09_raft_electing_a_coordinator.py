@@ -54,6 +54,11 @@ quorums(5)
 # The next cells run in a simulator: five nodes, their disks and their network in virtual time, and
 # one seed that decides every delay. The classes are the ones that run in the workers.
 
+# %% [markdown]
+# **Predict.** Time-outs are drawn between 150 and 300 ms, from the last word of the leader. It
+# is killed at 1.000 s. When is there another? (a) after about 150 ms, (b) after about 225 ms, the middle
+# of the draw, (c) after 300 ms, when all have noticed.
+
 # %%
 from labkit.faults import LEADER, At, FaultPlan, Heal, Kill, Partition, Revive
 from labkit.protocols.raft import Raft
@@ -63,11 +68,6 @@ nodes = 5
 plan = FaultPlan(At(Kill(LEADER), seconds=1.0), At(Revive(), seconds=1.7))
 sim = Simulation(Raft, nodes, seed=1, faults=plan, record=True).run(2.5)
 sim.timeline(title="The leader is killed at 1 s: a follower takes over")
-
-# %% [markdown]
-# **Predict.** Time-outs are drawn between 150 and 300 ms, from the last word of the leader. It is
-# dead at 1.000 s. When is there another? (a) after about 150 ms, (b) after about 225 ms, the middle
-# of the draw, (c) after 300 ms, when all have noticed.
 
 
 # %%
@@ -359,6 +359,7 @@ check("raft.2", shortest_timeout)
 # %% [markdown]
 # ## Next
 #
-# A leader that is elected knows nothing yet. In notebook 10, the log that does not forget, it has
-# to get every decision to a majority, and to hand it over to the next leader. The bug that stays in
+# A leader that is elected knows nothing yet. In
+# [10 Raft: the log that does not forget](10_raft_the_log_that_does_not_forget.ipynb) it has to get
+# every decision to a majority, and to hand it over to the next leader. The bug that stays in
 # sight: an old leader that answers a read.
