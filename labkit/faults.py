@@ -20,6 +20,10 @@ import msgspec
 
 from labkit import events
 
+RETRANSMIT = 0.2
+"""Seconds until a reliable stream sends again what Drop lost (TCP's smallest time-out: RFC 6298 §2
+asks for 1 s, Linux takes 200 ms)."""
+
 LEADER = -2
 """In place of a rank: whoever leads when the fault strikes. In the simulator only."""
 

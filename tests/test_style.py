@@ -28,7 +28,9 @@ def test_a_typical_picture_is_small_and_quick(picture):
     png = timeline(synthetic.typical(4)).png()
     assert time.monotonic() - begin < 10  # takes 0.4 s on the reference
     assert len(png) <= 60_000
-    assert picture.png() == picture._repr_png_()
+    shown, how = picture._repr_png_()
+    assert shown == picture.png()
+    assert how == {"width": round(style.PIXELS * Image.open(io.BytesIO(shown)).width / style.DPI)}
     assert repr(picture) == repr(timeline([]))  # a stored notebook does not depend on the run
     assert Image.open(io.BytesIO(png)).mode == "P"
 

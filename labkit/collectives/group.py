@@ -24,6 +24,7 @@ from torch.distributed import AllreduceOptions, ReduceOp
 from labkit import collectives, events
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
+from labkit.collectives.pending import Pending, PendingCopy
 from labkit.view import CollectiveTimeout, PeerLost, View
 
 GRACE = 5.0
@@ -49,35 +50,6 @@ class FailureDetector(Protocol):
         """Calls `tell(rank, None)`, from any thread, once for each member of `view` that is dead,
         and `tell(rank, farewell)` for one whose function is over; also for those that were gone
         before. The returned function ends that."""
-
-
-class Pending:
-    """A collective under way on the group's thread."""
-
-    def __init__(self, group: Group, task: Callable[[], Any], name: str) -> None:
-        self.group, self.task, self.name = group, task, name
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.ended = False
-        group.started += 1
-        self.number = group.started  # the same on all members, which call in the same order
-
-    def done(self) -> bool:
-        return self.ended
-
-    def wait(self) -> Any:
-        """The collective's result. Raises PeerLost, CollectiveTimeout, or what it raised."""
-        return self.group._await(self)
-
-    def run(self) -> None:
-        try:
-            self.value = self.task()
-        except BaseException as error:
-            self.error = error
-        with self.group.changed:
-            self.ended = True
-            self.group.completed += self.error is None
-            self.group.changed.notify_all()
 
 
 left_behind: list[Any] = []
@@ -337,22 +309,6 @@ class Group:
         begin = time.monotonic()
         self.changed.wait(_SLICE)
         return min(time.monotonic() - begin, _SLICE)
-
-
-class PendingCopy:
-    """An all-reduce on the group's copy of a tensor, which `wait` writes back."""
-
-    def __init__(self, pending: Pending, own: Tensor, tensor: Tensor) -> None:
-        self.pending, self.own, self.tensor = pending, own, tensor
-
-    def done(self) -> bool:
-        return self.pending.done()
-
-    def wait(self) -> Tensor:
-        self.pending.wait()
-        if self.own is not self.tensor:
-            self.tensor.detach().copy_(self.own)
-        return self.tensor
 
 
 def _transport(error: BaseException | None) -> bool:

@@ -22,10 +22,6 @@ from torch import Tensor
 
 from labkit import faults
 
-RETRANSMIT = 0.2
-"""Seconds until a reliable stream sends a lost message again (TCP's smallest time-out: RFC 6298 §2
-asks for 1 s, Linux takes 200 ms)."""
-
 NOT_IN_A_ROW = "a link moves the bytes of contiguous tensors: send tensor.contiguous()"
 
 Message = tuple[Tensor, int]
@@ -148,7 +144,7 @@ class Link(ABC):
                     conditions.changed.wait()
             self.check()
         while conditions.random.random() < conditions.link(*ends).drop:
-            self._abandoned.wait(RETRANSMIT)
+            self._abandoned.wait(faults.RETRANSMIT)
             self.check()
         if state.delay:
             self._abandoned.wait(state.delay)

@@ -3,7 +3,7 @@
 same parts: K. Shvachko et al., MSST 2010).
 
 The manager keeps no list of who has what: each store says with every heartbeat which blocks it has
-(§2.6.1), so what the manager believes is never older than the last heartbeat. Data never passes
+(§2.6.2), so what the manager believes is never older than the last heartbeat. Data never passes
 through it. A block with fewer than n copies is copied from a store that has it to one that has not,
 the block with the fewest copies first: it is the one that the next loss would take away for good.
 

@@ -10,9 +10,6 @@ from typing import Any
 from labkit import faults
 from labkit.runtime.loop import Loop, Timer
 
-RETRANSMIT = 0.2
-"""Seconds after which a reliable stream sends a lost message again (Linux's smallest TCP RTO)."""
-
 
 class Outbox:
     """First in, first out. Belongs to the host's thread.
@@ -33,7 +30,7 @@ class Outbox:
         if not reliable and (state.cut or faults.conditions.random.random() < state.drop):
             return
         while reliable and faults.conditions.random.random() < min(state.drop, 0.999):
-            late += RETRANSMIT
+            late += faults.RETRANSMIT
         if self._waiting or late or state.cut:
             self._waiting.append((monotonic() + late, message))
             self.flush()

@@ -83,7 +83,7 @@ def causal(history: Calls) -> Judgement:
         ]
         order, stuck = _arrange(history, before, mine)
         if stuck is not None:
-            who = f"for client {client}, with causes before effects"
+            who = f"no order that client {client} could see, with causes before effects,"
             return Judgement(CAUSAL, False, reason=_reason(history, order, stuck, who))
         orders.append(tuple(history[i] for i in order))
     return Judgement(CAUSAL, True, tuple(orders))
@@ -156,7 +156,7 @@ def _one_order(model: str, history: Calls, before: Before) -> Judgement:
     order, stuck = _arrange(history, before, range(len(history)))
     if stuck is None:
         return Judgement(model, True, (tuple(history[i] for i in order),))
-    return Judgement(model, False, reason=_reason(history, order, stuck, "of all calls"))
+    return Judgement(model, False, reason=_reason(history, order, stuck, "no order of all calls"))
 
 
 # -- what must come before what
@@ -222,6 +222,6 @@ def _reason(history: Calls, order: list[int], stuck: int, which: str) -> str:
         values[command.key], _ = execute(values.get(command.key), command)
     key = history[stuck].command.key
     return (
-        f"{_said(history[stuck])}; no order {which} explains that. The longest that can come "
-        f"before it, {len(order)} of them, leaves {key} = {values.get(key)!r}"
+        f"{_said(history[stuck])}; {which} explains that. The longest before it has {len(order)} "
+        f"calls and leaves {key} = {values.get(key)!r}"
     )

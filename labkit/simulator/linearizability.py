@@ -31,12 +31,13 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class Verdict(Struct, frozen=True):
-    """`order` is a proof: the calls in an order that explains every result. Without one, `reason`
-    says which call of which key cannot be explained."""
+    """`order` is a proof: the calls in an order that explains every result. Without one, `stuck`
+    is the call that no order explains, and `reason` a sentence about it."""
 
     linearizable: bool
     order: tuple[Any, ...] = ()
     reason: str = ""
+    stuck: Any = None
 
     def __bool__(self) -> bool:
         return self.linearizable
@@ -57,7 +58,7 @@ def check(history: Iterable[Operation], step: Step, initial: Any = None) -> Verd
     for key, calls in sorted(keys.items()):
         placed, stuck = _search(calls, step, initial)
         if stuck is not None:
-            return Verdict(False, reason=_reason(key, stuck, placed, step, initial))
+            return Verdict(False, (), _reason(key, stuck, placed, step, initial), stuck)
         order += placed
     return Verdict(True, tuple(order))
 

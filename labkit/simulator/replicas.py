@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from labkit.faults import At, Restart, WipeDisk
+from labkit.faults import At, CrashAt, Kill, Restart, Revive, WipeDisk
 from labkit.protocols.blocks import Blocks, Reader
 from labkit.protocols.clients import PRIMARY, Client
 from labkit.protocols.primary_backup import PrimaryBackup
@@ -18,12 +18,14 @@ from labkit.simulator.invariants.blocks import BLOCKS as BLOCK_PROMISES
 from labkit.simulator.invariants.blocks import on_disks
 from labkit.simulator.invariants.replication import PRIMARY_BACKUP as BACKUP_PROMISES
 from labkit.simulator.invariants.replication import QUORUM as QUORUM_PROMISES
+from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 
 CLIENTS = (1000, 1001, 1002)
+"""Those that are waited for at the end."""
 
 # Neither protocol survives a disk that forgets: R and W would have nothing in common any more.
 KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
@@ -83,6 +85,29 @@ QUORUM = Scenario(
     clients,
     converges,
     draw=partial(swarm, kinds=KEPT_DISKS),
+)
+
+
+def hasty(seed: int) -> Schedule:
+    """Three nodes that crash and come back all the time, and messages that are late all the time:
+    a write is seldom everywhere before the next read."""
+    draw, plan, time = Random(f"hasty/{seed}"), list[At](), 0.0
+    while (time := time + draw.uniform(0.05, 0.5)) < 8.0:
+        rank = draw.randrange(3)
+        crash = CrashAt(rank, draw.randrange(4)) if draw.random() < 0.7 else Kill(rank)
+        plan.append(At(crash, seconds=round(time, 4)))
+        plan.append(At(Revive(), seconds=round(time + draw.uniform(0.02, 0.3), 4)))
+    network = Network(loss=0.2, tail=0.3, tail_seconds=0.15)
+    return Schedule(seed, 3, tuple(plan), network, seconds=8.0)
+
+
+def hasty_clients(schedule: Schedule) -> dict[int, Factory]:
+    asking = partial(Client, choose=draw_command, pause=0.01, patience=0.3)
+    return dict.fromkeys(range(1000, 1006), asking)
+
+
+HASTY_QUORUM = Scenario(
+    "HASTY_QUORUM", Register, QUORUM_PROMISES, hasty_clients, converges, draw=hasty
 )
 
 PRIMARY_BACKUP = Scenario(

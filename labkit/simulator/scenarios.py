@@ -21,6 +21,12 @@ from labkit.simulator.invariants.raft import INVARIANTS
 from labkit.simulator.linearizability import check
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
+from labkit.simulator.replicas import (  # noqa: F401 - so that their names are known
+    BLOCKS,
+    HASTY_QUORUM,
+    PRIMARY_BACKUP,
+    QUORUM,
+)
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
 from labkit.simulator.simulation import Simulation

@@ -63,8 +63,11 @@ def sentence(entry: Entry) -> str:
 
 
 def brief(message: Message) -> str:
-    """A message as `RequestVote(term=3, …)`, long sequences as their length."""
-    fields = ((f, getattr(message, f)) for f in message.__struct_fields__)
+    """A message as `RequestVote(term=3, …)`, long sequences as their length, defaults left out."""
+    names, defaults = message.__struct_fields__, message.__struct_defaults__
+    usual = dict(zip(reversed(names), reversed(defaults), strict=False))
+    fields = ((f, getattr(message, f)) for f in names)
+    fields = ((f, value) for f, value in fields if f not in usual or value != usual[f])
     return f"{type(message).__name__}({', '.join(f'{k}={_short(v)}' for k, v in fields)})"
 
 

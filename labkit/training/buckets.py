@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from labkit.training.in_order import sum_in_order
 
 if TYPE_CHECKING:
-    from labkit.collectives.group import Group, Pending, PendingCopy
+    from labkit.collectives.group import Group
+    from labkit.collectives.pending import Pending, PendingCopy
 
 IN_ORDER = "in_order"
 """The algorithm whose sum has the same bits whatever the number of ranks (`in_order.py`)."""

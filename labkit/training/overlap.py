@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from labkit.collectives.group import Pending
+from labkit.collectives.pending import Pending
 from labkit.reliability.communication import Wire, ring
 from labkit.training import data as datasets
 from labkit.training import models

@@ -105,5 +105,10 @@ class LabFigure(Figure):
         """The same for every picture: a stored notebook also keeps what is printed of it."""
         return "<picture>"
 
-    def _repr_png_(self) -> bytes:
-        return self.png()
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """With its width on the page, so that words are equally large in every picture: without
+        it a notebook would enlarge the narrow ones to the width of their cell."""
+        data = self.png()
+        with Image.open(io.BytesIO(data)) as picture:
+            inches = picture.width / picture.info["dpi"][0]
+        return data, {"width": round(style.PIXELS * inches)}

@@ -28,6 +28,9 @@ DPI = 150
 """Dots per inch of the PNG. A notebook's cell is about 1 100 pixels wide and shrinks what is wider:
 text stays sharp on a projector and on a fine screen."""
 
+PIXELS = 90
+"""Pixels that an inch takes on a page: 11 inches, the widest pictures, fill a notebook's cell."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -48,7 +51,7 @@ LOOKS = {
     "reduce scatter": Look("reduce-scatter", "#B87A00"),
     "all gather": Look("all-gather", "#F3C766"),
     "collective": Look("other collective", "#8A5A00"),
-    WAITING: Look("waiting on a lost peer", "#D9D9D9", "////", "#8C8C8C"),
+    WAITING: Look("waiting on a silent peer", "#D9D9D9", "////", "#8C8C8C"),
     "restoring": Look("restoring", PURPLE),
     "forming group": Look("forming a group", "#8E4A73"),
     "agreeing": Look("agreeing on a view", "#9CC3DE"),
@@ -78,7 +81,7 @@ _SAME = {
     "saving": "checkpoint",
     "forming a group": "forming group",
     "form group": "forming group",
-    "waiting on a lost peer": WAITING,
+    "waiting on a silent peer": WAITING,
     "agree": "agreeing",
     "regroup": "agreeing",
     "agreeing on a view": "agreeing",

@@ -100,7 +100,7 @@ def train_by_hand(worker, exchange, steps=10):
 alone = cluster.run(train_by_hand, exchange=False).wait(timeout=60)
 together = cluster.run(train_by_hand, exchange=True).wait(timeout=60)
 for name, run in ("without", alone), ("with", together):
-    print(f"{name} the exchange: {len(set(run.results.values()))} different models")
+    print(f"different models {name} the exchange: {len(set(run.results.values()))}")
 
 # %% [markdown]
 # **Answer: one a rank, and one.** Equal weights plus equal gradients are equal weights again, to the

@@ -131,7 +131,7 @@ print(found.finding.story)
 
 # %%
 with applied(mutants["m09"]):
-    found = explore(RAFT, seeds=5, processes=1)
+    found = explore(RAFT, seeds=10, processes=1)
 print(found.finding.what)
 
 # %% [markdown]

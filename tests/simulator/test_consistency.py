@@ -66,7 +66,7 @@ def test_a_verdict_is_a_sentence():
     verdicts = judge(history("x=1", ". x:1 y=2", ". . . y:2 x:-"))
 
     assert str(verdicts[EVENTUAL]) == "eventual"
-    assert str(verdicts[CAUSAL]).startswith("not causal: client 3 read x = None; no order for ")
+    assert str(verdicts[CAUSAL]).startswith("not causal: client 3 read x = None; no order ")
     assert "leaves x = '1'" in verdicts[CAUSAL].reason
 
 

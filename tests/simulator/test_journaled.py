@@ -69,13 +69,13 @@ def test_what_a_lying_disk_loses_is_found_missing() -> None:
     assert lost >= 5
 
 
-def test_a_wiped_disk_is_empty_and_its_node_does_not_vote() -> None:
+def test_a_wiped_disk_is_empty_and_its_node_is_no_voter() -> None:
     plan = At(WipeDisk(1), seconds=1.0), At(Restart(1), seconds=1.2), At(CrashAt(1, 1), seconds=2.0)
     sim = raft(Schedule(0, plan=plan), storage=journaled(Raft)).run(1.1)
     assert sim.stored[1] == {}
     sim.run(0.5)
     assert sim.stored[1]["identity"] != 0
-    assert not sim.node(1).may_vote()
+    assert not sim.node(1).may_stand()
 
 
 def a_vote_without_a_write() -> None:

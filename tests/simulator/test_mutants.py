@@ -7,11 +7,12 @@ import pytest
 from labkit.simulator.mutants import Mutant, applied
 from labkit.simulator.mutants.commit import COMMIT
 from labkit.simulator.mutants.raft import RAFT
+from labkit.simulator.mutants.replication import REPLICATION
 from labkit.simulator.scenario import play
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.shrink import violation
 
-ALL = [*RAFT, *COMMIT]
+ALL = [*RAFT, *COMMIT, *REPLICATION]
 
 
 def test_the_lists_are_whole() -> None:

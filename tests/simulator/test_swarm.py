@@ -1,5 +1,5 @@
-"""The short sweep: Raft under everything that the swarm knows. The long one has a hundred times as
-many seeds."""
+"""The short sweep: every protocol under everything that the swarm knows. The long one has a hundred
+times as many seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from labkit.simulator.explore import explore
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.schedule import KINDS, swarm
 
-NAMES = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES", "LATE_RAFT", "CROWDED_RAFT", "COMMIT")
+RAFTS = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES", "LATE_RAFT", "CROWDED_RAFT")
+NAMES = (*RAFTS, "COMMIT", "QUORUM", "HASTY_QUORUM", "PRIMARY_BACKUP", "BLOCKS")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -42,4 +42,4 @@ class CheckQuorum(PreVote):
 
     def hears_a_quorum(self) -> bool:
         since = self.context.now - self.timeout
-        return self.is_quorum([self.me, *(f for f, at in self.heard_at.items() if at >= since)])
+        return self.is_quorum({self.me, *(f for f, at in self.heard_at.items() if at >= since)})

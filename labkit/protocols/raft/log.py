@@ -1,11 +1,12 @@
-"""Raft's log (Ongaro and Ousterhout 2014, §5.3, §5.4 and §7): what a majority has is not forgotten.
+"""Raft's log (Ongaro and Ousterhout 2014, §5.3 and §5.4): what a majority has is not forgotten.
 
 The leader appends commands to its log and sends what each follower lacks. An entry that is on the
 disks of a majority is *committed* and is applied, on every node in the order of the log. A
 candidate whose log is behind that of a voter does not get its vote (§5.4.1), so that whoever leads
-next has all committed entries. What has been applied is folded into a snapshot now and then (§7).
+next has all committed entries.
 
-Indices start at 1. An entry is known by its index and its term.
+Indices start at 1. An entry is known by its index and its term. The log may begin after a snapshot
+of what came before, which is the matter of the next file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from labkit.protocols.effects import (
     Apply,
     Broadcast,
     Command,
-    Context,
     Effects,
     Message,
     Persist,
@@ -28,7 +28,7 @@ from labkit.protocols.effects import (
     Splice,
     Stored,
 )
-from labkit.protocols.raft.election import FOLLOWER, LEADER, Election, RequestVote
+from labkit.protocols.raft.election import FOLLOWER, LEADER, Election
 from labkit.protocols.raft.machine import KeyValue
 
 
@@ -64,45 +64,34 @@ class Appended(Message, frozen=True):
     success: bool
     index: int
     round: int
-
-
-class InstallSnapshot(Message, frozen=True):
-    term: int
-    snapshot: Snapshot
-    round: int
+    identity: int = 0  # of the follower's disk
 
 
 class Log(Election):
     """`machine` is what the commands are for: `apply(command)`, `snapshot()`, `restore(state)`.
-
-    After `compact` applied entries they are folded into a snapshot; a message has at most `batch`.
-    """
+    A message has at most `batch` entries."""
 
     stored_types: ClassVar[Mapping[str, Any]] = {"log": Entry, "snapshot": Snapshot}
 
     def __init__(
         self,
-        me: int,
-        members: tuple[int, ...],
-        context: Context,
-        stored: Mapping[str, Any],
-        *,
-        timeout: float = 0.15,
-        compact: int = 1000,
+        *arguments: Any,
         batch: int = 64,
         machine: type[KeyValue] = KeyValue,
+        **settings: Any,
     ) -> None:
-        super().__init__(me, members, context, stored, timeout=timeout)
-        self.compact, self.batch = compact, batch
+        super().__init__(*arguments, **settings)
+        *_, stored = arguments
+        self.batch = batch
         # Persistent state on all servers
         self.snapshot: Snapshot = stored.get("snapshot", Snapshot())
         self.log: list[Entry] = stored.get("log", Stored()).items  # after the snapshot
         # Volatile state on all servers
+        self.leader_seen = float("-inf")  # when it was heard of last, on this node's clock
         self.commit_index = self.last_applied = self.snapshot.index
         self.machine = machine()
-        if self.snapshot.state is not None:
-            self.restore(self.snapshot.state)
         # Volatile state on leaders
+        self.followers = self.voters  # and their identities
         self.next_index: dict[int, int] = {}
         self.match_index: dict[int, int] = {}
         self.round = 0
@@ -121,12 +110,12 @@ class Log(Election):
         else:
             yield from self.become_follower(leader)
         if not self.has(m.prev_index, m.prev_term):
-            yield Send(leader, Appended(self.term, False, self.retry_index(m), m.round))
+            yield Send(leader, self.appended(False, self.retry_index(m), m.round))
             return
         last_new = m.prev_index + len(m.entries)
         if m.entries:
             yield from self.append(m.prev_index + 1, m.entries)
-        yield Send(leader, Appended(self.term, True, last_new, m.round))
+        yield Send(leader, self.appended(True, last_new, m.round))
         # Not beyond what this message has shown to match: what follows may be another leader's.
         if min(m.commit, last_new) > self.commit_index:
             self.commit_index = min(m.commit, last_new)
@@ -135,8 +124,10 @@ class Log(Election):
     def on_appended(self, follower: int, m: Appended) -> Effects:
         if m.term > self.term:
             yield from self.observe_term(m.term)
-        if self.role != LEADER or m.term != self.term or follower not in self.next_index:
+        if self.role != LEADER or m.term != self.term:
             return  # an answer to what this node sent in an earlier term says nothing now
+        if self.followers.get(follower) != m.identity:
+            return  # it has been removed, or it is another disk than the one that belongs
         self.heard(follower, m.round)
         before = self.next_index[follower]
         if m.success and m.index > self.match_index[follower]:
@@ -150,20 +141,11 @@ class Log(Election):
         if self.role == LEADER and before != self.next_index[follower] <= self.last_index:
             yield Send(follower, self.append_entries(follower))
 
-    def on_install_snapshot(self, leader: int, m: InstallSnapshot) -> Effects:
-        yield from self.observe_term(m.term)
-        if m.term < self.term:
-            yield self.refusal(leader)
-            return
-        yield from self.become_follower(leader)
-        if m.snapshot.index > self.commit_index:
-            # What follows the snapshot is kept if the entry at its end is the one that is here.
-            keep = self.has(m.snapshot.index, m.snapshot.term)
-            rest = self.log[m.snapshot.index - self.snapshot.index :] if keep else []
-            yield from self.save_snapshot(m.snapshot, rest)
-            self.commit_index = self.last_applied = m.snapshot.index
-            self.restore(m.snapshot.state)
-        yield Send(leader, Appended(self.term, True, m.snapshot.index, m.round))
+    # -- timers
+
+    def on_beat(self) -> Effects:
+        yield from self.assert_leadership()
+        yield SetTimer("beat", self.timeout / 3)
 
     # -- the leader
 
@@ -172,6 +154,11 @@ class Log(Election):
         self.match_index = dict.fromkeys(self.others, 0)
         yield from super().become_leader()
         yield from self.propose(None)  # §5.4.2, §8: its own entry commits what earlier terms left
+
+    def become_follower(self, leader: int | None) -> Effects:
+        if leader is not None:
+            self.leader_seen = self.context.now
+        yield from super().become_follower(leader)
 
     def propose(self, command: Command | None) -> Effects:
         """The leader appends a command and sends it to all."""
@@ -192,11 +179,9 @@ class Log(Election):
             for follower in self.others:
                 yield Send(follower, self.append_entries(follower))
 
-    def append_entries(self, follower: int) -> AppendEntries | InstallSnapshot:
+    def append_entries(self, follower: int) -> Message:
         prev = self.next_index[follower] - 1
         base = self.snapshot.index
-        if prev < base:
-            return InstallSnapshot(self.term, self.snapshot, self.round)
         entries = tuple(self.log[prev - base : prev - base + self.batch])
         return AppendEntries(
             self.term, prev, self.term_at(prev), entries, self.commit_index, self.round
@@ -227,6 +212,9 @@ class Log(Election):
     def last_index(self) -> int:
         return self.snapshot.index + len(self.log)
 
+    def last_entry(self) -> tuple[int, int]:
+        return self.term_at(self.last_index), self.last_index
+
     def term_at(self, index: int) -> int:
         """The term of the entry at an index from the snapshot's to the last one."""
         base = self.snapshot.index
@@ -243,7 +231,10 @@ class Log(Election):
     def refusal(self, leader: int) -> Send:
         """To a leader of an earlier term. It echoes no round: should that node lead this term by
         now, it would take it for an answer to a beat of today, and answer reads by it."""
-        return Send(leader, Appended(self.term, False, 0, 0))
+        return Send(leader, self.appended(False, 0, 0))
+
+    def appended(self, success: bool, index: int, round: int) -> Appended:
+        return Appended(self.term, success, index, round, self.identity)
 
     def retry_index(self, m: AppendEntries) -> int:
         """Where the leader should try next: before all entries of the term that is in the way."""
@@ -269,14 +260,6 @@ class Log(Election):
     def log_changed(self, start: int) -> None:
         """The entries from `start` on are new."""
 
-    def is_current(self, m: RequestVote) -> bool:
-        """§5.4.1: a later last term is more current; in the same term the longer log."""
-        return (m.last_term, m.last_index) >= (self.term_at(self.last_index), self.last_index)
-
-    def request_vote(self, transfer: bool) -> RequestVote:
-        last = self.last_index
-        return RequestVote(self.term, last, self.term_at(last), transfer)
-
     # -- the state machine
 
     def apply_committed(self) -> Effects:
@@ -286,26 +269,8 @@ class Log(Election):
             self.last_applied = index
             yield Apply(index, entry.command)
             yield from self.apply(index, entry)
-        if self.last_applied - self.snapshot.index >= self.compact:
-            yield from self.take_snapshot()
 
     def apply(self, index: int, entry: Entry) -> Effects:
         if entry.command is not None:
             self.machine.apply(entry.command)
         yield from ()
-
-    def take_snapshot(self) -> Effects:
-        index = self.last_applied
-        snapshot = Snapshot(index, self.term_at(index), self.state())
-        yield from self.save_snapshot(snapshot, self.log[index - self.snapshot.index :])
-
-    def save_snapshot(self, snapshot: Snapshot, rest: list[Entry]) -> Effects:
-        self.snapshot, self.log = snapshot, list(rest)
-        yield Persist(snapshot=snapshot, log=Stored(snapshot.index + 1, rest))
-
-    def state(self) -> Any:
-        """What a snapshot holds, as plain data."""
-        return self.machine.snapshot()
-
-    def restore(self, state: Any) -> None:
-        self.machine.restore(state)

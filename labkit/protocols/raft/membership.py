@@ -6,9 +6,12 @@ that; the next one waits until the last is committed, and the first one of a lea
 committed an entry of its own term (the bug that Ongaro announced on raft-dev in July 2015). A new
 voter first catches up as a *learner*, which is sent the log and does not count.
 
+The configuration of whoever counts decides, and not that of whoever is asked: a node gives its vote
+also to one that it knows as no voter, and before it knows that it is a voter itself (§4.1).
+
 An id is used only once: a node draws an *identity* when it first starts on an empty disk, and it is
-the pair that is a voter. A node that has lost its disk has lost the votes that it gave, so it may
-not vote again; it can come back as a new voter.
+the pair that is a voter. A node that has lost its disk has forgotten whom it voted for and what it
+acknowledged, so its votes and answers count no more; it can come back as a new voter.
 """
 
 from __future__ import annotations
@@ -18,16 +21,20 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from labkit.protocols.effects import Command, Effects, Message, Persist, Record, Send
+from labkit.protocols.effects import Command, Effects, Message, Persist, Record, Send, SetTimer
 from labkit.protocols.raft.check_quorum import CheckQuorum
-from labkit.protocols.raft.election import LEADER
+from labkit.protocols.raft.election import LEADER, Vote
 from labkit.protocols.raft.log import Entry
+from labkit.protocols.raft.pre_vote import PreVoted
 
 CLOSE = 10
 """A learner that lacks at most so many entries has caught up (§4.2.1)."""
 
 Voters = tuple[tuple[int, int], ...]
-"""Pairs of node and identity, in order."""
+"""Pairs of node and identity, in order. A founder has identity 0."""
+
+NOBODY = -1
+"""The identity of a node that finds its disk empty."""
 
 
 class Configuration(Struct, Command, frozen=True, tag=True):
@@ -56,10 +63,10 @@ class Membership(CheckQuorum):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         self.configurations: list[tuple[int, Voters]] = []  # by index, the last one in force
-        self.learners: dict[int, int | None] = {}  # node and identity; on leaders
+        self.learners: dict[int, int] = {}  # node and identity; on leaders
         super().__init__(*arguments, **settings)
-        stored = arguments[3]
-        self.identity: int | None = stored.get("identity")
+        *_, stored = arguments
+        self.identity = stored.get("identity", NOBODY)
         if not self.configurations:  # no snapshot has told it
             self.configurations = [(0, stored.get("voters", ())), *self.changes_after(0)]
         self.use_configuration()
@@ -69,12 +76,20 @@ class Membership(CheckQuorum):
         return {"identity": 0, "voters": tuple((member, 0) for member in members)}
 
     def on_start(self) -> Effects:
-        if self.identity is None:
+        if self.identity == NOBODY:
             self.identity = 1 + self.context.random.getrandbits(48)
             yield Persist(identity=self.identity)
         yield from super().on_start()
 
     # -- messages
+
+    def on_vote(self, voter: int, m: Vote) -> Effects:
+        if not m.granted or self.is_voter(voter, m.identity):
+            yield from super().on_vote(voter, m)
+
+    def on_pre_voted(self, voter: int, m: PreVoted) -> Effects:
+        if not m.granted or self.is_voter(voter, m.identity):
+            yield from super().on_pre_voted(voter, m)
 
     def on_change_membership(self, sender: int, m: ChangeMembership) -> Effects:
         """Only a leader acts on it, and only when it may; who wishes asks again."""
@@ -83,20 +98,30 @@ class Membership(CheckQuorum):
         if m.remove is not None and m.remove in self.voters and len(self.voters) > 1:
             rest = tuple(pair for pair in self.configurations[-1][1] if pair[0] != m.remove)
             yield from self.propose(Configuration(rest))
+        elif m.remove in self.learners:
+            del self.learners[m.remove]
+            self.use_configuration()
         elif m.add is not None and m.add not in (self.me, *self.voters, *self.learners):
-            self.learners[m.add] = None
+            self.learners[m.add] = NOBODY
             self.use_configuration()
             yield Send(m.add, AskIdentity(self.term))
 
     def on_ask_identity(self, leader: int, m: AskIdentity) -> Effects:
-        if m.term >= self.term and self.identity is not None:
+        if m.term >= self.term:
             yield Send(leader, Identity(self.identity))
 
     def on_identity(self, learner: int, m: Identity) -> None:
-        if learner in self.learners:
+        if self.learners.get(learner) == NOBODY:
             self.learners[learner] = m.identity
+            self.use_configuration()
 
     # -- timers
+
+    def on_election(self) -> Effects:
+        if self.may_stand():
+            yield from super().on_election()
+        else:
+            yield SetTimer("election", self.draw_timeout())
 
     def on_beat(self) -> Effects:
         yield from super().on_beat()
@@ -105,12 +130,15 @@ class Membership(CheckQuorum):
 
     def promote_learners(self) -> Effects:
         for learner, identity in sorted(self.learners.items()):
-            if identity is None:
+            if identity == NOBODY:
                 yield Send(learner, AskIdentity(self.term))
-            elif self.match_index[learner] >= self.last_index - CLOSE and self.may_change():
+            elif self.is_close(learner) and self.may_change():
                 del self.learners[learner]
                 voters = tuple(sorted((*self.configurations[-1][1], (learner, identity))))
                 yield from self.propose(Configuration(voters))
+
+    def is_close(self, learner: int) -> bool:
+        return self.match_index[learner] >= max(1, self.last_index - CLOSE)
 
     # -- what is in force
 
@@ -122,15 +150,15 @@ class Membership(CheckQuorum):
     def use_configuration(self) -> None:
         """§4.1: the latest configuration in the log, whether it is committed or not."""
         self.voters = dict(self.configurations[-1][1])
-        ids = {*self.voters, *self.learners} - {self.me}
-        self.others = tuple(sorted(ids))
+        self.followers = {**self.voters, **self.learners}
+        self.others = tuple(sorted(self.followers.keys() - {self.me}))
         if self.role == LEADER:
             for node in self.others:
                 self.next_index.setdefault(node, self.last_index + 1)
                 self.match_index.setdefault(node, 0)
                 self.heard_at.setdefault(node, self.context.now)
-            for node in set(self.next_index) - ids:
-                del self.next_index[node], self.match_index[node]
+            for node in self.next_index.keys() - set(self.others):
+                del self.next_index[node], self.match_index[node], self.heard_at[node]
 
     def log_changed(self, start: int) -> None:
         last = self.configurations[-1][0]
@@ -152,7 +180,8 @@ class Membership(CheckQuorum):
             yield from super().apply(index, entry)
             return
         yield Record("note", "has a new configuration", voters=[n for n, _ in entry.command.voters])
-        if self.role == LEADER and self.me not in self.voters:
+        removed = self.me not in self.voters and index == self.configurations[-1][0]
+        if self.role == LEADER and removed:
             yield from self.become_follower(None)  # §4.2.2: it has led its own removal to the end
 
     def become_follower(self, leader: int | None) -> Effects:
@@ -161,11 +190,20 @@ class Membership(CheckQuorum):
             self.use_configuration()
         yield from super().become_follower(leader)
 
-    def may_vote(self) -> bool:
-        return self.identity is not None and self.voters.get(self.me) == self.identity
+    # -- who votes and who stands
+
+    def is_voter(self, node: int, identity: int) -> bool:
+        return self.voters.get(node) == identity
 
     def may_stand(self) -> bool:
-        return self.may_vote()
+        """§4.2.2: also who votes no longer, until that is committed: nobody else may be able to
+        win, since the log of who has heard of it is the longest."""
+        for index, voters in reversed(self.configurations):
+            if (self.me, self.identity) in voters:
+                return True
+            if index <= self.commit_index:
+                break
+        return False
 
     # -- snapshots hold the configuration
 

@@ -1,6 +1,5 @@
-"""PreVote and the refusal of a leader's friends (D. Ongaro, "Consensus: Bridging Theory and
-Practice", PhD thesis, Stanford 2014, §9.6 and §4.2.3): a node that was away does no harm when it
-comes back.
+"""PreVote and the refusal of a leader's friends (Ongaro's thesis, §9.6 and §4.2.3): a node that was
+away does no harm when it comes back.
 
 Without them an isolated node raises its term at every time-out; when it is back its high term
 deposes a leader that did nothing wrong. With them a node first asks whether it would win, which
@@ -13,7 +12,7 @@ from typing import Any
 
 from labkit.protocols.effects import Broadcast, Effects, Message, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, LEADER, RequestVote
-from labkit.protocols.raft.log import Log
+from labkit.protocols.raft.snapshots import Snapshots
 
 SUSPECTED_SECONDS = 0.03
 """Those who lose a leader at once wait up to this long, else they would all stand at once."""
@@ -23,8 +22,8 @@ class RequestPreVote(Message, frozen=True):
     """Would you vote for me in `term`?"""
 
     term: int
-    last_index: int
     last_term: int
+    last_index: int
 
 
 class PreVoted(Message, frozen=True):
@@ -32,9 +31,10 @@ class PreVoted(Message, frozen=True):
 
     term: int
     granted: bool
+    identity: int = 0
 
 
-class PreVote(Log):
+class PreVote(Snapshots):
     """`pre_vote=False` leaves it out, and the refusal with it."""
 
     def __init__(self, *arguments: Any, pre_vote: bool = True, **settings: Any) -> None:
@@ -46,22 +46,17 @@ class PreVote(Log):
     # -- messages
 
     def on_request_pre_vote(self, candidate: int, m: RequestPreVote) -> Effects:
-        better = RequestVote(m.term, m.last_index, m.last_term)
-        granted = (
-            m.term > self.term
-            and self.may_vote()
-            and self.is_current(better)
-            and not self.hears_a_leader()
-        )
-        yield Send(candidate, PreVoted(m.term if granted else self.term, granted))
+        current = self.is_current(RequestVote(m.term, m.last_term, m.last_index))
+        granted = m.term > self.term and current and not self.hears_a_leader()
+        yield Send(candidate, PreVoted(m.term if granted else self.term, granted, self.identity))
 
     def on_pre_voted(self, voter: int, m: PreVoted) -> Effects:
         if not m.granted:
             yield from self.observe_term(m.term)
-        elif m.term == self.term + 1 and self.pre_votes and self.role == FOLLOWER:
+        elif m.term == self.term + 1 and self.pre_votes and self.role != LEADER:
             self.pre_votes.add(voter)
             if self.is_quorum(self.pre_votes):
-                yield from self.start_election()
+                yield from self.become_candidate()
 
     def on_request_vote(self, candidate: int, m: RequestVote) -> Effects:
         if m.transfer or not (self.pre_vote and self.hears_a_leader()):
@@ -81,7 +76,8 @@ class PreVote(Log):
     # -- timers
 
     def on_election(self) -> Effects:
-        if self.pre_vote and self.role == FOLLOWER and self.may_stand():
+        """Also of a candidate that did not win: else one that is cut off would raise its term."""
+        if self.pre_vote:
             yield from self.ask_before_standing()
         else:
             yield from super().on_election()
@@ -89,16 +85,15 @@ class PreVote(Log):
     def ask_before_standing(self) -> Effects:
         self.leader, self.pre_votes = None, {self.me}
         yield SetTimer("election", self.draw_timeout())
-        last = self.last_index
-        yield Broadcast(self.others, RequestPreVote(self.term + 1, last, self.term_at(last)))
-        if self.is_quorum(self.pre_votes):
-            yield from self.start_election()
+        yield Broadcast(self.others, RequestPreVote(self.term + 1, *self.last_entry()))
+        if self.is_quorum(self.pre_votes):  # it is alone
+            yield from self.become_candidate()
 
     # -- transitions
 
-    def become_candidate(self) -> Effects:
+    def become_candidate(self, transfer: bool = False) -> Effects:
         self.pre_votes = set()
-        yield from super().become_candidate()
+        yield from super().become_candidate(transfer)
 
     def become_follower(self, leader: int | None) -> Effects:
         self.pre_votes = set()

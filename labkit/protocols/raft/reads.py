@@ -56,7 +56,7 @@ class Reads(Sessions):
     def answer_reads(self) -> Effects:
         while self.waiting and self.role == LEADER:
             round, client, read = self.waiting[0]
-            if not self.is_quorum([self.me, *(f for f, r in self.rounds.items() if r >= round)]):
+            if not self.is_quorum({self.me, *(f for f, r in self.rounds.items() if r >= round)}):
                 break
             del self.waiting[0]
             # What was committed when the read came in has been applied since.

@@ -52,7 +52,7 @@ class Sessions(Transfer):
         serial, result = self.sessions.get(client, (-1, None))
         if m.serial == serial:
             yield Send(client, ClientReply(serial, True, result))
-        elif m.serial > max(serial, self.under_way.get(client, -1)):
+        elif self.transfer_to is None and m.serial > max(serial, self.under_way.get(client, -1)):
             self.under_way[client] = m.serial
             yield from self.propose(Request(client, m.serial, m.command))
 

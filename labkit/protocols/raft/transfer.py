@@ -21,8 +21,11 @@ class TimeoutNow(Message, frozen=True):
 
 
 class Transfer(Membership):
+    """While it hands over, a leader takes no new commands: the target could never catch up."""
+
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        # Volatile state on leaders
         self.transfer_to: int | None = None
 
     def on_transfer_leadership(self, sender: int, m: TransferLeadership) -> Effects:
@@ -42,13 +45,19 @@ class Transfer(Membership):
         if self.role != LEADER or target is None:
             return
         if self.match_index.get(target) == self.last_index:
-            self.transfer_to = None
             yield Send(target, TimeoutNow(self.term))
 
     def on_timeout_now(self, leader: int, m: TimeoutNow) -> Effects:
         if m.term == self.term and self.role == FOLLOWER and self.may_stand():
-            yield from self.start_election(transfer=True)
+            yield from self.become_candidate(transfer=True)
 
     def on_transfer(self) -> None:
         """It took an election time-out: the transfer is off, and the leader goes on."""
         self.transfer_to = None
+
+    def become_leader(self) -> Effects:
+        self.transfer_to = None
+        yield from super().become_leader()
+
+    def may_change(self) -> bool:
+        return self.transfer_to is None and super().may_change()

@@ -243,13 +243,14 @@ class OneVote(Invariant):
     watches = (Vote, RequestVote)
 
     def __init__(self) -> None:
-        self.votes: dict[tuple[int, int], int] = {}
+        self.votes: dict[tuple[int, int, int], int] = {}
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if isinstance(m, Vote) and not m.granted:
             return
         candidate = to if isinstance(m, Vote) else i
-        first = self.votes.setdefault((i, m.term), candidate)
+        disk = sim.node(i).identity  # a new one forgets, and its votes do not count
+        first = self.votes.setdefault((i, disk, m.term), candidate)
         if first != candidate:
             raise Violation(
                 self, f"rank {i} voted twice in term {m.term}: for {first} and for {candidate}"

@@ -13,17 +13,18 @@ QUORUM_MUTANTS = [
     Mutant(
         "q01",
         "half of the members are taken for a majority: R + W = N",
-        "Gifford 1979, §2: r + w > N",
+        "Gifford 1979: r + w > N",
         QUORUM,
         "majority = len(members) // 2 + 1",
         "majority = (len(members) + 1) // 2",
         killer="Q-S1",
         scenario="QUORUM",
+        seed=2,
     ),
     Mutant(
         "q02",
         "a read returns its own copy, not the newest of R",
-        "Gifford 1979, §3",
+        "Gifford 1979: of a read quorum, the current one",
         QUORUM,
         "            call.version = newest\n",
         "            call.version = newest = call.known[self.me]\n",
@@ -53,12 +54,13 @@ QUORUM_MUTANTS = [
     Mutant(
         "q05",
         "a read answers before it has written back what it saw",
-        "ABD 1995, §3; Cassandra before 4.0 with read_repair NONE",
+        "ABD 1995; Cassandra 4.0 can be told to (read_repair = NONE)",
         QUORUM,
         "return self.writes if not call.reading or self.repair == BEFORE else 0",
         "return self.writes if not call.reading else 0",
         killer="Q-S2",
-        scenario="QUORUM",
+        scenario="HASTY_QUORUM",
+        seed=28,
     ),
     Mutant(
         "q06",
@@ -69,6 +71,7 @@ QUORUM_MUTANTS = [
         "            call.known[-1 - len(call.known)] = call.version\n",
         killer="Q-S3",
         scenario="QUORUM",
+        seed=3,
     ),
     Mutant(
         "q07",
@@ -78,7 +81,8 @@ QUORUM_MUTANTS = [
         "operation = self.life, self.number",
         "operation = 0, self.number",
         killer="Q-S3",
-        scenario="QUORUM",
+        scenario="HASTY_QUORUM",
+        seed=33,
     ),
     Mutant(
         "q08",
@@ -89,6 +93,7 @@ QUORUM_MUTANTS = [
         "if m.serial < 0:",
         killer="C-S1",
         scenario="QUORUM",
+        seed=8,
     ),
     Mutant(
         "q09",
@@ -106,7 +111,8 @@ QUORUM_MUTANTS = [
             yield Persist(registers=dict(self.registers), written=dict(self.written))
 """,
         killer="Q-S4",
-        scenario="QUORUM",
+        scenario="HASTY_QUORUM",
+        seed=17,
     ),
 ]
 
@@ -114,7 +120,7 @@ BACKUP_MUTANTS = [
     Mutant(
         "v01",
         "promotion without a fence: a backup still takes entries from the deposed primary",
-        "VR Revisited 2012, §4.1; Redis without min-replicas loses writes so",
+        "VR Revisited 2012, §4.1; Elasticsearch #10407",
         PRIMARY_BACKUP,
         """        if m.view < self.view:
             return  # the fence: that primary has been replaced
@@ -122,6 +128,7 @@ BACKUP_MUTANTS = [
         "",
         killer="V-S1",
         scenario="PRIMARY_BACKUP",
+        seed=1,
     ),
     Mutant(
         "v02",
@@ -136,12 +143,13 @@ BACKUP_MUTANTS = [
     Mutant(
         "v03",
         "the longest log becomes the new view's, of whatever view it is",
-        "VR Revisited 2012, §4.2",
+        "VR Revisited 2012, §4.2; Elasticsearch #14671",
         PRIMARY_BACKUP,
         "key=lambda m: (m.last_normal, len(m.log))",
         "key=lambda m: len(m.log)",
         killer="V-S2",
         scenario="PRIMARY_BACKUP",
+        seed=207,
     ),
     Mutant(
         "v04",
@@ -156,7 +164,7 @@ BACKUP_MUTANTS = [
     Mutant(
         "v05",
         "a client is answered when one copy less is there",
-        "Alsberg and Day 1976, §3",
+        "Alsberg and Day 1976: n-host resiliency",
         PRIMARY_BACKUP,
         "[self.copies - 1]",
         "[self.copies - 2]",
@@ -181,11 +189,12 @@ BACKUP_MUTANTS = [
     def on_prepare_ok""",
         killer="V-S3",
         scenario="PRIMARY_BACKUP",
+        seed=5,
     ),
     Mutant(
         "v07",
         "the primary answers reads alone: it may have been replaced",
-        "etcd-io/etcd #741; Elasticsearch #20031",
+        "etcd #741",
         PRIMARY_BACKUP,
         "if m.local and isinstance(m.command, Get):",
         "if (m.local or self.leads) and isinstance(m.command, Get):",
@@ -201,6 +210,7 @@ BACKUP_MUTANTS = [
         "elif self.leads and m.serial < 0:",
         killer="C-S1",
         scenario="PRIMARY_BACKUP",
+        seed=8,
     ),
 ]
 
@@ -236,11 +246,12 @@ BLOCK_MUTANTS = [
         "",
         killer="B-L1",
         scenario="BLOCKS",
+        seed=6,
     ),
     Mutant(
         "b04",
         "a store that comes back empty is believed to have what it had",
-        "GFS 2003, §4.1: what a store has, only it can say",
+        "GFS 2003, §2.6.2: what a store has, only it can say",
         BLOCKS,
         """            else:
                 holders.discard(store)
@@ -250,6 +261,7 @@ BLOCK_MUTANTS = [
 """,
         killer="B-L1",
         scenario="BLOCKS",
+        seed=106,
     ),
     Mutant(
         "b05",
@@ -260,6 +272,7 @@ BLOCK_MUTANTS = [
         "takers = self.alive - ",
         killer="B-L1",
         scenario="BLOCKS",
+        seed=2,
     ),
 ]
 

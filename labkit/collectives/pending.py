@@ -1,0 +1,56 @@
+"""A collective that is under way on its group's thread, and what its caller holds meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from labkit.collectives.group import Group
+
+
+class Pending:
+    """A collective under way on the group's thread."""
+
+    def __init__(self, group: Group, task: Callable[[], Any], name: str) -> None:
+        self.group, self.task, self.name = group, task, name
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.ended = False
+        group.started += 1
+        self.number = group.started  # the same on all members, which call in the same order
+
+    def done(self) -> bool:
+        return self.ended
+
+    def wait(self) -> Any:
+        """The collective's result. Raises PeerLost, CollectiveTimeout, or what it raised."""
+        return self.group._await(self)
+
+    def run(self) -> None:
+        try:
+            self.value = self.task()
+        except BaseException as error:
+            self.error = error
+        with self.group.changed:
+            self.ended = True
+            self.group.completed += self.error is None
+            self.group.changed.notify_all()
+
+
+class PendingCopy:
+    """An all-reduce on the group's copy of a tensor, which `wait` writes back."""
+
+    def __init__(self, pending: Pending, own: Tensor, tensor: Tensor) -> None:
+        self.pending, self.own, self.tensor = pending, own, tensor
+
+    def done(self) -> bool:
+        return self.pending.done()
+
+    def wait(self) -> Tensor:
+        self.pending.wait()
+        if self.own is not self.tensor:
+            self.tensor.detach().copy_(self.own)
+        return self.tensor
