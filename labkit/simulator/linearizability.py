@@ -72,7 +72,7 @@ class _Event:
         self.call, self.bit = call, bit  # the bit stands for the call in sets of calls
         self.match: _Event | None = None  # an invocation's return
         self.next: _Event | None = None
-        self.before: _Event | None = None
+        self.before = self  # only the head stays so, and it is never lifted
 
 
 def _events(calls: list[Operation]) -> _Event:
@@ -94,7 +94,6 @@ def _lift(begin: _Event) -> None:
     """Takes a call, both its ends, out of the list: it has been placed."""
     for event in (begin, begin.match):
         assert event is not None
-        assert event.before is not None  # the head is never lifted
         event.before.next = event.next
         if event.next is not None:
             event.next.before = event.before
@@ -103,7 +102,6 @@ def _lift(begin: _Event) -> None:
 def _put_back(begin: _Event) -> None:
     for event in (begin.match, begin):
         assert event is not None
-        assert event.before is not None
         event.before.next = event
         if event.next is not None:
             event.next.before = event

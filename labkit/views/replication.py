@@ -56,9 +56,10 @@ def copies_over_time(
 ) -> Any:
     """How many blocks had 0, 1, 2, … copies at each time, the last number standing for it and more;
     below, how long each read took, at the time when it was asked for."""
-    figure = style.figure(10.0, 4.6 if reads else 2.8)
-    bottom = 0.4 if reads else 0.18
-    upper = figure.add_axes((0.08, bottom, 0.78, 0.9 - bottom))
+    height = 4.6 if reads else 2.8
+    figure = style.figure(10.0, height)
+    bottom, top = 0.4 if reads else 0.18, 1 - 0.75 / height
+    upper = figure.add_axes((0.08, bottom, 0.78, top - bottom))
     times = [time for time, _ in samples]
     levels = len(samples[0][1])
     base = [0.0] * len(samples)
@@ -77,7 +78,8 @@ def copies_over_time(
             )
         base = tops
     dress(upper, "", "" if reads else "seconds", "blocks")
-    figure.text(0.08, 0.99, title, va="center", fontsize=style.TITLE, weight="bold")
+    words = figure.text(0.08, 1 - 0.18 / height, title, va="center")
+    words.set(fontsize=style.TITLE, weight="bold")
     upper.set(xlim=(times[0], times[-1]), ylim=(0, base[0]))
     panels = [upper]
     if reads:
@@ -90,7 +92,7 @@ def copies_over_time(
     for place, (time, name) in enumerate(faults):
         for axes in panels:
             axes.axvline(time, color=style.FAULT, lw=2, gid=f"fault:{name}")
-        row = base[0] * (1 + 0.065 * (len(faults) - 1 - place))
+        row = base[0] * (1 + 0.2 / height / (top - bottom) * (len(faults) - 1 - place))
         upper.text(time, row, f" {name}", va="bottom", color=style.words(style.FAULT)).set(
             fontsize=style.SMALL
         )
