@@ -37,9 +37,8 @@ def node(kind: Any = Raft, me: int = 0, n: int = 3, log: Any = (), **stored: Any
     settings = {name: stored.pop(name) for name in SETTINGS if name in stored}
     disk = {**kind.found(me, members), **stored}
     if log:
-        kept = log if isinstance(log, Stored) else Stored(1, entries(*log))
-        disk.setdefault("term", kept.items[-1].term)
-        disk["log"] = kept
+        disk["log"] = log if isinstance(log, Stored) else Stored(1, entries(*log))
+        disk.setdefault("term", max((entry.term for entry in disk["log"].items), default=0))
     made = kind(me, members, Context(1.0), disk, **settings)
     start(made)
     return made

@@ -83,7 +83,7 @@ def test_a_leader_tells_with_its_next_message_how_far_it_has_committed() -> None
 
 
 def test_a_beat_brings_what_was_lost_on_the_way() -> None:
-    """ "The leader retries indefinitely, even after it has responded to the client.\""""
+    """A leader tries again for ever, also after it has answered the client."""
     n = leader(log=(1,))
     propose(n)
 
