@@ -216,11 +216,14 @@ def test_a_voter_that_still_hears_it_refuses() -> None:
 def test_a_suspicion_can_be_a_mistake() -> None:
     n = follower()
     list(n.on_suspect(2))
-    deliver(n, 2, beat(3))
+    deliver(n, 2, beat(3))  # of before, perhaps
+    during = sent(deliver(n, 1, RequestPreVote(4, 0, 0)))
 
     n.on_trust(2)
+    after = sent(deliver(n, 1, RequestPreVote(4, 0, 0)))
 
-    assert sent(deliver(n, 1, RequestPreVote(4, 0, 0))) == [PreVoted(3, False)]
+    assert during == [PreVoted(4, True)]
+    assert after == [PreVoted(3, False)]
 
 
 # -- §6.2: CheckQuorum
@@ -261,11 +264,12 @@ def test_without_it_a_leader_that_nobody_answers_rules_for_ever() -> None:
 
 
 def test_a_leader_that_stood_still_steps_down_before_it_says_anything() -> None:
+    """Also if the answers that waited for it are handled first: they are of before."""
     n = leader()
+    n.context.now += 5.0
     for follower in (1, 2):
         deliver(n, follower, Appended(1, True, 1, n.round))
 
-    n.context.now += 5.0
     effects = fire(n, "beat")
 
     assert not sent(effects)
