@@ -5,10 +5,10 @@ time-out chooses once. The φ-accrual detector (N. Hayashibara, X. Défago, R. Y
 SRDS 2004) watches how regularly beats come and says how surprising the silence is: φ = 3 means that
 one such silence in a thousand is a mistake, if the intervals are normally distributed.
 
-What goes wrong in practice, and is right here: only the monotonic clock of the context is read; an
-observer that stood still itself convicts nobody; an outage does not enter the history, which would
-make the detector numb; a late beat of an earlier life revives nobody; a node whose beats come while
-its work stands still is reported as well (a *gray failure*: P. Huang et al., HotOS 2017).
+What goes wrong in practice, and is right here: only the monotonic clock of the context is read; a
+silence for which the observer stood still itself does not count; an outage does not enter the
+history, which would make the detector numb; a late beat revives nobody; a node whose beats come
+while its work stands still is suspected as well (a *gray failure*: P. Huang et al., HotOS 2017).
 """
 
 from __future__ import annotations
@@ -30,21 +30,17 @@ from labkit.protocols.effects import (
     SetTimer,
 )
 
-
-class Beat(Message, frozen=True):
-    """`life` is the sender's incarnation; `progress` counts what its work has done."""
-
-    life: int
-    progress: int = 0
+# -- detectors: each watches one node; all times are seconds on the observer's monotonic clock
 
 
 class Detector(Shape):
-    """Watches one node. All times are seconds on the observer's monotonic clock."""
+    def beat(self, now: float, delayed: bool = False) -> None:
+        """A beat is read. One that is `delayed` lay here unread: it says nothing of intervals."""
 
-    def beat(self, now: float) -> None: ...
     def suspects(self, now: float) -> bool: ...
-    def excuse(self, now: float) -> None:
-        """The observer stood still until now: the silence was its own."""
+
+    def excuse(self, now: float, stalled: float) -> None:
+        """The observer stood still for `stalled` seconds: that much of the silence is its own."""
 
 
 class FixedTimeout:
@@ -53,20 +49,20 @@ class FixedTimeout:
     def __init__(self, now: float, timeout: float = 0.2) -> None:
         self.last, self.timeout = now, timeout
 
-    def beat(self, now: float) -> None:
+    def beat(self, now: float, delayed: bool = False) -> None:
         self.last = now
 
     def suspects(self, now: float) -> bool:
         return now - self.last > self.timeout
 
-    def excuse(self, now: float) -> None:
-        self.last = now
+    def excuse(self, now: float, stalled: float) -> None:
+        self.last = min(now, self.last + stalled)
 
 
 class PhiAccrual:
-    """Suspects when φ exceeds `threshold`. Until there is a history it goes by `guess` seconds
-    between beats; `floor` is the least standard deviation in seconds, without which a very regular
-    node would be suspected for a hair's breadth; `window` intervals are remembered."""
+    """Suspects when φ exceeds `threshold`. It begins with a `guess` of the seconds between beats;
+    `floor` is the least standard deviation in seconds, without which a very regular node would be
+    suspected for a hair's breadth; `window` intervals are remembered."""
 
     def __init__(
         self,
@@ -77,20 +73,21 @@ class PhiAccrual:
         window: int = 200,
     ) -> None:
         self.last, self.threshold, self.floor = now, threshold, floor
-        self.intervals: deque[float] = deque([0.75 * guess, 1.25 * guess], maxlen=window)
-        self.sum = sum(self.intervals)
-        self.squares = sum(x * x for x in self.intervals)
+        self.intervals: deque[float] = deque(maxlen=window)
+        self.sum = self.squares = 0.0
+        for interval in (0.75 * guess, 1.25 * guess):
+            self.learn(interval)
 
-    def beat(self, now: float) -> None:
-        if not self.suspects(now):  # an outage says nothing of how regular the beats are
-            self._learn(now - self.last)
-        self.last = now
-
-    def excuse(self, now: float) -> None:
+    def beat(self, now: float, delayed: bool = False) -> None:
+        if not delayed and not self.suspects(now):  # an outage says nothing of regular beats
+            self.learn(now - self.last)
         self.last = now
 
     def suspects(self, now: float) -> bool:
         return self.phi(now) > self.threshold
+
+    def excuse(self, now: float, stalled: float) -> None:
+        self.last = min(now, self.last + stalled)
 
     def phi(self, now: float) -> float:
         """-log10 of the probability that a beat comes later than this; finite for any silence."""
@@ -99,11 +96,11 @@ class PhiAccrual:
         deviation = max(self.floor, math.sqrt(max(0.0, self.squares / n - mean * mean)))
         return -log10_of_tail((now - self.last - mean) / deviation)
 
-    def _learn(self, interval: float) -> None:
+    def learn(self, interval: float) -> None:
         if len(self.intervals) == self.intervals.maxlen:
-            old = self.intervals[0]
-            self.sum -= old
-            self.squares -= old * old
+            oldest = self.intervals[0]
+            self.sum -= oldest
+            self.squares -= oldest * oldest
         self.intervals.append(interval)
         self.sum += interval
         self.squares += interval * interval
@@ -112,7 +109,7 @@ class PhiAccrual:
 def log10_of_tail(z: float) -> float:
     """log10 of the probability that a standard normal variable exceeds z.
 
-    Beyond 20 deviations that probability is no floating-point number any more, but its logarithm
+    Beyond 38 deviations that probability is no floating-point number any more, but its logarithm
     is (M. Abramowitz and I. Stegun, Handbook of Mathematical Functions, 1964, 26.2.12).
     """
     if z < 20:
@@ -121,11 +118,29 @@ def log10_of_tail(z: float) -> float:
     return (tail - z * z / 2) / math.log(10)
 
 
+# -- the protocol: messages
+
+
+class Beat(Message, frozen=True):
+    """`life` is the sender's incarnation, `serial` counts its beats, and `progress` its work."""
+
+    life: int
+    serial: int
+    progress: int = 0
+
+
+class Worked(Message, frozen=True):
+    """From the work that runs beside this node: it has come as far as `count` now."""
+
+    count: int
+
+
 class Heartbeat(Protocol):
     """Beats every `interval` seconds and watches its peers, each with a detector of its own.
 
-    `progress()` counts the work that this node has done; a peer whose count stands still for
-    `stuck` seconds while its beats come is reported. Says "suspect" and "trust" for the record.
+    A peer whose beats come while its progress stands still for `stuck` seconds is suspected too.
+    One that was suspected is trusted when it has been well for `steady` seconds on end: without
+    that, a node that comes and goes all the time is a new membership every time.
     """
 
     def __init__(
@@ -137,76 +152,98 @@ class Heartbeat(Protocol):
         *,
         interval: float = 0.05,
         detector: Callable[[float], Detector] = FixedTimeout,
-        progress: Callable[[], int] = lambda: 0,
         stuck: float = math.inf,
+        steady: float = 0.0,
     ) -> None:
         super().__init__(me, members, context, stored)
         self.interval, self.detector = interval, detector
-        self.progress, self.stuck = progress, stuck
+        self.stuck, self.steady = stuck, steady
+        now = context.now
+        # Of itself
         self.life: int = stored.get("life", 0) + 1
-        self.lives: dict[int, int] = {}  # the latest life of each peer that was heard of
-        self.watched: dict[int, Detector] = {}
-        self.advanced: dict[int, tuple[int, float]] = {}  # progress, and when it last changed
+        self.serial = self.progress = 0
+        self.tick_due = now
+        self.waking = False  # it stood still; what it reads now may have waited
+        # Of its peers
+        self.heard = dict.fromkeys(self.peers, (0, 0))  # life and serial of the newest beat
+        self.watched = {peer: detector(now) for peer in self.peers}
+        self.advanced = dict.fromkeys(self.peers, (0, now))  # progress, and when it came about
         self.suspected: set[int] = set()
-        self.hanging: set[int] = set()
-        self.tick_due = 0.0
+        self.ill = dict.fromkeys(self.peers, now)  # when a suspected one was last not well
 
     def on_start(self) -> Effects:
-        yield Persist(life=self.life)
-        now = self.context.now
-        self.watched = {peer: self.detector(now) for peer in self.peers}
+        yield Persist(life=self.life)  # before the first beat: no two lives have one number
         yield from self.say()
 
     # -- messages
 
     def on_beat(self, peer: int, m: Beat) -> Effects:
-        now = self.context.now
-        if m.life < self.lives.get(peer, 0):
-            return  # from an earlier life: it proves nothing
-        if m.life > self.lives.get(peer, 0):
-            self.lives[peer] = m.life
+        now, (life, serial) = self.context.now, self.heard[peer]
+        if (m.life, m.serial) <= (life, serial):
+            return  # a second copy, overtaken, or of an earlier life: it proves nothing of now
+        self.heard[peer] = m.life, m.serial
+        if m.life > life:
             self.watched[peer] = self.detector(now)  # another process: its habits are unknown
         else:
-            self.watched[peer].beat(now)
-        if self.advanced.get(peer, (-1, 0.0))[0] != m.progress:
+            self.watched[peer].beat(now, delayed=self.waking or self.stood_still() > 0)
+        if m.life > life or m.progress != self.advanced[peer][0]:
             self.advanced[peer] = m.progress, now
-        if peer in self.suspected:
-            self.suspected.discard(peer)
-            yield Record("trust", f"trusts rank {peer}", peer=peer)
+        yield from self.reconsider(peer)
+
+    def on_worked(self, work: int, m: Worked) -> None:
+        self.progress = m.count
 
     # -- timers
 
     def on_tick(self) -> Effects:
-        now = self.context.now
-        if now - self.tick_due > self.interval:
-            self.excuse_all()
+        stalled = self.stood_still()
+        self.waking = stalled > 0
+        if self.waking:
+            self.excuse(stalled)
         for peer in self.peers:
-            if peer not in self.suspected and self.watched[peer].suspects(now):
-                self.suspected.add(peer)
-                yield Record("suspect", f"suspects rank {peer}", peer=peer)
-        yield from self.look_at_progress()
+            yield from self.judge(peer)
+            yield from self.reconsider(peer)
         yield from self.say()
 
     # -- helpers
 
     def say(self) -> Effects:
-        yield Broadcast(self.peers, Beat(self.life, self.progress()))
+        self.serial += 1
+        yield Broadcast(self.peers, Beat(self.life, self.serial, self.progress))
         self.tick_due = self.context.now + self.interval
         yield SetTimer("tick", self.interval)
 
-    def excuse_all(self) -> None:
-        """This node stood still: beats may lie unread, and nobody's silence counts."""
+    def judge(self, peer: int) -> Effects:
+        silent = self.watched[peer].suspects(self.context.now)
+        if not silent and not self.hangs(peer):
+            return
+        self.ill[peer] = self.context.now
+        if peer not in self.suspected:
+            self.suspected.add(peer)
+            what = f"suspects rank {peer}" + ("" if silent else ", which beats and does not work")
+            yield Record("suspect", what, peer=peer)
+
+    def reconsider(self, peer: int) -> Effects:
+        now = self.context.now
+        if peer not in self.suspected or now - self.ill[peer] < self.steady:
+            return
+        if not self.watched[peer].suspects(now) and not self.hangs(peer):
+            self.suspected.discard(peer)
+            yield Record("trust", f"trusts rank {peer}", peer=peer)
+
+    def hangs(self, peer: int) -> bool:
+        return self.context.now - self.advanced[peer][1] > self.stuck
+
+    def stood_still(self) -> float:
+        """Seconds for which this node's own tick is overdue, 0 while that is but a little late."""
+        late = self.context.now - self.tick_due
+        return late if late > self.interval else 0.0
+
+    def excuse(self, stalled: float) -> None:
+        """Its own silence convicts nobody. Not forgotten, only shifted: who stands still again and
+        again would otherwise never suspect anyone."""
         now = self.context.now
         for peer in self.peers:
-            if peer not in self.suspected:
-                self.watched[peer].excuse(now)
-        self.advanced = {peer: (count, now) for peer, (count, _) in self.advanced.items()}
-
-    def look_at_progress(self) -> Effects:
-        for peer, (_, since) in self.advanced.items():
-            hangs = self.context.now - since > self.stuck and peer not in self.suspected
-            if hangs and peer not in self.hanging:
-                self.hanging.add(peer)
-                yield Record("suspect", f"rank {peer} beats and does not work", peer=peer)
-            elif not hangs:
-                self.hanging.discard(peer)
+            self.watched[peer].excuse(now, stalled)
+            count, since = self.advanced[peer]
+            self.advanced[peer] = count, min(now, since + stalled)

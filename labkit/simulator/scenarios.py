@@ -15,6 +15,12 @@ from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, P
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.protocols.two_phase_commit import Begin, two_phase_commit
+from labkit.simulator.detection import (  # noqa: F401 - so that their names are known
+    DROWSY_SWIM,
+    HEARTBEAT,
+    SWIM,
+    TIMEOUT,
+)
 from labkit.simulator.invariants import Invariant, Violation, commit
 from labkit.simulator.invariants.commit import Forgets, Resolved
 from labkit.simulator.invariants.raft import INVARIANTS

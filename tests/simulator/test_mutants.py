@@ -6,18 +6,20 @@ import pytest
 
 from labkit.simulator.mutants import Mutant, applied
 from labkit.simulator.mutants.commit import COMMIT
+from labkit.simulator.mutants.detectors import DETECTORS
 from labkit.simulator.mutants.raft import RAFT
 from labkit.simulator.mutants.replication import REPLICATION
 from labkit.simulator.scenario import play
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.shrink import violation
 
-ALL = [*RAFT, *COMMIT, *REPLICATION]
+ALL = [*RAFT, *COMMIT, *REPLICATION, *DETECTORS]
 
 
 def test_the_lists_are_whole() -> None:
     assert [mutant.id for mutant in RAFT] == [f"m{n:02}" for n in range(1, 40, 2)]
     assert [mutant.id for mutant in COMMIT] == [f"p{n:02}" for n in range(1, 12, 2)]
+    assert [mutant.id for mutant in DETECTORS] == [f"d{n:02}" for n in range(1, 22, 2)]
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.id)
