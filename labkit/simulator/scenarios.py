@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from labkit.protocols.effects import Broadcast, Effects, Protocol, Send, SetTimer
+from labkit.faults import At, Heal, Partition
+from labkit.protocols.effects import Broadcast, Effects, Protocol, Send, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
+from labkit.protocols.raft.log import Entry
 from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
@@ -62,6 +64,14 @@ class Progress(Invariant):
     name, title = "R-L2", "commands are committed once all is well"
 
 
+class OneTerm(Invariant):
+    name, title = "R-L5", "no node is stuck in a later term than its leader"
+
+
+class CatchesUp(Invariant):
+    name, title = "R-L7", "who lags behind catches up once all is well"
+
+
 def draw_command(random: Random, serial: int) -> Command:
     """Two reads in five; appends, since every later read shows whether one was done twice."""
     key = f"key{random.randrange(3)}"
@@ -80,7 +90,8 @@ def raft_clients(schedule: Schedule) -> dict[int, Factory]:
 
 
 def raft_progress(sim: Simulation, timeout: float = 0.15) -> None:
-    """Within ten election time-outs a leader; then every client gets its answer (R-L1, R-L2)."""
+    """Within ten election time-outs a leader (R-L1); then every client gets its answer (R-L2), and
+    all voters come to be in the leader's term (R-L5) with all that it has applied (R-L7)."""
     if not sim.run_until(lambda s: s.leader() is not None, within=10 * 2 * timeout):
         raise Violation(LeaderElected(), f"no leader {10 * 2 * timeout:.1f} s after all has healed")
     for client in clients_of(sim):
@@ -92,6 +103,21 @@ def raft_progress(sim: Simulation, timeout: float = 0.15) -> None:
     if not sim.run_until(answered, within=5.0):
         waiting = [client.me for client in clients_of(sim) if client.call is not None]
         raise Violation(Progress(), f"clients {waiting} have waited 5 s for an answer")
+    _expect_equal(sim, "term", OneTerm())
+    _expect_equal(sim, "last_applied", CatchesUp())
+
+
+def _expect_equal(sim: Simulation, what: str, invariant: Invariant) -> None:
+    """All voters have the same `what` within 5 s."""
+
+    def values(s: Simulation) -> dict[int, int]:
+        leader = s.leader()
+        voters = s.node(leader).voters.items() if leader is not None else ()
+        # Whoever has lost its disk is not the voter that it was.
+        return {i: getattr(s.node(i), what) for i, disk in voters if s.node(i).identity == disk}
+
+    if not sim.run_until(lambda s: len(set(values(s).values())) == 1, within=5.0):
+        raise Violation(invariant, f"after 5 s {what} is still {values(sim)}, by rank")
 
 
 # Short messages and early snapshots, so that a short run has many of both.
@@ -135,6 +161,41 @@ CROWDED_RAFT = PLAIN_RAFT._replace(
     clients=partial(many_clients, n=12, pause=0.1, patience=0.15),
     draw=partial(late, kinds=("cut", "split"), tail=0.3, tail_seconds=1.0),
 )
+
+
+def lossy(seed: int) -> Schedule:
+    return Schedule(seed, network=Network(loss=0.4), seconds=8.0)
+
+
+# Answers get lost, and nothing else goes wrong: nothing but the next message can mend it.
+LOSSY_RAFT = RAFT._replace(
+    name="LOSSY_RAFT",
+    protocol=partial(Raft, batch=3, compact=5),
+    clients=partial(many_clients, n=3, pause=0.02, patience=0.1),
+    draw=lossy,
+)
+
+
+class Stuck(Raft):
+    """The last member stood often, alone: it is in a later term, and its log is shorter."""
+
+    @classmethod
+    def found(cls, me: int, members: tuple[int, ...]) -> dict[str, Any]:
+        first = super().found(me, members)
+        if me == members[-1]:
+            return {**first, "term": 7}
+        return {**first, "term": 1, "log": Stored(1, [Entry(1, None)])}
+
+
+def rejoining(seed: int) -> Schedule:
+    """The last member comes back when the others have a leader."""
+    n = 3 + seed % 3
+    parted = Partition(((n - 1,), tuple(range(n - 1))))
+    return Schedule(seed, n, (At(parted, seconds=0.0), At(Heal(), seconds=2.0)), seconds=3.0)
+
+
+# etcd #8501: neither can win an election against the other.
+STUCK_RAFT = RAFT._replace(name="STUCK_RAFT", protocol=Stuck, draw=rejoining)
 
 
 class Admin(Protocol):

@@ -162,9 +162,12 @@ def test_a_leader_reads_nothing_before_its_first_commit() -> None:
     """It does not know how far its predecessors have committed."""
     n = leader(log=(1, 1))
 
-    effects = deliver(n, 1000, ClientRead(1, Get("x"))) + answer(n, round=0)
+    effects = deliver(n, 1000, ClientRead(1, Get("x")))
+    for follower in (1, 2):  # they follow, and lack what it has
+        effects += deliver(n, follower, Appended(n.term, False, 1, n.round))
 
     assert sent(effects, ClientReply) == []
+    assert n.commit_index == 0
 
 
 def test_a_leader_that_is_deposed_answers_no_read() -> None:

@@ -9,7 +9,10 @@ from labkit.simulator.explore import explore
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.schedule import KINDS, swarm
 
-RAFTS = ("RAFT", "PLAIN_RAFT", "RAFT_CHANGES", "LATE_RAFT", "CROWDED_RAFT")
+RAFTS = (
+    *("RAFT", "PLAIN_RAFT", "RAFT_CHANGES", "LATE_RAFT", "CROWDED_RAFT", "LOSSY_RAFT"),
+    "STUCK_RAFT",
+)
 NAMES = (*RAFTS, "COMMIT", "QUORUM", "HASTY_QUORUM", "PRIMARY_BACKUP", "BLOCKS")
 
 

@@ -10,6 +10,7 @@ PRE_VOTE = "labkit.protocols.raft.pre_vote"
 CHECK_QUORUM = "labkit.protocols.raft.check_quorum"
 MEMBERSHIP = "labkit.protocols.raft.membership"
 SESSIONS = "labkit.protocols.raft.sessions"
+TRANSFER = "labkit.protocols.raft.transfer"
 READS = "labkit.protocols.raft.reads"
 
 RAFT = [
@@ -274,5 +275,73 @@ RAFT = [
         killer="R-S14",
         scenario="LATE_RAFT",
         seed=192,
+    ),
+    Mutant(
+        "m41",
+        "who is in a later term than the leader does not tell it",
+        "etcd #8501",
+        LOG,
+        """            if m.term < self.term:
+                yield self.refusal(leader)
+                return
+            yield from""",
+        """            if m.term < self.term:
+                return
+            yield from""",
+        killer="R-L5",
+        scenario="STUCK_RAFT",
+    ),
+    Mutant(
+        "m43",
+        "a transfer that does not come about is never given up",
+        "openraft #1747",
+        TRANSFER,
+        """        self.transfer_to = None
+
+    def become_leader""",
+        """        pass
+
+    def become_leader""",
+        killer="R-L6",
+        scenario="RAFT_CHANGES",
+        seed=2,
+    ),
+    Mutant(
+        "m45",
+        "a message that begins before the follower's snapshot is ignored as too old",
+        "scylladb #9552",
+        LOG,
+        """        if not self.has(m.prev_index, m.prev_term):
+            yield""",
+        """        if m.prev_index < self.snapshot.index:
+            return
+        if not self.has(m.prev_index, m.prev_term):
+            yield""",
+        killer="R-L7",
+        scenario="LOSSY_RAFT",
+        seed=120,
+    ),
+    Mutant(
+        "m47",
+        "a leader says yes to whoever would depose it",
+        "braft #365; sofa-jraft #15",
+        PRE_VOTE,
+        """        if self.role == LEADER:
+            return True
+        recent""",
+        "        recent",
+        killer="R-L3",
+        scenario="RAFT",
+        seed=4,
+    ),
+    Mutant(
+        "m49",
+        "an answer that comes twice is answered twice",
+        "etcd #1207",
+        LOG,
+        "if self.role == LEADER and before != self.next_index[follower] <= self.last_index:",
+        "if self.role == LEADER and self.next_index[follower] <= self.last_index:",
+        killer="R-L8",
+        scenario="RAFT",
     ),
 ]
