@@ -1,9 +1,12 @@
 """Mean, median, trimmed mean and Krum, with and without workers that lie."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from labkit.training.aggregation import krum, mean, median, trimmed_mean
+from labkit.training.replica import Replica
 
 
 def gradients(*rows):
@@ -73,3 +76,31 @@ def test_krum_says_how_many_it_needs(n, f):
 def test_a_trimmed_mean_of_nothing():
     with pytest.raises(ValueError, match="leave none"):
         trimmed_mean(HONEST[:4], 2)
+
+
+# -- what they are tried with
+
+
+def replica(rank=0):
+    return Replica(SimpleNamespace(rank=rank, seed=3, device="cpu"), batch=16)
+
+
+def test_replicas_are_equal_and_so_are_gradients_of_equal_names():
+    one, other = replica(0), replica(1)
+
+    assert torch.equal(one.weights, other.weights)
+    assert torch.equal(one.gradient(1, 2), other.gradient(1, 2))
+    assert torch.equal(one.gradient(1, 2), one.gradient(1, 2))
+    assert not torch.equal(one.gradient(1, 2), other.gradient(1, 3))
+
+
+def test_a_step_against_the_gradient_makes_the_loss_smaller():
+    one = replica()
+    slope = one.gradient(1)
+    before = one.loss
+
+    one.move(-0.1 * slope)
+    one.gradient(1)
+
+    assert one.loss < before
+    assert 0.0 <= one.accuracy() <= 1.0

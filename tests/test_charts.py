@@ -214,6 +214,16 @@ def test_steps_against_time_break_off_where_a_rank_dies():
     assert_legible(picture)
 
 
+def test_only_ranks_that_keep_step_are_drawn_in_lines_of_different_width():
+    def widths(pace):
+        steps = [Event(float(i), 0, rank, "step", "", 0, {"step": 1 + i * pace[rank]})
+                 for i in range(9) for rank in range(3)]  # fmt: skip
+        return [line.get_linewidth() for line in with_gid(step_curves(steps), "line:")]
+
+    assert len(set(widths([2, 2, 2]))) == 3
+    assert len(set(widths([1, 2, 3]))) == 1
+
+
 def test_amdahls_share_is_found_again():
     for share in (0.0, 0.1, 0.5, 1.0):
         counts = [1, 2, 4, 8]

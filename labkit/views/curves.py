@@ -69,12 +69,24 @@ def step_curves(run: Any, title: str = "") -> Figure:
             times, steps = zip(*sorted(points), strict=True)
             curves[f"rank {rank}"] = list(times), list(steps)
     figure, axes = _lines(curves, title, "seconds since start", "step", drawstyle="steps-post")
-    for i, line in enumerate(axes.lines):  # equal lines lie on each other: the lower ones are wider
-        line.set(linewidth=2 + 2.2 * (len(curves) - 1 - i) / max(1, len(curves) / 4))
+    drawn = list(curves.values())
+    for i, line in enumerate(axes.lines):  # where lines lie on each other, the lower are wider
+        above = sum(_together(drawn[i], other) for other in drawn[i + 1 :])
+        line.set(linewidth=2 + 2.2 * above / max(1, len(curves) / 4))
     for fault in past.faults:
         band = axes.axvspan(fault.begin, max(fault.end, fault.begin + past.end / 300), lw=0)
         band.set(color=style.FAULT, alpha=0.15, zorder=0, gid=f"fault:{fault.name}")
     return figure
+
+
+def _together(one: tuple[list[float], list[float]], other: tuple[list[float], list[float]]) -> bool:
+    """Whether two ranks are within a step of each other when the first of them ends."""
+    end = min(one[0][-1], other[0][-1])
+    mine, theirs = (
+        max((step for time, step in zip(*curve, strict=True) if time <= end), default=0.0)
+        for curve in (one, other)
+    )
+    return abs(mine - theirs) <= 1
 
 
 def speedup(seconds: Mapping[int, float], title: str = "", serial: float | None = None) -> Figure:

@@ -32,9 +32,10 @@ def operations(
     begin = min(call.invoked for call in calls)
     end = max([*ends, *(call.invoked for call in calls)])
     span = max(end - begin, 1e-9)
-    height = 1.15 + 0.55 * len(clients) + 0.25 * bool(faults)
+    top = 0.65 if faults else 0.4  # the faults' names stand between the title and the bars
+    height = 0.75 + top + 0.55 * len(clients)
     figure = style.figure(10.0, height)
-    axes = figure.add_axes((0.1, 0.45 / height, 0.88, 1 - 0.85 / height))
+    axes = figure.add_axes((0.1, 0.45 / height, 0.88, 1 - (0.45 + top) / height))
     axes.set(xlim=(begin - 0.03 * span, end + 0.12 * span), ylim=(len(clients) - 0.4, -0.6))
     _bands(axes, faults, len(clients))
     rows = {client: row for row, client in enumerate(clients)}
