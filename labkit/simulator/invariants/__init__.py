@@ -28,12 +28,13 @@ class Invariant:
     """Base of all invariants. A simulation makes its own instance, so state may live in it.
 
     A subclass defines only the methods that it needs: the others cost nothing. `watches` limits
-    `sent` and `received` to some classes of messages.
+    `sent` to some classes of messages, and `hears` limits `received`; if it is empty, to the same.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     watches: ClassVar[tuple[type[Message], ...]] = ()
+    hears: ClassVar[tuple[type[Message], ...]] = ()
 
     def started(self, sim: Simulation, i: int, node: Protocol) -> None:
         """A new life of node `i` is about to begin."""
@@ -80,11 +81,12 @@ class Checks:
 
     def watching(self, hook: str, message: type[Message]) -> list[Any]:
         """Those of `sent` or `received` that look at this class of messages."""
-        return [
-            getattr(i, hook)
-            for i in self.invariants
-            if _defines(i, hook) and (not i.watches or issubclass(message, i.watches))
-        ]
+        found = []
+        for i in self.invariants:
+            limits = (i.hears or i.watches) if hook == "received" else i.watches
+            if _defines(i, hook) and (not limits or issubclass(message, limits)):
+                found.append(getattr(i, hook))
+        return found
 
 
 def _defines(invariant: Invariant, hook: str) -> bool:

@@ -15,6 +15,7 @@ from labkit.protocols.raft.pre_vote import PreVoted
 from labkit.protocols.raft.snapshots import InstallSnapshot
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.invariants.raft_log import disk_log
 from labkit.simulator.simulation import Simulation
 
 SLACK = 1.6
@@ -26,25 +27,25 @@ class RejoinsQuietly(Invariant):
     says yes: so who comes back from an isolation raises no term where all is well (PreVote)."""
 
     name, title = "R-L3", "who comes back deposes nobody"
-    watches = (AppendEntries, InstallSnapshot, PreVoted, RequestVote)
+    watches = (PreVoted, RequestVote)
+    hears = (AppendEntries, InstallSnapshot)
 
     def __init__(self) -> None:
-        self.heard: dict[int, tuple[int, int, float]] = {}  # leader, term, when on its own clock
+        self.heard: dict[int, tuple[int, int, float]] = {}  # leader, term, when
         self.yes: dict[tuple[int, int], set[int]] = {}  # by candidate and term
 
     def started(self, sim: Simulation, i: int, node: Any) -> None:
         self.heard.pop(i, None)
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
-        if isinstance(m, (AppendEntries, InstallSnapshot)):
-            self.heard[i] = sender, m.term, sim.node(i).context.now
+        self.heard[i] = sender, m.term, sim.now
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         node = sim.node(i)
         if isinstance(m, PreVoted) and m.granted:
             self.yes.setdefault((to, m.term), set()).add(i)
             leader, term, when = self.heard.get(i, (-1, -1, 0.0))
-            recent = node.context.now - when < node.timeout and leader not in node.suspects
+            recent = sim.now - when < node.timeout / SLACK and leader not in node.suspects
             if node.pre_vote and (
                 node.role == LEADER or (recent and (leader, term) == (node.leader, node.term))
             ):
@@ -66,7 +67,8 @@ class StepsDown(Invariant):
     """
 
     name, title = "R-L4", "a leader without a majority steps down"
-    watches = (AppendEntries, Appended)
+    watches = (AppendEntries,)
+    hears = (Appended,)
 
     def __init__(self) -> None:
         self.heard: dict[int, dict[int, float]] = {}  # by leader and follower
@@ -74,12 +76,9 @@ class StepsDown(Invariant):
         self.since: dict[int, tuple[tuple[int, int], float]] = {}  # term, configuration; its begin
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
-        if isinstance(m, Appended):
-            self.heard.setdefault(i, {})[sender] = sim.now
+        self.heard.setdefault(i, {})[sender] = sim.now
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
-        if not isinstance(m, AppendEntries):
-            return
         if sim.now < self.look_at.get(i, 0.0):
             return
         node = sim.node(i)
@@ -106,18 +105,18 @@ class TransferEnds(Invariant):
     """Within an election time-out the leader is another, or this one takes commands again."""
 
     name, title = "R-L6", "a transfer of leadership ends"
-    watches = (AppendEntries, TransferLeadership)
+    watches = (AppendEntries,)
+    hears = (TransferLeadership,)
 
     def __init__(self) -> None:
         self.begun: dict[int, float] = {}  # by leader: when it was last asked to
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
-        if isinstance(m, TransferLeadership):
-            self.begun[i] = sim.now
+        self.begun[i] = sim.now
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         node = sim.node(i)
-        if not isinstance(m, AppendEntries) or node.transfer_to is None:
+        if node.transfer_to is None:
             return
         since = max(self.begun[i], sim.resumed(i))
         if sim.now - since > node.timeout * SLACK:
@@ -129,51 +128,30 @@ class TransferEnds(Invariant):
 
 
 class Budget(Invariant):
-    """A beat is one message to each other node, and so is a candidacy; and a leader sends more to a
-    follower only after an answer that told it something."""
+    """A leader says something to a follower for one of three reasons: a beat is due, its log has
+    grown, or the follower has said what is new. So it never says the same twice. A beat then costs
+    2 (n - 1) messages with its answers, and so do an election and the PreVote before it."""
 
     name, title = "R-L8", "no more messages than are needed"
-    watches = (AppendEntries, Appended, RequestVote)
+    watches = (AppendEntries, InstallSnapshot, RequestVote)
 
     def __init__(self) -> None:
-        self.asked: dict[tuple[int, int], int] = {}  # by candidate and term
-        self.beats: dict[int, list[int]] = {}  # by leader: term, round, how many
-        self.answer: tuple[int, int, Any, Any] | None = None  # now handled; known before
-
-    def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
-        if isinstance(m, Appended):
-            node = sim.node(i)
-            known = node.match_index.get(sender), node.next_index.get(sender)
-            self.answer = i, sender, *known
-
-    def after(self, sim: Simulation, i: int, node: Any) -> None:
-        self.answer = None
-
-    def crashed(self, sim: Simulation, i: int) -> None:
-        self.answer = None
+        self.said: dict[tuple[int, int], Any] = {}  # by sender and receiver: the last of its kind
+        self.asked: dict[tuple[int, int], int] = {}
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
-        if isinstance(m, AppendEntries):
-            node = sim.node(i)
-            if self.answer is not None:
-                known = node.match_index.get(to), node.next_index.get(to)
-                if self.answer == (i, to, *known):
-                    raise Violation(
-                        self, f"rank {i} answers rank {to}, from which it has learned nothing new"
-                    )
-            if not m.entries:
-                self.count_beat(i, len(node.others), m)
-        elif isinstance(m, RequestVote):
-            self.asked[i, m.term] = self.asked.get((i, m.term), 0) + 1
-            if self.asked[i, m.term] > len(sim.node(i).others):
-                raise Violation(self, f"rank {i} asks for a vote in term {m.term} again")
-
-    def count_beat(self, i: int, others: int, m: AppendEntries) -> None:
-        beat = self.beats.get(i)
-        if beat is None or beat[0] != m.term or beat[1] != m.round:
-            beat = self.beats[i] = [m.term, m.round, 0]
-        beat[2] += 1
-        if beat[2] > others:
-            raise Violation(
-                self, f"rank {i} says for the {beat[2]}th time in beat {m.round} that it leads"
-            )
+        if type(m) is AppendEntries:
+            first, items = disk_log(sim.on_disk(i))
+            last = first + len(items)  # on the disk, since a handler may have more to write
+            what = (m.round, m.prev_index, len(m.entries), last, m.term)
+            if self.said.get((i, to)) == what:
+                raise Violation(
+                    self, f"rank {i} tells rank {to} again, in beat {m.round}, what it has told it"
+                )
+            self.said[i, to] = what
+        elif type(m) is RequestVote:
+            if self.asked.get((i, to)) == m.term:
+                raise Violation(self, f"rank {i} asks rank {to} twice for a vote in term {m.term}")
+            self.asked[i, to] = m.term
+        else:
+            self.said[i, to] = m.round  # what comes after a snapshot may have been said before it
