@@ -12,7 +12,7 @@ from labkit.faults import At, Heal, Partition
 from labkit.protocols.effects import Broadcast, Effects, Protocol, Send, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
-from labkit.protocols.raft.log import Entry
+from labkit.protocols.raft.entries import Entry
 from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership

@@ -19,7 +19,7 @@ from labkit.protocols.effects import (
 )
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.election import Vote
-from labkit.protocols.raft.log import Entry
+from labkit.protocols.raft.entries import Entry
 from labkit.protocols.raft.machine import Put
 
 SETTINGS = ("compact", "batch", "pre_vote", "check_quorum")

@@ -27,7 +27,8 @@ from labkit.protocols.effects import (
     store,
 )
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.log import AppendEntries, Entry, Snapshot
+from labkit.protocols.raft.entries import Entry, Snapshot
+from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.membership import Configuration
 from labkit.protocols.raft.snapshots import InstallSnapshot
 from labkit.simulator.story import brief

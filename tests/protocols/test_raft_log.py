@@ -8,7 +8,8 @@ import pytest
 from by_hand import disk, entries, leader, node, position, receivers, sent, terms, timers
 
 from labkit.protocols.effects import Apply, Persist, Send, Splice, Stored, deliver, fire
-from labkit.protocols.raft.log import Appended, AppendEntries, Entry, Snapshot
+from labkit.protocols.raft.entries import Entry, Snapshot
+from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
 from labkit.protocols.raft.snapshots import InstallSnapshot
 

@@ -10,7 +10,8 @@ from by_hand import entries, leader, node, receivers, sent
 from labkit.protocols.effects import Context, Send, Stored, deliver, fire, start
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.election import RequestVote, Vote
-from labkit.protocols.raft.log import Appended, AppendEntries, Entry
+from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
 from labkit.protocols.raft.membership import (
     AskIdentity,

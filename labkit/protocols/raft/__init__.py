@@ -2,8 +2,9 @@
 ATC 2014; D. Ongaro, "Consensus: Bridging Theory and Practice", PhD thesis, Stanford 2014).
 
 In layers that can be read one after the other, each of them Raft with one thing more: `election`,
-`log`, `snapshots`, and then what makes it fit for use: `pre_vote`, `check_quorum`, `membership`,
-`transfer`, `sessions`, `reads`. Beside them stand `machine`, what is replicated, and `client`.
+`entries` and `log`, `snapshots`, and then what makes it fit for use: `pre_vote`, `check_quorum`,
+`membership`, `transfer`, `sessions`, `reads`. Beside them stand `machine`, what is replicated, and
+`client`.
 """
 
 from labkit.protocols.raft.election import Election

@@ -4,45 +4,16 @@ The leader appends commands to its log and sends what each follower lacks. An en
 disks of a majority is *committed* and is applied, on every node in the order of the log. A
 candidate whose log is behind that of a voter does not get its vote (§5.4.1), so that whoever leads
 next has all committed entries.
-
-Indices start at 1. An entry is known by its index and its term. The log may begin after a snapshot
-of what came before, which is the matter of the next file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from msgspec import Struct
-
-from labkit.protocols.effects import (
-    Apply,
-    Broadcast,
-    Command,
-    Effects,
-    Message,
-    Persist,
-    Send,
-    SetTimer,
-    Splice,
-    Stored,
-)
-from labkit.protocols.raft.election import FOLLOWER, LEADER, Election
+from labkit.protocols.effects import Apply, Broadcast, Command, Effects, Message, Send, SetTimer
+from labkit.protocols.raft.election import FOLLOWER, LEADER
+from labkit.protocols.raft.entries import Entries, Entry
 from labkit.protocols.raft.machine import KeyValue
-
-
-class Entry(Struct, frozen=True):
-    term: int
-    command: Command | None  # None: the entry with which a leader begins its term
-
-
-class Snapshot(Struct, frozen=True):
-    """What the entries up to `index` came to; `term` is that of the entry at `index`."""
-
-    index: int = 0
-    term: int = 0
-    state: Any = None
 
 
 class AppendEntries(Message, frozen=True):
@@ -67,11 +38,9 @@ class Appended(Message, frozen=True):
     identity: int = 0  # of the follower's disk
 
 
-class Log(Election):
+class Log(Entries):
     """`machine` is what the commands are for: `apply(command)`, `snapshot()`, `restore(state)`.
     A message has at most `batch` entries."""
-
-    stored_types: ClassVar[Mapping[str, Any]] = {"log": Entry, "snapshot": Snapshot}
 
     def __init__(
         self,
@@ -81,11 +50,7 @@ class Log(Election):
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        *_, stored = arguments
         self.batch = batch
-        # Persistent state on all servers
-        self.snapshot: Snapshot = stored.get("snapshot", Snapshot())
-        self.log: list[Entry] = stored.get("log", Stored()).items  # after the snapshot
         # Volatile state on all servers
         self.leader_seen = float("-inf")  # when it was heard of last, on this node's clock
         self.commit_index = self.last_applied = self.snapshot.index
@@ -206,27 +171,7 @@ class Log(Election):
     def heard(self, follower: int, round: int) -> None:
         """A follower has answered to beat number `round` of this term."""
 
-    # -- the log
-
-    @property
-    def last_index(self) -> int:
-        return self.snapshot.index + len(self.log)
-
-    def last_entry(self) -> tuple[int, int]:
-        return self.term_at(self.last_index), self.last_index
-
-    def term_at(self, index: int) -> int:
-        """The term of the entry at an index from the snapshot's to the last one."""
-        base = self.snapshot.index
-        return self.snapshot.term if index == base else self.log[index - base - 1].term
-
-    def has(self, index: int, term: int) -> bool:
-        """Whether the log is the leader's up to here (Log Matching, §5.3). What a snapshot covers
-        was committed, so that every leader has it."""
-        base = self.snapshot.index
-        if index <= base:
-            return index < base or term == self.snapshot.term
-        return index <= base + len(self.log) and self.log[index - base - 1].term == term
+    # -- a follower's answers
 
     def refusal(self, leader: int) -> Send:
         """To a leader of an earlier term. It echoes no round: should that node lead this term by
@@ -244,21 +189,6 @@ class Log(Election):
         while index - 1 > self.commit_index and self.term_at(index - 1) == term:
             index -= 1
         return index
-
-    def append(self, start: int, entries: tuple[Entry, ...]) -> Effects:
-        """Writes the entries that are not here yet, over whatever is in conflict with them."""
-        base = self.snapshot.index
-        new = max(0, base + 1 - start)  # what the snapshot covers is here
-        while new < len(entries) and self.has(start + new, entries[new].term):
-            new += 1
-        if new < len(entries):
-            at = start + new
-            self.log[at - base - 1 :] = entries[new:]
-            self.log_changed(at)
-            yield Persist(log=Splice(at, entries[new:]))  # before anyone is told that it is here
-
-    def log_changed(self, start: int) -> None:
-        """The entries from `start` on are new."""
 
     # -- the state machine
 

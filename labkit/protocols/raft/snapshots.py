@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.protocols.effects import Effects, Message, Persist, Send, Stored
-from labkit.protocols.raft.log import Entry, Log, Snapshot
+from labkit.protocols.raft.entries import Entry, Snapshot
+from labkit.protocols.raft.log import Log
 
 
 class InstallSnapshot(Message, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from labkit.simulator.mutants import Mutant
 
 ELECTION = "labkit.protocols.raft.election"
+ENTRIES = "labkit.protocols.raft.entries"
 LOG = "labkit.protocols.raft.log"
 PRE_VOTE = "labkit.protocols.raft.pre_vote"
 CHECK_QUORUM = "labkit.protocols.raft.check_quorum"
@@ -123,7 +124,7 @@ RAFT = [
         "m17",
         "the term of the entry before is not compared",
         "c5 #43",
-        LOG,
+        ENTRIES,
         "return index <= base + len(self.log) and self.log[index - base - 1].term == term",
         "return index <= base + len(self.log)",
         killer="R-S3",
@@ -134,7 +135,7 @@ RAFT = [
         "m19",
         "a conflict is overwritten in place and the stale tail stays",
         "mofa #1150",
-        LOG,
+        ENTRIES,
         """            self.log[at - base - 1 :] = entries[new:]
             self.log_changed(at)
             yield Persist(log=Splice(at, entries[new:]))  # before anyone is told that it is here
