@@ -15,7 +15,6 @@ from labkit.protocols.raft.pre_vote import PreVoted
 from labkit.protocols.raft.snapshots import InstallSnapshot
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.simulator.invariants import Invariant, Violation
-from labkit.simulator.invariants.raft_log import disk_log
 from labkit.simulator.simulation import Simulation
 
 SLACK = 1.6
@@ -71,12 +70,12 @@ class StepsDown(Invariant):
     hears = (Appended,)
 
     def __init__(self) -> None:
-        self.heard: dict[int, dict[int, float]] = {}  # by leader and follower
+        self.heard: dict[tuple[int, int], float] = {}  # by leader and follower
         self.look_at: dict[int, float] = {}  # not at each of many sends at once
         self.since: dict[int, tuple[tuple[int, int], float]] = {}  # term, configuration; its begin
 
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
-        self.heard.setdefault(i, {})[sender] = sim.now
+        self.heard[i, sender] = sim.now
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if sim.now < self.look_at.get(i, 0.0):
@@ -91,8 +90,8 @@ class StepsDown(Invariant):
         begin = max(since, sim.resumed(i))
         if sim.now - begin <= limit:
             return
-        heard = self.heard.get(i, {})
-        recent = [j for j in node.voters if j == i or heard.get(j, -1.0) >= sim.now - limit]
+        heard, begin = self.heard, sim.now - limit
+        recent = [j for j in node.voters if j == i or heard.get((i, j), -1.0) >= begin]
         if 2 * len(recent) <= len(node.voters):
             raise Violation(
                 self,
@@ -136,22 +135,21 @@ class Budget(Invariant):
     watches = (AppendEntries, InstallSnapshot, RequestVote)
 
     def __init__(self) -> None:
-        self.said: dict[tuple[int, int], Any] = {}  # by sender and receiver: the last of its kind
+        self.said: dict[tuple[int, int], tuple[Any, float]] = {}  # by link: the last one, and when
         self.asked: dict[tuple[int, int], int] = {}
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if type(m) is AppendEntries:
-            first, items = disk_log(sim.on_disk(i))
-            last = first + len(items)  # on the disk, since a handler may have more to write
-            what = (m.round, m.prev_index, len(m.entries), last, m.term)
-            if self.said.get((i, to)) == what:
+            what = (m.round, m.prev_index, len(m.entries), len(sim.node(i).log), m.term)
+            before, when = self.said.get((i, to), (None, 0.0))
+            if before == what and when < sim.now:  # a beat may find something to append at once
                 raise Violation(
                     self, f"rank {i} tells rank {to} again, in beat {m.round}, what it has told it"
                 )
-            self.said[i, to] = what
+            self.said[i, to] = what, sim.now
         elif type(m) is RequestVote:
             if self.asked.get((i, to)) == m.term:
                 raise Violation(self, f"rank {i} asks rank {to} twice for a vote in term {m.term}")
             self.asked[i, to] = m.term
         else:
-            self.said[i, to] = m.round  # what comes after a snapshot may have been said before it
+            self.said.pop((i, to), None)  # what comes after it may have been said before it
