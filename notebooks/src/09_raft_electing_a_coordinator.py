@@ -53,8 +53,7 @@ quorums(5)
 #
 # The next cells run in a simulator: five nodes, their disks and their network in virtual time, and
 # one seed that decides every delay. The classes are the ones that run in the workers.
-
-# %% [markdown]
+#
 # **Predict.** Time-outs are drawn between 150 and 300 ms, from the last word of the leader. It
 # is killed at 1.000 s. When is there another? (a) after about 150 ms, (b) after about 225 ms, the middle
 # of the draw, (c) after 300 ms, when all have noticed.
@@ -86,14 +85,13 @@ for time, rank, what, term in elections(sim):
 #
 # ## A split vote
 #
-# What if two stand at the same moment? Let the simulator look for a seed in which it happens.
+# What if several stand at the same moment? It is rare. Here is a seed in which three do.
 
 # %%
 from functools import partial
 
-plain = partial(
-    Raft, pre_vote=False, check_quorum=False
-)  # as in the paper, without later additions
+# As in the paper, without later additions:
+plain = partial(Raft, pre_vote=False, check_quorum=False)
 sim = Simulation(plain, nodes, seed=274, record=True).run(0.6)
 for time, rank, what, term in elections(sim):
     print(f"{time:6.3f} s  node {rank} {what} in term {term}")
@@ -163,9 +161,7 @@ def away(protocol):
     sim.run(3.0)
     grown = sim.node(2).term
     sim.run(2.0)
-    print(
-        f"before: node {leader} leads term {term}; the cut-off node comes back with term {grown};"
-    )
+    print(f"before: node {leader} leads term {term}; who was cut off comes back with term {grown};")
     print(f"after:  node {sim.leader()} leads term {sim.node(2).term}")
     return sim
 
@@ -213,9 +209,8 @@ from labkit.simulator.puzzles import PUZZLES
 
 for name, puzzle in PUZZLES.items():
     if puzzle.mutant.module.endswith("election"):
-        print(
-            f"{name}: {puzzle.story}. {puzzle.n} nodes, {puzzle.seconds:g} s, faults: {puzzle.faults}"
-        )
+        print(f"{name}: {puzzle.story}")
+        print(f"     {puzzle.n} nodes, {puzzle.seconds:g} s, faults: {puzzle.faults}")
 
 # %%
 from labkit.simulator.attack import attack
@@ -258,7 +253,7 @@ def leaders_in(seconds, high):
 
 
 for high in (0.005, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6):
-    print(f"messages up to {1000 * high:3.0f} ms: {leaders_in(60, high):3} leaders in a minute")
+    print(f"messages up to {1000 * high:3.0f} ms, leaders in a minute: {leaders_in(60, high):2}")
 
 # %% [markdown]
 # > **Verdict.** A margin, not a cliff. Beats come every 50 ms, and one of several on their way is

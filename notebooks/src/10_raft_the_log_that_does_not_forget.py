@@ -43,6 +43,7 @@ fast = False
 
 # %%
 from functools import partial
+from textwrap import fill
 
 from labkit.faults import Heal, Kill, Partition, Restart
 from labkit.protocols.raft import Raft
@@ -136,8 +137,12 @@ print(found.finding.what)
 
 # %% [markdown]
 # A majority has each committed entry, a majority has to vote, and the two share a node: the picture
-# of notebook 09 once more. That node refuses.
-#
+# of notebook 09 once more. That node refuses. And with both rules in place:
+
+# %%
+print(explore(RAFT, seeds=10 if fast else 30, processes=1))
+
+# %% [markdown]
 # ## What clients see
 #
 # A [linearizable](glossary.md#linearizable) store behaves like one copy: each call takes effect at
@@ -150,8 +155,8 @@ from labkit.simulator.linearizability import check as judge
 write = Call(client=1, command=Put("x", 1), invoked=0.0, returned=2.0)
 early = Call(client=2, command=Get("x"), invoked=1.0, returned=1.5, result=1)
 late = Call(client=3, command=Get("x"), invoked=1.6, returned=1.8, result=None)
-print("read 1 during the write:       ", judge([write, early], execute))
-print("and the old value after that:  ", bool(judge([write, early, late], execute)))
+print("read 1 during the write:", judge([write, early], execute))
+print(fill(f"and the old value after that: {judge([write, early, late], execute)}"))
 
 # %% [markdown]
 # The first is fine: the write took effect at some moment before 1.5 s, though it returned at 2 s. The
@@ -197,7 +202,7 @@ def reading(protocol):
     return judge([call for i in users for call in sim.node(i).history], execute)
 
 
-print("from memory:", reading(partial(FromMemory, check_quorum=False)))
+print(fill(f"from memory: {reading(partial(FromMemory, check_quorum=False))}"))
 print("as it is:   ", reading(Raft))
 
 # %% [markdown]
@@ -218,7 +223,7 @@ print("and with pauses and slow clocks:", found.finding and found.finding.name, 
 # The explorer has pauses and clocks that drift in its bag. A leader that trusts its clock has a
 # *lease*; it is as good as the bound on the drift.
 #
-# ## A bug of our own
+# ## A bug of our own ⤳
 #
 # ReadIndex counts answers to the leader's latest beat. An early version of this lab let a follower
 # echo the number of the beat when it *refused* an old leader. It looked harmless. Seed 192 broke it.
@@ -235,7 +240,7 @@ def verdict(scenario, mutant):
             play(scenario, scenario.draw(mutant.seed))
         return "every invariant held"
     except Violation as violation:
-        return str(violation)
+        return fill(str(violation))
 
 
 print(verdict(LATE_RAFT, mutants["m39"]))
@@ -385,6 +390,6 @@ check("raft.4", append)
 # %% [markdown]
 # ## Next
 #
-# [Back to notebook 09](09_raft_electing_a_coordinator.ipynb), or on to two-phase commit with a
-# coordinator whose decision is an entry of this log. The bug that stays in sight: every copy here
-# answers for the whole group. What if a majority is too slow to ask?
+# Every answer of this log costs a leader and a majority. What several copies promise with less, and
+# what it costs them, is [12 Replication and quorums](12_replication_and_quorums.ipynb). The bug that
+# stays in sight: a majority that is too slow to ask, and a copy nearby that is quick to answer.

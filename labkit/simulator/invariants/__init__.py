@@ -21,7 +21,7 @@ class Violation(AssertionError):
         self.name, self.title, self.what = invariant.name, invariant.title, what
 
     def __str__(self) -> str:
-        return f"{self.name} {self.title}: {self.what}"
+        return f"{self.name} ({self.title}) breaks: {self.what}"
 
 
 class Invariant:
