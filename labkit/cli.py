@@ -141,7 +141,7 @@ def build(
         bool, typer.Option("--solutions", help="Run with the solutions in place, store nothing.")
     ] = False,
 ) -> None:
-    """Execute notebooks/src/NN_*.py and store them, without solutions, as notebooks/NN_*.ipynb."""
+    """Execute `notebooks/src/NN_*.py`; store them, without solutions, as `notebooks/NN_*.ipynb`."""
     from labkit.notebooks import NOTEBOOKS, NotebookError, find
     from labkit.notebooks.build import build as build_one
     from labkit.notebooks.build import built_path, try_solutions

@@ -38,10 +38,11 @@ def prune(
     limit: int | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> list[Path]:
-    """Removes the oldest runs until the rest is below the limit, and says which."""
+    """Removes the oldest runs until the rest is below the limit, and says which. What begins with a
+    dot is no run."""
     if limit is None:
         limit = int(os.environ.get("LABKIT_RUNS_LIMIT", LIMIT))
-    runs = sorted((p for p in root.glob("*") if p.is_dir() and not _in_use(p)), key=_changed)
+    runs = sorted((p for p in root.glob("[!.]*") if p.is_dir() and not _in_use(p)), key=_changed)
     sizes = {run: _size(run) for run in runs}
     dropped = []
     while runs and sum(sizes[run] for run in runs) > limit:

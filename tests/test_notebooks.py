@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from labkit import runs
 from labkit.notebooks import NotebookError, build, desk, find, lab, run
 from labkit.notebooks.source import inputs, read, without_solutions
 
@@ -283,7 +284,7 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
     course, out = tmp_path / "notebooks", tmp_path / "runs" / "now"
     draw = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);\nprint('world', world_size, backend)"
     notebooks = [
-        notebook(course, "01_fails", "1 / 0", "print('never')"),
+        notebook(course, "01_fails", "raise ValueError('one\\ntwo')", "print('never')"),
         notebook(course, "02_leaves", "import sys; sys.exit(0)", "print('never')"),
         notebook(course, "03_draws", draw),
     ]
@@ -291,8 +292,8 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
     fails, leaves, draws = run.run(
         notebooks, {"world_size": 8, "backend": "<nccl>"}, out, said.append
     )
-    assert "ZeroDivisionError" in fails.error
-    assert "was not executed to its end" in leaves.error, "papermill calls this a success"
+    assert re.fullmatch(r"In \[\d\]: ValueError: one", fails.error), "the reason, once, in one line"
+    assert leaves.error == "In [3]: SystemExit: 0", "papermill calls this a success"
     assert draws.passed
     assert draws.notebook is not None
     assert "world 8 <nccl>" in text_of(nbformat.read(draws.notebook, as_version=4))
@@ -304,6 +305,16 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
     assert "//" not in page.replace("</", ""), "a page that needs nothing from elsewhere"
     for link in re.findall(r'(?:href|src)="([^"]+)"', page):
         assert (out / link).is_file()
+
+
+def test_a_cell_that_never_ran_is_a_failure_too() -> None:
+    cell = nbformat.v4.new_code_cell("print(1)", execution_count=1)
+    cell.metadata["papermill"] = {"status": "completed"}
+    never = nbformat.v4.new_code_cell("print(2)")
+    never.metadata["papermill"] = {"status": "pending"}
+    assert list(run.wrong(nbformat.v4.new_notebook(cells=[cell, never]))) == [
+        "code cell 2 of 2 was not executed to its end (pending)"
+    ]
 
 
 @KERNEL
@@ -430,12 +441,23 @@ def ask(address: str) -> bytes:
         time.sleep(0.05)
 
 
+ELSEWHERE = "notebook:elsewhere.ipynb"
+
+
+def leave_a_workspace(folder: Path) -> None:
+    """As an earlier JupyterLab of this user would have left it."""
+    folder.mkdir(parents=True)
+    workspace = {"data": {ELSEWHERE: {}}, "metadata": {"id": "default"}}
+    (folder / "default-37a8.jupyterlab-workspace").write_text(json.dumps(workspace))
+
+
 @pytest.mark.slow
 def test_a_headless_machine_gets_the_address_with_its_token(tmp_path: Path) -> None:
     """The real server, asked with and without the token that it printed."""
     away = {"DISPLAY", "WAYLAND_DISPLAY", "JUPYTER_TOKEN"}
     settings = {name: value for name, value in os.environ.items() if name not in away}
     settings["JUPYTER_CONFIG_DIR"] = str(tmp_path)
+    leave_a_workspace(tmp_path / "lab/workspaces")
     code = "from labkit.notebooks import lab; from pathlib import Path; import os, sys; "
     code += "first = lab.REPOSITORY / 'my-notebooks/00_a.ipynb'; "
     code += (
@@ -464,12 +486,21 @@ def test_a_headless_machine_gets_the_address_with_its_token(tmp_path: Path) -> N
         assert path == "/lab/tree/my-notebooks/00_a.ipynb"
         contents = json.loads(ask(f"{host}/api/contents?token={token}"))
         assert any(item["name"] == "Makefile" for item in contents["content"])
+        workspaces = json.loads(ask(f"{host}/lab/api/workspaces?token={token}"))
+        assert ELSEWHERE not in str(workspaces), "the user's tabs of another day"
         with pytest.raises(urllib.error.HTTPError, match="403"):
             ask(f"{host}/api/contents")
     finally:
         late.cancel()
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=30)
+
+
+def test_jupyterlabs_layout_is_not_dropped_with_the_oldest_runs(tmp_path: Path) -> None:
+    for name in (".jupyterlab", "an-older-run"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("ten bytes.")
+    assert [path.name for path in runs.prune(tmp_path, limit=5)] == ["an-older-run"]
 
 
 # -- the command line
@@ -499,6 +530,13 @@ def test_a_mistake_on_the_command_line_is_one_sentence(arguments: list[str], wor
     assert answer.returncode == 1
     assert words in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_help_says_the_names_of_files_whole() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "labkit.cli", "notebooks", "--help"], capture_output=True, text=True
+    )
+    assert "notebooks/src/NN_*.py" in answer.stdout
 
 
 def test_built_inputs_compare_equal_only_when_they_are(course: Path) -> None:

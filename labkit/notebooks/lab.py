@@ -38,6 +38,8 @@ def options(notebook: Path, port: int | None) -> list[str]:
         f"--ServerApp.root_dir={REPOSITORY}",
         f"--LabApp.default_url=/lab/tree/{notebook.relative_to(REPOSITORY).as_posix()}",
         f"--LabApp.app_settings_dir={SETTINGS}",
+        # Else the tabs that were open last come back: in the user's other projects, perhaps.
+        f"--LabApp.workspaces_dir={REPOSITORY / 'runs/.jupyterlab/workspaces'}",
         "--log-level=WARN",  # the address is printed at any level
         "--ServerApp.answer_yes=True",  # Ctrl-C is meant
         f"--port={port or 0}",

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,7 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     notebook = remove_error_markers(nbformat.read(outcome.notebook, as_version=4))
     outcome.cells = count_cells(outcome.notebook)
     outcome.title = title(notebook) or path.stem
-    outcome.error = outcome.error or "; ".join(islice(wrong(notebook), 2))
+    outcome.error = outcome.error or next(wrong(notebook), "")
     outcome.pictures = list(save_pictures(notebook, out / path.stem))
     outcome.html = out / f"{path.stem}.html"
     outcome.html.write_text(as_html(notebook), encoding="utf-8")
@@ -143,15 +142,17 @@ def count_cells(path: Path) -> int:
 
 
 def wrong(notebook: Notebook) -> Iterator[str]:
-    """A sentence for each code cell that failed, or was not executed to its end."""
+    """A sentence for each code cell that failed, or was not executed to its end. Of an error it is
+    the first line: the rest, a worker's traceback perhaps, stands in the notebook."""
     codes = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(codes, start=1):
         meant = "raises-exception" in cell.metadata.get("tags", [])
-        for output in cell.outputs:
-            if output.output_type == "error" and not meant:
-                yield f"In [{cell.execution_count}]: {output.ename}: {output.evalue}"
+        error = next((o for o in cell.outputs if o.output_type == "error" and not meant), None)
         status = cell.metadata.get("papermill", {}).get("status", "unknown")
-        if cell.execution_count is None or status != "completed":
+        if error:
+            reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+            yield f"In [{cell.execution_count}]: {reason}"
+        elif cell.execution_count is None or status != "completed":
             yield f"code cell {number} of {len(codes)} was not executed to its end ({status})"
 
 
