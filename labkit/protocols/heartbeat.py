@@ -130,7 +130,7 @@ class Beat(Message, frozen=True):
 
 
 class Worked(Message, frozen=True):
-    """From the work that runs beside this node: it has come as far as `count` now."""
+    """From the work beside this node: it has come as far as `count`; 0 when there is none."""
 
     count: int
 
@@ -138,7 +138,8 @@ class Worked(Message, frozen=True):
 class Heartbeat(Protocol):
     """Beats every `interval` seconds and watches its peers, each with a detector of its own.
 
-    A peer whose beats come while its progress stands still for `stuck` seconds is suspected too.
+    A peer whose beats come while its progress stands still for `stuck` seconds, behind that of
+    somebody else, is suspected too.
     One that was suspected is trusted when it has been well for `steady` seconds on end: without
     that, a node that comes and goes all the time is a new membership every time.
     """
@@ -232,7 +233,12 @@ class Heartbeat(Protocol):
             yield Record("trust", f"trusts rank {peer}", peer=peer)
 
     def hangs(self, peer: int) -> bool:
-        return self.context.now - self.advanced[peer][1] > self.stuck
+        """Its count stands still, and others are ahead: who waits for one that hangs stands still
+        as well, and is not to blame. Neither is who has no work (a count of 0)."""
+        count, since = self.advanced[peer]
+        if self.context.now - since <= self.stuck:
+            return False
+        return 0 < count < max(self.progress, *(c for c, _ in self.advanced.values()))
 
     def stood_still(self) -> float:
         """Seconds for which this node's own tick is overdue, 0 while that is but a little late."""

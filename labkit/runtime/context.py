@@ -169,6 +169,11 @@ class Worker:
         events.record("step", step=step)
         faults.armed.reach(step=step)
 
+    def progress(self, count: int) -> None:
+        """How far the work of this rank has come, for its heartbeats to tell; counted from 1, as
+        finely as blame shall fall. Who beats and stays behind is suspected to hang."""
+        self._host.worked(operator.index(count))
+
     def report(self, step: int | None = None, **values: float) -> None:
         """Numbers worth a curve, such as `loss=…`; with the last step unless another is given."""
         at = self.last_step if step is None else step
@@ -188,7 +193,8 @@ class Worker:
         return torch.full(shape, fill, dtype=torch.float32, device=self.device)
 
     def leave(self) -> Farewell:
-        """Ends the group. What is stuck stays behind."""
+        """Ends the group, and the work that heartbeats tell of. What is stuck stays behind."""
+        self._host.worked(0)
         if self._group is None:
             return Farewell(View(0, ()), 0)
         self._group.close()

@@ -47,6 +47,7 @@ from labkit.protocols.effects import (
     stored_types,
 )
 from labkit.protocols.handled import Begun, Handled, HandledLog, Kind, digest
+from labkit.protocols.heartbeat import Worked
 from labkit.protocols.journal import Codec, Journal
 from labkit.runtime import wire
 from labkit.runtime.loop import Loop, Timer
@@ -85,6 +86,11 @@ class Engine:
         node = self.nodes.get((said.group, said.target))
         if node is not None:
             node.deliver(said.source, said.payload)
+
+    def worked(self, count: int) -> None:
+        """This rank's work has come so far: for nodes that tell others of it."""
+        for node in self.nodes.values():
+            node.worked(count)
 
     def suspect(self, rank: int) -> None:
         """The connection to that process is closed."""
@@ -171,6 +177,10 @@ class Node:
         except msgspec.MsgspecError:
             return wire.reject("malformed")
         self._take(Task(lambda: deliver(self._alive, sender, message), "message", sender, payload))
+
+    def worked(self, count: int) -> None:
+        if hasattr(getattr(self.factory, "func", self.factory), "on_worked"):
+            self.deliver(CLIENTS + self.id, encode(Worked(count)))
 
     def hear(self, kind: Kind, peer: int) -> None:
         """`on_suspect(peer)` or `on_trust(peer)`, where the protocol has it."""

@@ -167,6 +167,10 @@ class Host:
         for group, factory in cloudpickle.loads(welcome.protocols).items():
             self._engine.run(group, factory, tuple(range(welcome.world_size)))
 
+    def worked(self, count: int) -> None:
+        """What the training has done so far, for the detectors of the others. Any thread."""
+        self.loop.call_soon(self._engine.worked, count)
+
     def _say(self, rank: int, said: Said) -> None:
         """A datagram: to a peer that stands still it is lost once the kernel's buffers are full."""
         if rank in self._outboxes and self._peers[rank].backlog < BACKLOG:

@@ -10,7 +10,8 @@ probability that a live node is trusted when somebody asks. The first says how f
 the others how often, and for how long, it is wrong: any detector can have one of them for nothing.
 
 `of_events` takes them from the record of a run, simulated or real; `of_pair` draws the arrivals of
-one node's beats at another and nothing else, a hundred times as fast.
+one node's beats at another and nothing else, a hundred times as fast. (`labkit.simulator.heard`:
+what a detector would have said to beats that really came.)
 """
 
 from __future__ import annotations
@@ -201,23 +202,26 @@ def of_pair(
     up to one tick.
     """
     draw = Random(f"{seed}/arrivals")
-    mistakes: list[float] = []
-    recurrences: list[float] = []
-    begun: list[float] = []
-    came = arrivals(network, interval, beats, draw)
-    detector = make(came[0][0])
-    before = came[0][0]
-    for time, _ in came[1:]:
-        if detector.suspects(time):
-            begin = deadline(detector, before, time - before)
-            mistakes.append(time - begin)
-            recurrences += [begin - begun[-1]] if begun else []
-            begun.append(begin)
-        detector.beat(time)
-        before = time
-    watched = came[-1][0] - came[0][0]
+    came = [at for at, _ in arrivals(network, interval, beats, draw)]
+    wrong = mistakes_of(make, came)
     detections = [_crash(make, network, interval, draw) for _ in range(crashes)]
-    return QoS(tuple(detections), tuple(mistakes), tuple(recurrences), watched)
+    return QoS(
+        tuple(detections),
+        tuple(end - begin for begin, end in wrong),
+        tuple(after - before for (before, _), (after, _) in pairwise(wrong)),
+        came[-1] - came[0],
+    )
+
+
+def mistakes_of(make: MakeDetector, came: Sequence[float]) -> list[Span]:
+    """From when to when a detector is wrong of a live node whose beats came at these times."""
+    detector = make(came[0])
+    wrong: list[Span] = []
+    for before, at in pairwise(came):
+        if detector.suspects(at):
+            wrong.append((deadline(detector, before, at - before), at))
+        detector.beat(at)
+    return wrong
 
 
 def _crash(
