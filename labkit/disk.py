@@ -34,10 +34,10 @@ class Disk(Protocol):
     `read`, `size` and `unlink` of a file that is not there raise FileNotFoundError.
     """
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | memoryview) -> None:
         """The file holds `data` and nothing else; not durable yet, and neither is its name."""
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         """`data` comes after what is there; not durable yet."""
 
     def read(self, name: str) -> bytes: ...
@@ -59,10 +59,14 @@ class Disk(Protocol):
     def unlink(self, name: str) -> None:
         """The name is gone; not durable yet."""
 
+    def close(self) -> None:
+        """Lets go of all files: this object is not used any more."""
+
 
 class RealDisk:
     """A folder of this machine, made if it is not there. Faults may strike at the points
-    disk.write, disk.append, disk.fsync, disk.rename and disk.fsync_dir, each before the act.
+    disk.write, disk.append, disk.fsync, disk.rename, disk.fsync_dir and disk.unlink, each before
+    the act.
 
     A file stays open from its first write on: an error of the disk is told only to descriptors that
     were open when it happened. One thread at a time uses it.
@@ -76,13 +80,13 @@ class RealDisk:
         with self._acting("open", ""):
             self._directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | memoryview) -> None:
         faults.point("disk.write")
         with self._acting("write", name):
             self._forget(name)
             self._write_all(self._descriptor(name, os.O_TRUNC), data)
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         faults.point("disk.append")
         with self._acting("write", name):
             self._write_all(self._descriptor(name), data)
@@ -118,6 +122,7 @@ class RealDisk:
             return sorted(os.listdir(self.folder))
 
     def unlink(self, name: str) -> None:
+        faults.point("disk.unlink")
         with self._acting("unlink", name):
             os.unlink(self.folder / name)
             self._forget(name)
@@ -140,7 +145,7 @@ class RealDisk:
             os.close(self._open.pop(name))
 
     @staticmethod
-    def _write_all(descriptor: int, data: bytes) -> None:
+    def _write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:  # a full disk may take a part of it first
             rest = rest[os.write(descriptor, rest) :]

@@ -83,16 +83,16 @@ class SimulatedDisk:
 
     # -- what `Disk` offers
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | memoryview) -> None:
         self._begin()
         self._made(name).empty()
-        self._fill(name, data)
+        self._fill(name, bytes(data))
         self._end()
 
-    def append(self, name: str, data: bytes) -> None:
+    def append(self, name: str, data: bytes | memoryview) -> None:
         self._begin()
         self._made(name)
-        self._fill(name, data)
+        self._fill(name, bytes(data))
         self._end()
 
     def read(self, name: str) -> bytes:
@@ -136,6 +136,9 @@ class SimulatedDisk:
         self._begin()
         self._change(lambda names: names.pop(name, None))
         self._end()
+
+    def close(self) -> None:
+        """Nothing is open here: the machine's next program finds the same disk."""
 
     # -- what happens to it
 

@@ -1,0 +1,34 @@
+"""Checkpoints: the whole state of a training, durable, as a whole or not at all.
+
+Read in this order: `state.py` (what is saved), `tree.py` and `shards.py` (as which bytes),
+`files.py` (how a file comes to be there), `manifest.py` (how many files come to be there at once),
+`store.py` (a folder of them), `load.py` and `retention.py`; then `snapshot.py` and `background.py`
+(how training hardly notices).
+"""
+
+from __future__ import annotations
+
+from labkit.checkpoint.load import Loaded, NoGoodCheckpoint
+from labkit.checkpoint.lock import Locked
+from labkit.checkpoint.manifest import BadCheckpoint, Made, Manifest
+from labkit.checkpoint.retention import Keep
+from labkit.checkpoint.state import MissingPiece, Progress, Random, capture, fingerprint, restore
+from labkit.checkpoint.store import CheckpointFailed, Store
+
+__all__ = [
+    "BadCheckpoint",
+    "CheckpointFailed",
+    "Keep",
+    "Loaded",
+    "Locked",
+    "Made",
+    "Manifest",
+    "MissingPiece",
+    "NoGoodCheckpoint",
+    "Progress",
+    "Random",
+    "Store",
+    "capture",
+    "fingerprint",
+    "restore",
+]
