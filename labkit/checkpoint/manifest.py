@@ -26,7 +26,7 @@ Bytes = bytes | bytearray | memoryview
 
 
 class BadCheckpoint(Exception):
-    """A checkpoint, or a file of one, cannot be used: the sentence names file, reason and advice."""
+    """A checkpoint, or a file of one, cannot be used: the sentence names file and reason."""
 
 
 def checksum(data: Bytes) -> str:

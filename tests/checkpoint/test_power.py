@@ -1,5 +1,7 @@
-"""The power fails at every operation of the disk, and what was not synced is there or not: a missing
-fsync cannot be seen with SIGKILL, only here."""
+"""The power fails at every operation of the disk, and what was not synced is there or not.
+
+A missing fsync cannot be seen with SIGKILL, only here.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ def run_until_the_power_fails(disk: SimulatedDisk, full_every: int) -> int:
 
 
 @pytest.mark.parametrize("full_every", [1, 3])
-def test_a_power_failure_at_any_operation_leaves_the_old_one_or_the_new_one(
+def test_a_power_failure_at_any_operation_leaves_the_old_or_the_new_one(
     full_every: int,
 ) -> None:
     disk = SimulatedDisk()
