@@ -1,20 +1,21 @@
-"""Every order of everything, for small configurations: breadth-first search over the states.
+"""Every order of everything, for small configurations of the lab's protocols.
 
-A *state* is all that can matter later: each node's memory and disk, the timers that are set, and
-the messages on their way. From each state, any message may arrive, any timer may run out, and, as
-long as the budget lasts, any node may crash between any two effects or come back. A message need
-never arrive, and any other may overtake it: that is loss and reordering. What is sent again while
-it is still on its way is the same message.
+A *state* is all that can matter later: each node's memory, disk and timers, and all messages that
+were ever sent. In each state any of these may arrive, any timer may run out, any node may crash
+between any two effects, as long as the budget of crashes lasts, and what is dead may come back.
 
-The first violation that is found is one with the fewest steps.
+A message stays in the network for ever, as in L. Lamport's specifications: it may arrive at any
+time, more than once, or never, so that loss, delay, reordering and duplicates are all there. What
+clients say (nodes that are no members) arrives once at most.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,179 +36,144 @@ from labkit.protocols.effects import (
     store,
 )
 from labkit.simulator.node import Factory
+from labkit.simulator.search import Found, search
 from labkit.simulator.story import brief
 
-State = TypeVar("State")
 
+class NodeState(NamedTuple):
+    """`memory` holds the node's attributes, None while it is dead; `applied` what took effect in
+    all its lives. To look at, not to change: many states share it."""
 
-class Found(NamedTuple, Generic[State]):
-    """What a search saw: distinct `states`, the longest shortest way to one (`depth`), and if an
-    invariant broke, its words and the steps that lead there."""
-
-    states: int
-    depth: int
-    violation: str = ""
-    steps: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        if not self.violation:
-            return f"{self.states:,} states, none deeper than {self.depth}: every invariant holds"
-        told = "\n".join(f"{i + 1:3}. {step}" for i, step in enumerate(self.steps))
-        return f"after {self.states:,} states:\n{told}\nand so: {self.violation}"
-
-
-def search(
-    initial: State,
-    successors: Callable[[State], Iterable[tuple[str, State]]],
-    broken: Callable[[State], str],
-    key: Callable[[State], Hashable] = lambda state: state,  # type: ignore[return-value]
-    limit: int = 1_000_000,
-    progress: Callable[[int], None] = lambda states: None,
-) -> Found[State]:
-    """Visits every state that can be reached, nearest first. `broken(state)` is a sentence, or "".
-
-    Raises RuntimeError when there are more than `limit` states.
-    """
-    first = key(initial)
-    came: dict[Hashable, tuple[Hashable, str] | None] = {first: None}
-    frontier, depth = [(first, initial)], 0
-    if broken(initial):
-        return Found(1, 0, broken(initial))
-    while True:
-        after = []
-        for here, state in frontier:
-            for step, new in successors(state):
-                there = key(new)
-                if there in came:
-                    continue
-                came[there] = here, step
-                if len(came) > limit:
-                    raise RuntimeError(f"more than {limit:,} states: make it smaller")
-                violation = broken(new)
-                if violation:
-                    return Found(len(came), depth + 1, violation, _steps(came, there))
-                after.append((there, new))
-            progress(len(came))
-        if not after:
-            return Found(len(came), depth)
-        frontier, depth = after, depth + 1
-
-
-def _steps(came: dict[Hashable, Any], there: Hashable) -> tuple[str, ...]:
-    steps = []
-    while came[there] is not None:
-        there, step = came[there]
-        steps.append(step)
-    return tuple(reversed(steps))
-
-
-# -- the lab's protocols as such a state machine
+    memory: dict[str, Any] | None
+    disk: dict[str, Any]
+    timers: frozenset[tuple[str, Hashable]] = frozenset()
+    applied: tuple[tuple[int, Any], ...] = ()
 
 
 class World(NamedTuple):
-    """`memory[i]` is a node's attributes, None while it is dead; `applied` what took effect."""
+    """A state of all: numbers of the nodes' states and of the messages, which `Machine` knows. So
+    a world is a few numbers, the same ones in every process. `crashes` are those still to come."""
 
-    memory: tuple[dict[str, Any] | None, ...]
-    disks: tuple[dict[str, Any], ...]
-    timers: tuple[frozenset[tuple[str, Hashable]], ...]
-    messages: frozenset[tuple[int, int, Message]]
-    applied: tuple[tuple[int, int, Any], ...]
+    nodes: tuple[int, ...]
+    messages: frozenset[int]
     crashes: int
 
-    def key(self) -> bytes:
-        """Of equal length for all states, and the same in every process."""
-        plain = _plain(tuple(self))
-        return hashlib.blake2b(repr(plain).encode(), digest_size=12).digest()
+
+class Outcome(NamedTuple):
+    """What becomes of a node that handles something, and the messages that it sends."""
+
+    step: str
+    node: int
+    sent: frozenset[int]
+    crashed: bool
 
 
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return sorted((repr(k), _plain(v)) for k, v in value.items())
-        case set() | frozenset():
-            return sorted(map(repr, map(_plain, value)))
-        case list() | tuple():
-            return tuple(map(_plain, value))
-        case msgspec.Struct():
-            fields = value.__struct_fields__
-            return type(value).__name__, tuple(_plain(getattr(value, f)) for f in fields)
-        case _:
-            return value
+class View(NamedTuple):
+    """A world as an invariant sees it; a message with its sender and receiver."""
+
+    nodes: tuple[NodeState, ...]
+    messages: tuple[tuple[int, int, Message], ...]
 
 
 class Machine:
-    """The steps of n nodes of a protocol that start with these `messages` on their way.
+    """The steps of n nodes of a protocol that start with these `messages` on their way, and crash
+    at most so often.
 
-    `crashes` is how many there may be in all. Time stands still: a protocol that looks at its
-    clock needs the simulator instead.
+    Time stands still: a protocol that looks at its clock needs the simulator instead. What a node
+    does depends on nothing but its own state, so it is computed once and looked up from then on.
     """
 
     def __init__(
-        self, protocol: Factory, n: int, messages: list[tuple[int, int, Message]], crashes: int = 0
+        self,
+        protocol: Factory,
+        n: int,
+        messages: Iterable[tuple[int, int, Message]],
+        crashes: int = 0,
     ) -> None:
         self.protocol, self.members = protocol, tuple(range(n))
-        disks = tuple(found(protocol, i, self.members) for i in self.members)
-        none = frozenset[Any]()
-        world = World((None,) * n, disks, (none,) * n, frozenset(messages), (), crashes)
+        self.nodes: list[NodeState] = []
+        self.messages: list[tuple[int, int, Message]] = []
+        self._numbers: dict[Any, int] = {}
+        self._outcomes: dict[tuple[int, int, Any], list[Outcome]] = {}
+        world = World((), frozenset(map(self._message, messages)), crashes)
         for i in self.members:
-            world = self._start(world, i)
+            node = self._node(NodeState(None, found(protocol, i, self.members)))
+            started = self._handle(i, node, "start")[0]
+            world = world._replace(
+                nodes=(*world.nodes, started.node), messages=world.messages | started.sent
+            )
         self.initial = world
 
+    def view(self, world: World) -> View:
+        messages = tuple(self.messages[number] for number in sorted(world.messages))
+        return View(tuple(self.nodes[number] for number in world.nodes), messages)
+
     def successors(self, world: World) -> Iterator[tuple[str, World]]:
-        for sender, to, message in sorted(world.messages, key=repr):
-            if to in self.members and world.memory[to] is not None:
-                what = f"rank {to} gets {brief(message)} from {sender}"
-                rest = world._replace(messages=world.messages - {(sender, to, message)})
-                yield from self._react(rest, to, what, deliver, sender, message)
-        for i in self.members:
-            if world.memory[i] is None:
-                yield f"rank {i} starts again", self._start(world, i)
+        for number in sorted(world.messages):
+            to = self.messages[number][1]
+            if to in self.members and self.nodes[world.nodes[to]].memory is not None:
+                once = self.messages[number][0] not in self.members
+                rest = world._replace(messages=world.messages - {number}) if once else world
+                yield from self._react(rest, to, number)
+        for i, number in enumerate(world.nodes):
+            node = self.nodes[number]
+            if node.memory is None:
+                yield from self._react(world, i, "start")
                 continue
-            for timer, key in sorted(world.timers[i], key=repr):
-                timers = world.timers[i] - {(timer, key)}
-                without = world._replace(timers=_put(world.timers, i, timers))
-                what = f"rank {i}: its timer {timer} runs out"
-                yield from self._react(without, i, what, fire, timer, key)
+            for timer in sorted(node.timers, key=repr):
+                yield from self._react(world, i, timer)
             if world.crashes:
-                yield f"rank {i} crashes", self._crash(world, i)
+                yield f"rank {i} crashes", self._put(world, i, self._dead(node), frozenset(), True)
 
-    def _react(
-        self, world: World, i: int, what: str, act: Callable[..., list[Effect]], *arguments: Any
-    ) -> Iterator[tuple[str, World]]:
-        node = self._node(world, i)
-        effects = _one_by_one(act(node, *arguments))
-        memory = {k: v for k, v in vars(node).items() if k != "context"}
-        yield what, self._perform(world._replace(memory=_put(world.memory, i, memory)), i, effects)
-        if world.crashes:
-            for k in range(1, len(effects)):
-                partly = self._perform(world, i, effects[:k])
-                yield f"{what}, and crashes after effect {k}", self._crash(partly, i)
+    def _react(self, world: World, i: int, event: Any) -> Iterator[tuple[str, World]]:
+        key = i, world.nodes[i], event
+        if key not in self._outcomes:
+            self._outcomes[key] = self._handle(*key)
+        for step, node, sent, crashed in self._outcomes[key]:
+            if not crashed or world.crashes:
+                yield step, self._put(world, i, node, sent, crashed)
 
-    def _node(self, world: World, i: int) -> Any:
-        node = self.protocol(i, self.members, Context(), {})
-        vars(node).update(copy.deepcopy(world.memory[i] or {}))
-        return node
+    def _put(self, world: World, i: int, node: int, sent: frozenset[int], crashed: bool) -> World:
+        nodes = (*world.nodes[:i], node, *world.nodes[i + 1 :])
+        return World(nodes, world.messages | sent, world.crashes - crashed)
 
-    def _start(self, world: World, i: int) -> World:
-        node = self.protocol(i, self.members, Context(), copy.deepcopy(world.disks[i]))
-        effects = _one_by_one(start(node))
-        memory = {k: v for k, v in vars(node).items() if k != "context"}
-        return self._perform(world._replace(memory=_put(world.memory, i, memory)), i, effects)
+    def _handle(self, i: int, number: int, event: Any) -> list[Outcome]:
+        """All that can come of an event: all effects happen, or the first few and a crash."""
+        before = self.nodes[number]
+        if event == "start":
+            step = f"rank {i} starts" + (" again" if hasattr(self, "initial") else "")
+            machine = self.protocol(i, self.members, Context(), copy.deepcopy(before.disk))
+            effects = start(machine)
+        else:
+            machine = self.protocol(i, self.members, Context(), {})
+            vars(machine).update(copy.deepcopy(before.memory or {}))
+            if isinstance(event, int):
+                sender, _, message = self.messages[event]
+                step = f"rank {i} gets {brief(message)} from {sender}"
+                effects = deliver(machine, sender, message)
+            else:
+                step = f"rank {i}: its timer {event[0]} runs out"
+                before = before._replace(timers=before.timers - {event})
+                effects = fire(machine, *event)
+        single = _one_by_one(effects)
+        memory = {k: v for k, v in vars(machine).items() if k != "context"}
+        node, sent = self._perform(i, before._replace(memory=memory), single)
+        outcomes = [Outcome(step, self._node(node), sent, False)]
+        for k in range(1, len(single)):
+            node, sent = self._perform(i, before, single[:k])
+            crash = f"{step}, and crashes after effect {k}"
+            outcomes.append(Outcome(crash, self._dead(node), sent, True))
+        return outcomes
 
-    def _crash(self, world: World, i: int) -> World:
-        return world._replace(
-            memory=_put(world.memory, i, None),
-            timers=_put(world.timers, i, frozenset()),
-            crashes=world.crashes - 1,
-        )
-
-    def _perform(self, world: World, i: int, effects: list[Effect]) -> World:
-        disk = copy.deepcopy(world.disks[i])
-        timers, messages, applied = set(world.timers[i]), set(world.messages), list(world.applied)
+    def _perform(
+        self, i: int, node: NodeState, effects: list[Effect]
+    ) -> tuple[NodeState, frozenset[int]]:
+        disk, timers = copy.deepcopy(node.disk), set(node.timers)
+        applied, sent = set(node.applied), set()
         for effect in effects:
             match effect:
                 case Send(to, message):
-                    messages.add((i, to, message))
+                    sent.add(self._message((i, to, message)))
                 case Persist():
                     store(disk, effect.values)
                 case SetTimer(timer, _, key):
@@ -215,18 +181,49 @@ class Machine:
                 case CancelTimer(timer, key):
                     timers.discard((timer, key))
                 case Apply(index, command):
-                    if (i, index, command) not in applied:
-                        applied.append((i, index, command))
-        return world._replace(
-            disks=_put(world.disks, i, disk),
-            timers=_put(world.timers, i, frozenset(timers)),
-            messages=frozenset(messages),
-            applied=tuple(sorted(applied)),
-        )
+                    applied.add((index, command))
+        ordered = tuple(sorted(applied, key=repr))
+        return NodeState(node.memory, disk, frozenset(timers), ordered), frozenset(sent)
+
+    # -- numbers for what is large
+
+    def _dead(self, node: NodeState) -> int:
+        return self._node(node._replace(memory=None, timers=frozenset()))
+
+    def _node(self, node: NodeState) -> int:
+        return self._number(self.nodes, node)
+
+    def _message(self, message: tuple[int, int, Message]) -> int:
+        return self._number(self.messages, message)
+
+    def _number(self, known: list[Any], value: Any) -> int:
+        """The place in the list of all that are known: of two that look the same, the same."""
+        number = self._numbers.setdefault(repr(plain(value)), len(known))
+        if number == len(known):
+            known.append(value)
+        return number
 
 
-def _put(values: tuple[Any, ...], i: int, value: Any) -> tuple[Any, ...]:
-    return (*values[:i], value, *values[i + 1 :])
+def plain(value: Any) -> Any:
+    """Equal for equal values, in every process, whatever order their sets and dictionaries have."""
+    match value:
+        case Mapping():
+            return "dict", sorted((repr(plain(k)), plain(v)) for k, v in value.items())
+        case set() | frozenset():
+            return "set", sorted(repr(plain(item)) for item in value)
+        case list() | tuple():
+            return tuple(map(plain, value))
+        case msgspec.Struct():
+            fields = value.__struct_fields__
+            return type(value).__name__, tuple(plain(getattr(value, f)) for f in fields)
+        case type() | FunctionType():
+            return value.__qualname__
+        case None | bool() | int() | float() | str() | bytes():
+            return value
+        case partial():
+            return plain((value.func, value.args, value.keywords))
+        case _:
+            return type(value).__name__, plain(vars(value))
 
 
 def _one_by_one(effects: list[Effect]) -> list[Effect]:
@@ -244,23 +241,36 @@ def _one_by_one(effects: list[Effect]) -> list[Effect]:
 def exhaustive(
     protocol: Factory,
     n: int,
-    messages: list[tuple[int, int, Message]],
-    broken: Callable[[World], str],
+    messages: Iterable[tuple[int, int, Message]],
+    broken: Callable[[View], str] = lambda view: "",
+    forbidden: Callable[[View, View], str] | None = None,
+    *,
     crashes: int = 0,
+    depth: int | None = None,
     limit: int = 1_000_000,
     progress: Callable[[int], None] = lambda states: None,
-) -> Found[World]:
+) -> Found:
     """Searches all that can happen when clients have sent `messages` (sender, receiver, message)
-    and at most so many crashes come; `broken(world)` is a sentence, or "" while all is well."""
+    and nodes crash at most so often. As in `search`, `broken(view)` judges states and
+    `forbidden(before, after)` steps; when there is no end to it, give a `depth`."""
     machine = Machine(protocol, n, messages, crashes)
-    return search(machine.initial, machine.successors, broken, World.key, limit, progress)
+    view = machine.view
+
+    def judge(world: World) -> str:
+        return broken(view(world))
+
+    def judge_step(before: World, after: World) -> str:
+        return forbidden(view(before), view(after)) if forbidden else ""
+
+    return search(machine.initial, machine.successors, judge, judge_step, depth, limit, progress)
 
 
-def agreement(world: World) -> str:
-    """For `exhaustive`: nothing is applied differently at two nodes."""
+def agreement(view: View) -> str:
+    """For `exhaustive`: nothing is applied differently at two nodes, or at one."""
     ends: dict[int, tuple[int, Any]] = {}
-    for i, index, command in world.applied:
-        j, other = ends.setdefault(index, (i, command))
-        if other != command:
-            return f"rank {j} applied {other} as number {index}, and rank {i} applied {command}"
+    for i, node in enumerate(view.nodes):
+        for index, command in node.applied:
+            j, other = ends.setdefault(index, (i, command))
+            if other != command:
+                return f"rank {j} applied {other} as number {index}, and rank {i} applied {command}"
     return ""

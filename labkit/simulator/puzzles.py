@@ -156,12 +156,11 @@ PUZZLES = {
     "p03": Puzzle(
         MUTANTS["p03"],
         "COMMIT",
-        4,
         3,
-        20,
-        4,
+        2,
+        8,
+        0,
         "What is told and not written is forgotten in a crash.",
-        Network(low=0.001, high=0.002, loss=0.0, duplicate=0.0, tail=0.003, tail_seconds=0.127),
     ),
     "p07": Puzzle(MUTANTS["p07"], "COMMIT", 3, 2, 20, 0, "Crash somebody who has promised."),
     "p11": Puzzle(
@@ -169,9 +168,9 @@ PUZZLES = {
         "COMMIT",
         3,
         1,
-        10,
+        8,
         0,
         "Let one learn of the commit, and another ask.",
-        Network(low=0.001, high=0.005, loss=0.124, duplicate=0.0, tail=0.075, tail_seconds=1.351),
+        Network(low=0.01, high=0.05),
     ),
 }

@@ -9,22 +9,20 @@ from typing import Any
 import msgspec
 
 from labkit.faults import At, Heal, Partition
-from labkit.protocols.effects import Broadcast, Effects, Protocol, Send, SetTimer, Stored
+from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
 from labkit.protocols.raft.entries import Entry
 from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
-from labkit.protocols.two_phase_commit import Begin, two_phase_commit
 from labkit.simulator.detection import (  # noqa: F401 - so that their names are known
     DROWSY_SWIM,
     HEARTBEAT,
     SWIM,
     TIMEOUT,
 )
-from labkit.simulator.invariants import Invariant, Violation, commit
-from labkit.simulator.invariants.commit import Forgets, Resolved
+from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft import INVARIANTS
 from labkit.simulator.linearizability import check
 from labkit.simulator.network import Network
@@ -38,6 +36,7 @@ from labkit.simulator.replicas import (  # noqa: F401 - so that their names are 
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
+from labkit.simulator.transactions import COMMIT, REPLICATED_COMMIT  # noqa: F401 - as above
 
 CLIENTS = (1000, 1001, 1002)
 
@@ -233,41 +232,6 @@ RAFT_CHANGES = Scenario(
     changing_clients,
     raft_progress,
     spares=2,
-    draw=partial(swarm, kinds=KEPT_DISKS),
-)
-
-
-class Teller(Protocol):
-    """Begins a transaction now and then; one in five is refused by whoever prepares it."""
-
-    def on_start(self) -> Effects:
-        self.stopped = False
-        yield SetTimer("begin", self.context.random.expovariate(4))
-
-    def on_begin(self) -> Effects:
-        if not self.stopped:
-            payload = "refused" if self.context.random.random() < 0.2 else "accepted"
-            yield Send(0, Begin(payload))
-            yield SetTimer("begin", self.context.random.expovariate(4))
-
-
-def commit_clients(schedule: Schedule) -> dict[int, Factory]:
-    return {1000: Teller}
-
-
-def commit_progress(sim: Simulation) -> None:
-    """Once all is well nobody stays in doubt (P-L1), and the coordinator forgets (P-L4)."""
-    sim.node(1000).stopped = True
-    Resolved.judge(sim, within=5.0)
-    Forgets.judge(sim, within=5.0)
-
-
-COMMIT = Scenario(
-    "COMMIT",
-    two_phase_commit,
-    commit.INVARIANTS,
-    commit_clients,
-    commit_progress,
     draw=partial(swarm, kinds=KEPT_DISKS),
 )
 

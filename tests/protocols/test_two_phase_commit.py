@@ -1,14 +1,29 @@
-"""Two-phase commit with a crash at every point: before prepare (Q0), the shard written and the vote
-not sent (Q1), in doubt (Q2), decided and not told (Q3), told to some (Q4), acknowledged (Q5)."""
+"""Two-phase commit, handler by handler, after the papers: Mohan, Lindsay and Obermarck 1986 (of
+presumed abort), and Bernstein, Hadzilacos and Goodman 1987, chapter 7."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from labkit.faults import At, CrashAt, Fault, FaultPlan, Kill, Partition, Restart
-from labkit.protocols.effects import Context, Effects, Persist, Protocol, Send, SetTimer, deliver
+from labkit.protocols.codec import copied, message_decoder
+from labkit.protocols.effects import (
+    Apply,
+    Broadcast,
+    CancelTimer,
+    Context,
+    Effect,
+    Persist,
+    Protocol,
+    Record,
+    Send,
+    deliver,
+    fire,
+    start,
+)
+from labkit.protocols.journal import Codec
 from labkit.protocols.two_phase_commit import (
     Acknowledged,
     Begin,
@@ -18,180 +33,259 @@ from labkit.protocols.two_phase_commit import (
     Participant,
     Prepare,
     Voted,
-    two_phase_commit,
 )
-from labkit.simulator.invariants.commit import INVARIANTS, doubts
-from labkit.simulator.simulation import Simulation
+
+T = 1_000_001  # the first transaction of the first epoch
+MEMBERS = (0, 1, 2)
+PREPARE = Prepare(T, "step 40", (1, 2), T)
 
 
-class Once(Protocol):
-    """A client that begins one transaction at one second."""
-
-    def on_start(self) -> Effects:
-        yield SetTimer("begin", 1.0 - self.context.now)
-
-    def on_begin(self) -> Effects:
-        yield Send(0, Begin())
+def coordinator(**stored: Any) -> Coordinator:
+    node = Coordinator(0, MEMBERS, Context(), stored)
+    start(node)
+    return node
 
 
-def run(*faults: tuple[float, Fault], seconds: float = 10.0) -> Simulation:
-    plan = FaultPlan(*(At(fault, seconds=time) for time, fault in faults))
-    sim = Simulation(
-        two_phase_commit, 3, 1, plan, invariants=INVARIANTS, clients={1000: Once}, record=True
-    )
-    return sim.run(seconds)
+def participant(kind: type[Participant] = Participant, **stored: Any) -> Participant:
+    node = kind(1, MEMBERS, Context(), stored)
+    start(node)
+    return node
 
 
-def ends(sim: Simulation) -> dict[int, list[bool]]:
-    """By participant, how the transactions ended, as its disk says."""
-    return {i: [c for _, c in sim.on_disk(i).get("ended", ())] for i in (1, 2)}
+def asking() -> Coordinator:
+    node = coordinator()
+    deliver(node, 1000, Begin((1, 2), "step 40"))
+    return node
 
 
-COMMITTED, ABORTED = {1: [True], 2: [True]}, {1: [False], 2: [False]}
+def sends(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, Send | Broadcast)]
 
 
-def test_without_a_fault_all_commit_and_the_coordinator_forgets() -> None:
-    sim = run()
-    assert ends(sim) == COMMITTED
-    assert sim.on_disk(0)["committed"] == ()
+# -- the coordinator
 
 
-# The coordinator's handlers: Begin has Prepare to 1, Prepare to 2, a timer; the last Voted has
-# CancelTimer, Persist, Record, Decision to 1, Decision to 2, a timer.
-BACK = (3.0, Restart(0))
+def test_it_asks_all_and_names_them_to_each_other() -> None:
+    """Bernstein et al., §7.4: the list of participants goes with the request to vote."""
+    node = coordinator()
+    effects = deliver(node, 1000, Begin((1, 2), "step 40"))
+    assert sends(effects) == [Broadcast((1, 2), PREPARE)]
 
 
-@pytest.mark.parametrize(
-    ("effects", "outcome"),
-    [(0, {1: [], 2: []}), (1, {1: [False], 2: []})],
-    ids=["Q0 nobody was asked", "Q1 one was asked"],
-)
-def test_a_coordinator_that_dies_while_it_asks(effects: int, outcome: Any) -> None:
-    sim = run((0.9, CrashAt(0, effects)), BACK)
-    assert ends(sim) == outcome
+def test_it_writes_the_commit_and_who_must_hear_of_it_before_it_tells_anyone() -> None:
+    """Mohan et al., §2: the commit record, with the names of the subordinates, is forced."""
+    node = asking()
+    assert deliver(node, 1, Voted(T, True)) == []
+    effects = deliver(node, 2, Voted(T, True))
+    assert effects[0] == Persist(committed=((T, (1, 2)),))
+    assert sends(effects) == [Broadcast((1, 2), Decision(T, True))]
 
 
-@pytest.mark.parametrize("effects", [0, 1])
-def test_a_coordinator_that_dies_before_its_decision_is_durable(effects: int) -> None:
-    """Q2: all have voted yes and are in doubt; after the restart, presumed abort."""
-    sim = run((1.005, CrashAt(0, effects)), BACK, seconds=2.5)
-    if sim.alive(0):
-        pytest.fail("the votes came before the crash was due")
-    assert doubts(sim)[1]
-    assert any(e.name == "is in doubt" for e in sim.events)
-    sim.run(5)
-    assert ends(sim) in (ABORTED, {1: [False], 2: []}, {1: [], 2: [False]})
+def test_a_no_aborts_and_is_written_nowhere() -> None:
+    """Mohan et al., §3: under presumed abort an abort record is not forced."""
+    node = asking()
+    effects = deliver(node, 2, Voted(T, False))
+    assert not any(isinstance(effect, Persist) for effect in effects)
+    assert sends(effects) == [Broadcast((1, 2), Decision(T, False))]
 
 
-@pytest.mark.parametrize("effects", [3, 4, 5])
-def test_a_coordinator_that_dies_after_its_decision_commits_when_it_is_back(effects: int) -> None:
-    """Q3 and Q4: the decision is on the disk, told to none or to some."""
-    sim = _crash_at_decision(effects)
-    sim.run(8)
-    assert ends(sim) == COMMITTED
-    assert sim.on_disk(0)["committed"] == ()
+def test_a_yes_that_comes_twice_counts_once() -> None:
+    node = asking()
+    deliver(node, 1, Voted(T, True))
+    assert deliver(node, 1, Voted(T, True)) == []
+    assert node.committed == {}
 
 
-def test_a_coordinator_that_is_gone_for_good_blocks_those_in_doubt() -> None:
-    """P-L2: plain two-phase commit blocks here, and only here; it says so and guesses nothing."""
-    sim = _crash_at_decision(3, back=False)
-    sim.run(60)
-    assert ends(sim) == {1: [], 2: []}
-    assert all(doubts(sim).values())
-    assert sum(e.name == "is in doubt" for e in sim.events) > 20
-
-
-def test_one_who_knows_tells_the_other() -> None:
-    """Cooperative termination (Bernstein et al. 1987, §7.4): no coordinator is needed for it."""
-    sim = _crash_at_decision(4, back=False)
-    sim.run(8)
-    assert ends(sim) == COMMITTED
-
-
-def _crash_at_decision(effects: int, back: bool = True) -> Simulation:
-    """The coordinator crashes inside the handler of the last yes, after so many effects."""
-    sim = Simulation(
-        two_phase_commit, 3, 1, invariants=INVARIANTS, clients={1000: Once}, record=True
-    )
-    both = sim.run_until(lambda s: any(len(v) == 1 for v in _votes(s)), within=3)
-    assert both, "nobody has voted yes"
-    sim.inject(CrashAt(0, effects))
-    assert sim.run_until(lambda s: not s.alive(0), within=1)
-    if back:
-        sim.run(1.0)
-        sim.inject(Restart(0))
-    return sim
-
-
-def _votes(sim: Simulation) -> list[set[int]]:
-    return list(sim.node(0).votes.values()) if sim.alive(0) else []
-
-
-def test_a_participant_that_dies_in_doubt_asks_when_it_is_back() -> None:
-    sim = Simulation(
-        two_phase_commit, 3, 1, invariants=INVARIANTS, clients={1000: Once}, record=True
-    )
-    assert sim.run_until(lambda s: bool(s.on_disk(1).get("prepared")), within=3)
-    sim.inject(Kill(1))
-    sim.run(2)
-    sim.inject(Restart(1))
-    sim.run(5)
-    assert ends(sim) == COMMITTED
-
-
-def test_a_participant_that_is_lost_before_its_vote_aborts_the_others() -> None:
-    assert ends(run((0.5, Kill(1)))) == {1: [], 2: [False]}
-
-
-def test_nobody_decides_alone_behind_a_partition() -> None:
-    sim = Simulation(two_phase_commit, 3, 1, invariants=INVARIANTS, clients={1000: Once})
-    assert sim.run_until(lambda s: bool(s.on_disk(1).get("prepared")), within=3)
-    sim.inject(Partition(((0, 2), (1,))))
-    sim.run(30)
-    assert doubts(sim)[1]
-    assert ends(sim)[1] == []
-    sim.heal()
-    sim.run(5)
-    assert ends(sim)[1] == ends(sim)[2]
-
-
-# -- single handlers: init, act, check
-
-
-def participant(stored: dict[str, Any] | None = None) -> Participant:
-    return Participant(1, (0, 1, 2), Context(), stored or {})
-
-
-def test_a_yes_is_written_before_it_is_sent() -> None:
-    node = participant()
-    effects = deliver(node, 0, Prepare(7, None))
-    assert effects[:2] == [Persist(prepared=(7,), fence=7), Send(0, Voted(7, True))]
-
-
-def test_a_prepare_that_comes_twice_is_answered_twice_and_done_once() -> None:
-    node = participant({"prepared": (7,), "fence": 7})
-    assert deliver(node, 0, Prepare(7, None)) == [Send(0, Voted(7, True))]
-
-
-def test_a_late_prepare_of_an_earlier_transaction_is_refused() -> None:
-    node = participant({"fence": 9})
-    assert deliver(node, 0, Prepare(7, None)) == [Send(0, Voted(7, False))]
-
-
-def test_who_has_not_voted_may_abort_for_all_and_then_never_votes_yes() -> None:
-    node = participant()
-    assert deliver(node, 2, Inquire(7)) == [Persist(fence=7), Send(2, Decision(7, False))]
-    assert deliver(node, 0, Prepare(7, None)) == [Send(0, Voted(7, False))]
+def test_who_has_not_voted_is_asked_again_and_when_votes_are_due_it_aborts() -> None:
+    node = asking()
+    deliver(node, 1, Voted(T, True))
+    assert sends(fire(node, "again", T)) == [Broadcast((2,), PREPARE)]
+    effects = fire(node, "votes_due", T)
+    assert sends(effects) == [Broadcast((1, 2), Decision(T, False))]
+    assert CancelTimer("again", T) in effects
+    assert deliver(node, 2, Voted(T, True)) == [], "too late"
 
 
 def test_presumed_abort_is_an_answer_without_a_record() -> None:
-    node = Coordinator(0, (0, 1, 2), Context(), {"lives": 1, "committed": (5,)})
-    assert deliver(node, 1, Inquire(5)) == [Send(1, Decision(5, True))]
-    assert deliver(node, 1, Inquire(6)) == [Send(1, Decision(6, False))]
+    """Mohan et al., §3: who asks about a transaction of which nothing is known is told to abort."""
+    node = coordinator(epoch=1, committed=((T, (1, 2)),))
+    assert deliver(node, 1, Inquire(T)) == [Send(1, Decision(T, True))]
+    assert deliver(node, 1, Inquire(T + 1)) == [Send(1, Decision(T + 1, False))]
 
 
-def test_a_commit_is_forgotten_when_all_have_acknowledged_it() -> None:
-    node = Coordinator(0, (0, 1, 2), Context(), {"lives": 1, "committed": (5,)})
-    assert deliver(node, 1, Acknowledged(5)) == []
-    assert deliver(node, 1, Acknowledged(5)) == []
-    assert deliver(node, 2, Acknowledged(5))[-1] == Persist(committed=())
+def test_while_it_asks_it_does_not_answer() -> None:
+    assert deliver(asking(), 1, Inquire(T)) == []
+
+
+def test_after_a_restart_it_tells_its_commits_again() -> None:
+    node = Coordinator(0, MEMBERS, Context(), {"epoch": 1, "committed": ((T, (1, 2)),)})
+    effects = start(node)
+    assert effects[0] == Persist(epoch=2)
+    assert sends(effects) == [Broadcast((1, 2), Decision(T, True))]
+
+
+def test_a_commit_is_told_until_all_have_acknowledged_it_and_then_forgotten() -> None:
+    node = coordinator(epoch=1, committed=((T, (1, 2)),))
+    assert deliver(node, 1, Acknowledged(T)) == []
+    assert sends(fire(node, "again", T)) == [Broadcast((2,), Decision(T, True))]
+    assert deliver(node, 2, Acknowledged(T)) == [CancelTimer("again", T), Persist(committed=())]
+    assert deliver(node, 2, Acknowledged(T)) == []
+
+
+def test_no_number_is_used_twice_in_any_life() -> None:
+    first = asking()
+    second = coordinator(epoch=first.epoch)
+    deliver(second, 1000, Begin((1, 2)))
+    assert [*first.asking, *second.asking] == [T, 2_000_001]
+    assert deliver(second, 1, Voted(T, True)) == [], "a vote of the earlier epoch"
+
+
+# -- the participant
+
+
+def test_a_yes_is_written_with_all_that_a_commit_needs_before_it_is_sent() -> None:
+    node = participant()
+    effects = deliver(node, 0, PREPARE)
+    assert effects[:2] == [Persist(prepared=(PREPARE,), fence=T), Send(0, Voted(T, True))]
+    assert node.in_doubt == (T,)
+
+
+def test_a_prepare_that_comes_twice_is_answered_twice_and_done_once() -> None:
+    node = participant(prepared=(PREPARE,), fence=T)
+    assert deliver(node, 0, PREPARE) == [Send(0, Voted(T, True))]
+
+
+def test_a_late_prepare_of_an_earlier_attempt_is_refused() -> None:
+    node = participant(fence=T + 1)
+    assert deliver(node, 0, PREPARE) == [Send(0, Voted(T, False))]
+
+
+def test_in_doubt_it_asks_everybody_says_so_and_decides_nothing() -> None:
+    """Bernstein et al., §7.4: between its yes and the decision a participant is uncertain."""
+    node = participant(prepared=(PREPARE,), fence=T)
+    effects = fire(node, "decision_due", T)
+    assert effects[0] == Record("note", "is in doubt", transaction=T)
+    assert sends(effects) == [Broadcast((0, 2), Inquire(T))]
+    assert not any(isinstance(effect, Apply | Persist) for effect in effects)
+
+
+def test_in_doubt_it_has_nothing_to_tell_a_fellow() -> None:
+    """Bernstein et al., §7.4: who is uncertain itself cannot help."""
+    node = participant(prepared=(PREPARE,), fence=T)
+    assert deliver(node, 2, Inquire(T)) == []
+
+
+def test_who_has_not_voted_may_abort_for_all_and_then_never_votes_yes() -> None:
+    """Bernstein et al., §7.4: who has not voted yet can decide to abort by itself."""
+    node = participant()
+    assert deliver(node, 2, Inquire(T)) == [Persist(fence=T), Send(2, Decision(T, False))]
+    assert deliver(node, 0, PREPARE) == [Send(0, Voted(T, False))]
+
+
+def test_who_knows_the_decision_tells_a_fellow() -> None:
+    node = participant(ended=((T, True),), fence=T)
+    assert deliver(node, 2, Inquire(T)) == [Send(2, Decision(T, True))]
+
+
+def test_a_commit_is_applied_written_down_and_then_acknowledged() -> None:
+    node = participant(prepared=(PREPARE,), fence=T)
+    effects = [e for e in deliver(node, 0, Decision(T, True)) if not isinstance(e, CancelTimer)]
+    end = Persist(prepared=(), ended=((T, True),))
+    assert effects == [Apply(T, True), end, Send(0, Acknowledged(T))]
+    assert deliver(node, 0, Decision(T, True)) == [Send(0, Acknowledged(T))], "told again"
+
+
+def test_a_commit_that_a_fellow_tells_is_acknowledged_to_the_coordinator_alone() -> None:
+    node = participant(prepared=(PREPARE,), fence=T)
+    assert sends(deliver(node, 2, Decision(T, True))) == []
+    assert sends(deliver(node, 0, Decision(T, True))) == [Send(0, Acknowledged(T))]
+
+
+def test_who_has_lost_its_disk_acknowledges_nothing() -> None:
+    assert deliver(participant(), 0, Decision(T, True)) == []
+
+
+def test_after_a_restart_in_doubt_it_asks_at_once() -> None:
+    node = Participant(1, MEMBERS, Context(), {"prepared": (PREPARE,), "fence": T})
+    assert sends(start(node)) == [Broadcast((0, 2), Inquire(T))]
+
+
+def test_how_old_transactions_ended_is_forgotten_when_everybody_knows() -> None:
+    node = participant(ended=((T, True), (T + 1, False)), fence=T + 1)
+    deliver(node, 0, Prepare(T + 2, None, (1, 2), settled=T + 1))
+    assert node.ended == {T + 1: False}
+
+
+# -- what a transaction is: `prepare` and `finish`
+
+
+class Account(Participant):
+    """It pays out what the payload says, if there is enough."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.balance: int = arguments[3].get("balance", 100)
+
+    def prepare(self, m: Prepare) -> bool:
+        return self.balance >= m.payload
+
+    def finish(self, m: Prepare, commit: bool) -> dict[str, Any]:
+        self.balance -= m.payload if commit else 0
+        return {"balance": self.balance}
+
+
+def test_what_a_commit_changes_is_durable_in_one_piece_with_it() -> None:
+    """So that a crash between the two cannot pay twice, or never."""
+    node = participant(Account)
+    deliver(node, 0, Prepare(T, 30, (1, 2)))
+    effects = deliver(node, 0, Decision(T, True))
+    assert Persist(prepared=(), ended=((T, True),), balance=70) in effects
+
+
+def test_who_cannot_prepare_votes_no() -> None:
+    node = participant(Account)
+    assert deliver(node, 0, Prepare(T, 130, (1, 2))) == [Persist(fence=T), Send(0, Voted(T, False))]
+
+
+class Slow(Participant):
+    def prepare(self, m: Prepare) -> None:
+        """Somebody has begun to write."""
+
+    def finish(self, m: Prepare, commit: bool) -> dict[str, Any]:
+        assert not commit
+        self.stopped = m.transaction
+        return {}
+
+
+def test_a_prepare_that_takes_time_is_voted_on_when_it_is_done() -> None:
+    node = participant(Slow)
+    assert deliver(node, 0, PREPARE) == deliver(node, 0, PREPARE) == []
+    effects = deliver(node, 1001, Voted(T, True))
+    assert effects[:2] == [Persist(prepared=(PREPARE,), fence=T), Send(0, Voted(T, True))]
+    assert deliver(node, 1001, Voted(T, True)) == []
+
+
+def test_a_prepare_that_takes_time_is_stopped_by_an_abort() -> None:
+    node = participant(Slow)
+    deliver(node, 0, PREPARE)
+    assert deliver(node, 0, Decision(T, False)) == [Persist(fence=T)]
+    assert node.stopped == T
+    assert deliver(node, 1001, Voted(T, True)) == []
+
+
+# -- as processes have it
+
+
+@pytest.mark.parametrize("kind", [Coordinator, Participant])
+def test_messages_and_disks_come_back_from_bytes_as_they_were(kind: type[Protocol]) -> None:
+    for m in (PREPARE, Voted(T, True), Decision(T, False), Inquire(T), Acknowledged(T)):
+        assert copied(m) == m
+    message_decoder(kind)
+    codec = Codec(kind.stored_types)
+    stored: Mapping[str, Any] = {"epoch": 1, "committed": ((T, (1, 2)),), "fence": T}
+    stored = {**stored, "prepared": (PREPARE,), "ended": ((T - 1, True),)}
+    node = kind(1, MEMBERS, Context(), codec.decode(codec.encode(stored)))
+    same = kind(1, MEMBERS, Context(), stored)
+    if isinstance(node, Participant):
+        assert (node.prepared, node.ended) == (same.prepared, same.ended)  # type: ignore[attr-defined]
+    assert sends(start(node)) == sends(start(same))

@@ -61,15 +61,14 @@ SOLUTIONS = {
     ),
     "m37": (At(Pause(rank=LEADER, seconds=1.191), seconds=6.9495),),
     "p03": (
-        At(CrashAt(rank=LEADER, effects=4), seconds=10.8812),
-        At(CrashAt(rank=3, effects=4), seconds=11.1547),
-        At(Revive(), seconds=18.8924),
+        At(CrashAt(rank=LEADER, effects=4), seconds=2.0),
+        At(Revive(), seconds=3.0),
     ),
     "p07": (
         At(CrashAt(rank=1, effects=2), seconds=16.6656),
         At(CrashAt(rank=LEADER, effects=2), seconds=16.7741),
     ),
-    "p11": (At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=0.5587),),
+    "p11": (At(Cut(source=LEADER, target=2), seconds=2.0),),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.simulator.mutants import Mutant, applied
-from labkit.simulator.mutants.commit import COMMIT
+from labkit.simulator.mutants.commit import COMMIT, MORE_COMMIT
 from labkit.simulator.mutants.detectors import DETECTORS
 from labkit.simulator.mutants.raft import RAFT
 from labkit.simulator.mutants.replication import REPLICATION
@@ -13,7 +13,7 @@ from labkit.simulator.scenario import play
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.shrink import violation
 
-ALL = [*RAFT, *COMMIT, *REPLICATION, *DETECTORS]
+ALL = [*RAFT, *COMMIT, *MORE_COMMIT, *REPLICATION, *DETECTORS]
 
 
 def test_the_lists_are_whole() -> None:

@@ -1,21 +1,24 @@
-"""Mutants of two-phase commit: what implementations got wrong."""
+"""Mutants of two-phase commit: what implementations got wrong (`COMMIT`), and one more for each
+promise that those leave untouched (`MORE_COMMIT`)."""
 
 from __future__ import annotations
 
 from labkit.simulator.mutants import Mutant
 
-MODULE = "labkit.protocols.two_phase_commit"
+COORDINATOR = "labkit.protocols.two_phase_commit.coordinator"
+PARTICIPANT = "labkit.protocols.two_phase_commit.participant"
+REPLICATED = "labkit.protocols.two_phase_commit.replicated"
 
 COMMIT = [
     Mutant(
         "p01",
         "a participant that hears nothing after its yes aborts",
         "every first attempt",
-        MODULE,
-        """            yield Broadcast((*self.coordinators, *self.fellows), Inquire(transaction))
-            yield SetTimer("decision_due", self.patience, transaction)
+        PARTICIPANT,
+        """        yield Broadcast((*self.coordinators, *fellows), Inquire(transaction))
+        yield SetTimer("decision_due", self.patience, transaction)
 """,
-        """            yield from self.end(transaction, False)
+        """        yield from self.end(transaction, False)
 """,
         killer="P-S4",
         scenario="COMMIT",
@@ -24,14 +27,12 @@ COMMIT = [
         "p03",
         "the commit is told before it is on the disk",
         "horizontal-scaling-convex #101",
-        MODULE,
-        """        yield Persist(committed=self.committed)  # from here on it is decided
-        yield Record("note", "decides to commit", transaction=transaction)
-        yield from self.on_tell(transaction)
+        COORDINATOR,
+        """        yield Persist(committed=tuple(self.committed.items()))  # now it is decided
+        yield from self.decided(transaction)
 """,
-        """        yield Record("note", "decides to commit", transaction=transaction)
-        yield from self.on_tell(transaction)
-        yield Persist(committed=self.committed)
+        """        yield from self.decided(transaction)
+        yield Persist(committed=tuple(self.committed.items()))
 """,
         killer="P-S5",
         scenario="COMMIT",
@@ -40,19 +41,18 @@ COMMIT = [
         "p05",
         "where nothing is written down, commit is presumed",
         "the presumption, the wrong way round",
-        MODULE,
+        COORDINATOR,
         "yield Send(participant, Decision(m.transaction, m.transaction in self.committed))",
         "yield Send(participant, Decision(m.transaction, True))",
         killer="P-S1",
         scenario="COMMIT",
-        seed=1,
     ),
     Mutant(
         "p07",
         "an abandoned prepare is never asked about",
         "horizontal-scaling-convex #158",
-        MODULE,
-        """        for transaction in self.prepared:
+        PARTICIPANT,
+        """        for transaction in self.in_doubt:
             yield from self.on_decision_due(transaction)
 """,
         """        yield from ()
@@ -64,25 +64,139 @@ COMMIT = [
         "p09",
         "yes votes are counted, not voters: a duplicate is a second yes",
         "the same as m07, in another protocol",
-        MODULE,
-        """        self.votes[m.transaction].add(participant)
-        if self.votes[m.transaction] == set(self.participants):
+        COORDINATOR,
+        """            return  # it is decided, or of an earlier epoch; or the vote has come before
+        self.silent[m.transaction].discard(participant)
 """,
-        """        self.votes[m.transaction].add(-1 - len(self.votes[m.transaction]))
-        if len(self.votes[m.transaction]) == len(self.participants):
+        """            if m.transaction not in self.asking:
+                return
+        self.silent[m.transaction].pop()
 """,
         killer="P-S2",
         scenario="COMMIT",
-        seed=3,
     ),
     Mutant(
         "p11",
         "cooperative termination: a fellow answers abort although it knows of the commit",
         "2PCwithBTM without its guard",
-        MODULE,
+        PARTICIPANT,
         "yield Send(fellow, Decision(m.transaction, self.ended[m.transaction]))",
         "yield Send(fellow, Decision(m.transaction, False))",
         killer="P-S1",
+        scenario="COMMIT",
+    ),
+]
+
+MORE_COMMIT = [
+    Mutant(
+        "p21",
+        "a new leader presumes abort at once, while its predecessor may still commit",
+        "the reason for AbortUndecided",
+        REPLICATED,
+        "return self.leads and self.epoch == self.term",
+        "return self.leads",
+        killer="P-S1",
+        scenario="REPLICATED_COMMIT",
+        seed=43,
+    ),
+    Mutant(
+        "p23",
+        "the leader tells the commit when it has proposed it, not when it is chosen",
+        "p03, on a log",
+        REPLICATED,
+        "yield from self.propose(Decide(transaction, self.asking[transaction].participants))",
+        """self.committed[transaction] = self.asking[transaction].participants
+        yield from self.propose(Decide(transaction, self.committed[transaction]))
+        if transaction in self.asking:
+            yield from self.decided(transaction)""",
+        killer="P-S5",
+        scenario="REPLICATED_COMMIT",
+    ),
+    Mutant(
+        "p25",
+        "a coordinator that restarts uses its numbers again",
+        "an epoch that is not durable",
+        COORDINATOR,
+        "yield Persist(epoch=self.epoch)",
+        "yield from ()",
+        killer="P-S7",
+        scenario="COMMIT",
+    ),
+    Mutant(
+        "p27",
+        "a late prepare gets its yes, after the participant has had its say",
+        "a fence that is asked too rarely",
+        PARTICIPANT,
+        "        if yes and transaction > self.fence:\n",
+        "        if yes:\n",
+        killer="P-S7",
+        scenario="COMMIT",
+    ),
+    Mutant(
+        "p29",
+        "the coordinator forgets as soon as one has acknowledged",
+        "p19's sister",
+        COORDINATOR,
+        "            if not self.silent[m.transaction]:\n",
+        "            if len(self.silent[m.transaction]) < len(self.committed[m.transaction]):\n",
+        killer="P-L4",
+        scenario="COMMIT",
+    ),
+    Mutant(
+        "p31",
+        "the yes is on its way before it is on the disk",
+        "m01, in another protocol",
+        PARTICIPANT,
+        """            yield Persist(prepared=tuple(self.prepared.values()), fence=self.fence)
+            yield Send(coordinator, Voted(transaction, True))
+""",
+        """            yield Send(coordinator, Voted(transaction, True))
+            yield Persist(prepared=tuple(self.prepared.values()), fence=self.fence)
+""",
+        killer="P-S6",
+        scenario="COMMIT",
+    ),
+    Mutant(
+        "p33",
+        "whoever has not voted says abort, and votes yes all the same",
+        "a refusal that is not durable",
+        PARTICIPANT,
+        """            self.fence = transaction
+            yield Persist(fence=self.fence)
+""",
+        """            yield from ()
+""",
+        killer="P-S1",
+        scenario="COMMIT",
+        seed=8,
+    ),
+    Mutant(
+        "p35",
+        "a commit is acknowledged and never written down, so that it is asked about again",
+        "an acknowledgement that means nothing",
+        PARTICIPANT,
+        "        yield Persist(prepared=prepared, ended=ended, **changes)\n",
+        "        yield Persist(ended=ended, **changes)\n",
+        killer="P-S3",
+        scenario="COMMIT",
+        seed=1,
+    ),
+    Mutant(
+        "p37",
+        "a participant commits as soon as a fellow asks whether it should",
+        "optimism",
+        PARTICIPANT,
+        """        elif m.transaction not in self.prepared:
+            yield from self.refuse(m.transaction)
+            yield Send(fellow, Decision(m.transaction, False))
+""",
+        """        elif m.transaction not in self.prepared:
+            yield from self.refuse(m.transaction)
+            yield Send(fellow, Decision(m.transaction, False))
+        else:
+            yield from self.end(m.transaction, True)
+""",
+        killer="P-S9",
         scenario="COMMIT",
     ),
 ]
