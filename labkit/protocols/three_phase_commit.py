@@ -1,0 +1,229 @@
+"""Three-phase commit (D. Skeen, "Nonblocking Commit Protocols", SIGMOD 1981), which does not block
+when the coordinator dies, and which a partition breaks.
+
+Between the votes and the commit stands a third phase: all are told that all have voted yes, and
+only when everybody knows that may anybody commit. So *nobody commits while somebody who lives is
+uncertain*: if all who are left are uncertain, nobody can have committed, and they may abort without
+asking the dead (termination protocol: Bernstein, Hadzilacos and Goodman 1987, §7.5).
+
+All of it rests on one assumption: who does not answer within two message delays is dead. Across a
+partition the silent live, and decide for themselves by the same rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.protocols.effects import (
+    Apply,
+    Broadcast,
+    CancelTimer,
+    Effects,
+    Message,
+    Persist,
+    Protocol,
+    Record,
+    Send,
+    SetTimer,
+)
+from labkit.protocols.two_phase_commit.messages import (
+    Begin,
+    Decision,
+    Inquire,
+    Prepare,
+    Ranks,
+    Voted,
+)
+
+UNCERTAIN, PRECOMMITTED, COMMITTED, ABORTED = "uncertain", "precommitted", "committed", "aborted"
+UNDECIDED = (UNCERTAIN, PRECOMMITTED)
+
+
+class PreCommit(Message, frozen=True):
+    """All have voted yes."""
+
+    transaction: int
+
+
+class PreCommitted(Message, frozen=True):
+    transaction: int
+
+
+class StateRequest(Message, frozen=True):
+    """From a participant that takes the place of the coordinator."""
+
+    transaction: int
+
+
+class State(Message, frozen=True):
+    transaction: int
+    state: str
+
+
+class ThreePhaseCommit(Protocol):
+    """The first member coordinates, the others participate. `delay` in seconds: no message takes
+    longer, and neither does what is done about it."""
+
+    def __init__(self, *arguments: Any, delay: float = 0.02) -> None:
+        super().__init__(*arguments)
+        self.delay = delay
+        # Persistent state: as a participant, what it knows of each transaction, and who is in it
+        stored = arguments[3]
+        self.number: int = stored.get("number", 0)  # of its last transaction as a coordinator
+        self.states: dict[int, str] = dict(stored.get("states", ()))
+        self.everybody: dict[int, Ranks] = dict(stored.get("everybody", ()))
+        # Volatile state of who leads: who has not voted, is not precommitted; what others know
+        self.voting: dict[int, set[int]] = {}
+        self.uncertain: dict[int, set[int]] = {}
+        self.answers: dict[int, dict[int, str]] = {}
+        # The others may have decided while it was dead: it takes no part in that, and only asks
+        self.recovering = set(self.in_doubt)
+
+    @property
+    def leads(self) -> bool:
+        return self.me == self.members[0]
+
+    @property
+    def in_doubt(self) -> Ranks:
+        return tuple(t for t, state in self.states.items() if state in UNDECIDED)
+
+    def prepare(self, m: Prepare) -> bool:
+        return True
+
+    def on_start(self) -> Effects:
+        for transaction in self.in_doubt:
+            yield from self.on_silence(transaction)
+
+    # -- messages: to the coordinator
+
+    def on_begin(self, client: int, m: Begin) -> Effects:
+        self.number += 1
+        yield Persist(number=self.number)  # which is never used again
+        self.everybody[self.number] = m.participants
+        self.voting[self.number] = set(m.participants)
+        yield Broadcast(m.participants, Prepare(self.number, m.payload, m.participants))
+        yield SetTimer("votes_due", 2 * self.delay, self.number)
+
+    def on_voted(self, participant: int, m: Voted) -> Effects:
+        if m.transaction in self.voting:
+            self.voting[m.transaction].discard(participant)
+            if not m.yes:
+                yield from self.on_votes_due(m.transaction)
+            elif not self.voting[m.transaction]:
+                del self.voting[m.transaction]
+                yield from self.pre_commit(m.transaction, self.everybody[m.transaction])
+
+    def on_pre_committed(self, participant: int, m: PreCommitted) -> Effects:
+        if m.transaction in self.uncertain:
+            self.uncertain[m.transaction].discard(participant)
+            if not self.uncertain[m.transaction]:
+                yield from self.on_precommits_due(m.transaction)
+
+    # -- messages: to participants
+
+    def on_prepare(self, coordinator: int, m: Prepare) -> Effects:
+        if m.transaction not in self.states:
+            self.everybody[m.transaction] = m.participants
+            yes = self.prepare(m)
+            yield from self.become(UNCERTAIN if yes else ABORTED, m.transaction)
+            yield Send(coordinator, Voted(m.transaction, yes))
+
+    def on_pre_commit(self, leader: int, m: PreCommit) -> Effects:
+        if self.states.get(m.transaction) in UNDECIDED and m.transaction not in self.recovering:
+            yield from self.become(PRECOMMITTED, m.transaction)
+            yield Send(leader, PreCommitted(m.transaction))
+
+    def on_decision(self, sender: int, m: Decision) -> Effects:
+        if self.states.get(m.transaction, UNCERTAIN) in UNDECIDED:
+            yield from self.end(m.transaction, m.commit)
+
+    def on_state_request(self, leader: int, m: StateRequest) -> Effects:
+        """Who has not voted yet never will, and counts as aborted."""
+        if m.transaction not in self.recovering:
+            state = self.states.get(m.transaction, ABORTED)
+            yield from self.become(state, m.transaction)
+            yield Send(leader, State(m.transaction, state))
+
+    def on_state(self, fellow: int, m: State) -> None:
+        if m.transaction in self.answers:
+            self.answers[m.transaction][fellow] = m.state
+
+    def on_inquire(self, fellow: int, m: Inquire) -> Effects:
+        state = self.states.get(m.transaction, UNCERTAIN)
+        if state not in UNDECIDED:
+            yield Send(fellow, Decision(m.transaction, state == COMMITTED))
+
+    # -- timers
+
+    def on_votes_due(self, transaction: int) -> Effects:
+        if self.voting.pop(transaction, None) is not None:
+            yield from self.decide(transaction, False)
+
+    def on_precommits_due(self, transaction: int) -> Effects:
+        """Who has not answered is dead, by assumption: nobody who lives is uncertain any more."""
+        if self.uncertain.pop(transaction, None) is not None:
+            yield from self.decide(transaction, True)
+
+    def on_silence(self, transaction: int) -> Effects:
+        """The coordinator is dead, and so are those whose turn it was before: it leads."""
+        if self.states[transaction] in UNDECIDED:
+            fellows = tuple(p for p in self.everybody[transaction] if p != self.me)
+            yield self.patience(transaction)
+            if transaction in self.recovering:
+                yield Record("note", "is in doubt", transaction=transaction)
+                yield Broadcast(fellows, Inquire(transaction))
+            else:
+                self.answers[transaction] = {}
+                yield Broadcast(fellows, StateRequest(transaction))
+                yield SetTimer("states_due", 2 * self.delay, transaction)
+
+    def on_states_due(self, transaction: int) -> Effects:
+        """The termination protocol (§7.5), over all who have answered: by assumption, who live."""
+        answers, mine = self.answers.pop(transaction), self.states[transaction]
+        states = {*answers.values(), mine}
+        if COMMITTED in states:
+            yield from self.decide(transaction, True)
+        elif ABORTED in states or states == {UNCERTAIN}:
+            yield from self.decide(transaction, False)
+        else:
+            yield from self.become(PRECOMMITTED, transaction)
+            uncertain = sorted(p for p, state in answers.items() if state == UNCERTAIN)
+            yield from self.pre_commit(transaction, tuple(uncertain))
+
+    # -- transitions
+
+    def become(self, state: str, transaction: int) -> Effects:
+        if self.states.get(transaction) != state:
+            self.states[transaction] = state
+            states, everybody = tuple(self.states.items()), tuple(self.everybody.items())
+            yield Persist(states=states, everybody=everybody)
+        if state in UNDECIDED:
+            yield self.patience(transaction)
+
+    def end(self, transaction: int, commit: bool) -> Effects:
+        self.recovering.discard(transaction)
+        yield Apply(transaction, commit)
+        yield from self.become(COMMITTED if commit else ABORTED, transaction)
+        yield CancelTimer("silence", transaction)
+
+    # -- helpers
+
+    def pre_commit(self, transaction: int, uncertain: Ranks) -> Effects:
+        self.uncertain[transaction] = set(uncertain)
+        yield Broadcast(uncertain, PreCommit(transaction))
+        yield SetTimer("precommits_due", 2 * self.delay, transaction)
+
+    def decide(self, transaction: int, commit: bool) -> Effects:
+        state = self.states.get(transaction)
+        if state in UNDECIDED:
+            yield from self.end(transaction, commit)
+        elif state is not None:
+            commit = state == COMMITTED  # it has been told in the meantime
+        word = "commit" if commit else "abort"
+        yield Record("note", f"decides to {word}", transaction=transaction)
+        yield Broadcast(self.everybody[transaction], Decision(transaction, commit))
+
+    def patience(self, transaction: int) -> SetTimer:
+        """Long enough for whoever comes before it to end it all: two rounds, and the news."""
+        turn = 1 + self.everybody[transaction].index(self.me)
+        return SetTimer("silence", 5 * self.delay * turn, transaction)
