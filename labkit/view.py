@@ -3,7 +3,16 @@ what a member is told when the others do not come. Without torch: the driver rea
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
+
+
+class Member(NamedTuple):
+    """One life of a rank."""
+
+    rank: int
+    life: int
 
 
 class View(msgspec.Struct, frozen=True):

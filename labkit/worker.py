@@ -26,8 +26,9 @@ from labkit import events, faults
 from labkit.collectives.group import left_behind
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
-from labkit.runtime.messages import Failed, Finished, Member, Start, Welcome
+from labkit.runtime.messages import Failed, Finished, Start, Welcome
 from labkit.runtime.wire import MAX_FRAME
+from labkit.view import Member
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
 WELCOME_SECONDS = 30.0
@@ -52,6 +53,9 @@ def main(join: str, rank: int, life: int = 0) -> None:
     signal.signal(signal.SIGUSR2, running.interrupt)
     host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
     welcome = host.welcome.result(WELCOME_SECONDS)
+    if rank == welcome.world_size:
+        events.record("start", "witness", pid=os.getpid())
+        threading.Event().wait()  # its host does all that there is to do
     _settle(welcome)
     while (start := host.inbox.get()) is not None:
         _serve(host, welcome, start, running)

@@ -107,6 +107,11 @@ class Cluster:
         return self._driver.world_size
 
     @property
+    def witness(self) -> int:
+        """The number of the worker that votes on views and does not train; `kill` takes it too."""
+        return self._driver.witness
+
+    @property
     def placement(self) -> Placement:
         """Which device and backend each rank has, and why."""
         return self._driver.placement
@@ -185,11 +190,13 @@ class Cluster:
         """Links and speeds are as before. The dead stay dead, the paused paused."""
         self._inject(faults.Heal())
 
-    def restart(self, rank: int) -> None:
-        """A new process takes the rank, and joins the next view."""
-        rank = operator.index(rank)
-        self._check_ranks(faults.Restart(rank))
-        self._driver.restart(rank)
+    def restart(self, *ranks: int) -> None:
+        """New processes take the ranks and join the next view. Raises RuntimeError when there is
+        none in 30 s: as long as most voters are dead, nobody can agree on one."""
+        ranks = tuple(map(operator.index, ranks))
+        for rank in ranks:
+            self._check_ranks(faults.Restart(rank))
+        self._driver.restart(*ranks)
 
     def inject(self, fault: faults.Fault) -> None:
         """A fault as data: `cluster.inject(Kill(2))` is `cluster.kill(2)`."""
@@ -217,8 +224,8 @@ class Cluster:
         strange = [r for r in faults.describe(fault)["ranks"] if r not in self._driver.seats]
         if strange:
             raise ValueError(
-                f"{fault}: there is no rank {strange[0]}; "
-                f"this cluster has ranks 0 to {self.world_size - 1}"
+                f"{fault}: there is no rank {strange[0]}; this cluster has ranks 0 to "
+                f"{self.world_size - 1}, and {self.witness} is the witness"
             )
 
     def _checked(self, plan: faults.FaultPlan) -> faults.FaultPlan:

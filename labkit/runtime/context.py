@@ -91,9 +91,10 @@ class Worker:
 
         with host.view_changed:
             if not host.view_changed.wait_for(lambda: staying() != self.view.members, timeout):
+                advice = "a member that stands still has to be resumed or killed"
                 raise TimeoutError(
                     f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
-                    f"{timeout:g} s; a member that stands still has to be resumed or killed"
+                    f"{timeout:g} s; {host.membership.why_no_view() or advice}"
                 )
             return View(host.view.number, staying())
 

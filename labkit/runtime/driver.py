@@ -70,13 +70,14 @@ class Driver:
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
         self.directory, self.seed, self.protocols = directory, seed, protocols
-        # Protocols have disks, also where no record is kept.
-        self._borrowed = tempfile.mkdtemp(prefix="labkit-") if protocols and not directory else ""
+        # The voters have disks, also where no record is kept.
+        self._borrowed = "" if directory else tempfile.mkdtemp(prefix="labkit-")
         self.deadline, self.patience = deadline, patience
-        self.world_size = len(placement.ranks)
+        self.world_size = self.witness = len(placement.ranks)
         self.token = secrets.token_bytes(32)
         self.changed = threading.Condition()
         self.seats = {rank: Seat(rank) for rank in range(self.world_size)}
+        self.seats[self.witness] = Seat(self.witness, witness=True)
         self.processes: set[Process] = set()
         self.closed = False
         self.run: Run | None = None
@@ -115,7 +116,10 @@ class Driver:
         with what the workers said when one of them ends before that."""
 
         def ready() -> bool:
-            if any(s.replaced or (s.killed and s.state != "dead") for s in self.seats.values()):
+            seats = self.seats.values()
+            if any(s.replaced or (s.killed and s.state != "dead") for s in seats):
+                return False
+            if self.seats[self.witness].state == "starting":
                 return False
             living = self.living()
             views = {self.seats[rank].view for rank in living}
@@ -130,20 +134,30 @@ class Driver:
             while not ready():
                 bar.to(sum(seat.view.number > 0 for seat in self.seats.values()))
                 died = [s for s in self.seats.values() if s.died and s not in buried]
-                early = [seat for seat in died if seat.view.number == 0]
+                early = [s for s in died if s.view.number == 0 and s.rank != self.witness]
                 if early:
                     said = "\n".join(self.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
                 if time.monotonic() > end:
-                    states = ", ".join(f"rank {s.rank} {s.state}" for s in self.seats.values())
                     raise RuntimeError(
-                        f"the ranks have not agreed on a view within {seconds:g} s: {states}. "
-                        "Resume or restart the one that stands still, or heal() the links"
+                        f"the ranks have not agreed on a view within {seconds:g} s: "
+                        + self._who_is_missing()
                     )
                 self.changed.wait(0.2)
 
+    def _who_is_missing(self) -> str:
+        states = ", ".join(f"{s.name} {s.state}" for s in self.seats.values())
+        dead = [s.rank for s in self.seats.values() if s.state == "dead"]
+        return f"{states}. " + (
+            f"They may be too few to agree: cluster.restart({', '.join(map(str, dead))})"
+            if dead
+            else "Resume or restart the one that stands still, or heal() the links"
+        )
+
     def living(self) -> tuple[int, ...]:
-        return tuple(seat.rank for seat in self.seats.values() if seat.state != "dead")
+        """The ranks that are not dead; the witness is none."""
+        seats = (self.seats[rank] for rank in range(self.world_size))
+        return tuple(seat.rank for seat in seats if seat.state != "dead")
 
     def _on_hello(self, connection: wire.Connection, hello: Hello) -> None:
         seat = self.seats.get(hello.member.rank)
@@ -152,7 +166,7 @@ class Driver:
         connection.peer = seat
         seat.connection, seat.address = connection, hello.address
         seat.pid, seat.host = hello.pid, hello.host
-        home = self.placement.ranks[seat.rank]
+        home = self.placement.home(seat.rank)
         if self.directory is not None:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
@@ -297,7 +311,7 @@ class Driver:
                     run.end(seat.rank, seat.died)
             entries = list(plan.entries)
             message = Start(run.number, view.number, view.members, payload, entries, seed, deadline)
-            self.broadcast(message)
+            self.broadcast(message, ranks)
             self._timed = [
                 self.loop.call_later(entry.seconds, lambda f=entry.fault: inject(self, f))  # type: ignore[misc]
                 for entry in entries
@@ -320,8 +334,11 @@ class Driver:
         if stuck := run.waiting:
             self.restart(*stuck)
 
-    def broadcast(self, message: Any) -> None:
+    def broadcast(self, message: Any, ranks: tuple[int, ...] | None = None) -> None:
+        """To these, or to all."""
         for seat in self.seats.values():
+            if ranks is not None and seat.rank not in ranks:
+                continue
             if seat.connection is not None and seat.state != "dead":
                 seat.connection.send(message)
 
@@ -333,7 +350,7 @@ class Driver:
 
     def seat_anew(self, seat: Seat) -> None:
         with self.changed:
-            self.seats[seat.rank] = Seat(seat.rank, seat.life + 1)
+            self.seats[seat.rank] = Seat(seat.rank, seat.life + 1, witness=seat.witness)
             self.changed.notify_all()
         self._launch([self.seats[seat.rank]])
 

@@ -51,7 +51,8 @@ from labkit.protocols.heartbeat import Worked
 from labkit.protocols.journal import Codec, Journal
 from labkit.runtime import wire
 from labkit.runtime.loop import Loop, Timer
-from labkit.runtime.messages import Member, Said
+from labkit.runtime.messages import Said
+from labkit.view import Member
 
 CLIENTS = 1000
 """Ids from here on are clients: 1000 + r and 2000 + r live in the process of rank r."""
@@ -77,9 +78,11 @@ class Engine:
         self.loop, self.me, self.folder, self.send = loop, me, folder, send
         self.nodes: dict[tuple[str, int], Node] = {}
 
-    def run(self, group: str, factory: Any, members: tuple[int, ...]) -> Node:
-        """Starts this rank's node: `group` is the name under which its peers know the protocol."""
-        node = self.nodes[group, self.me.rank] = Node(self, group, self.me.rank, factory, members)
+    def run(self, group: str, factory: Any, members: tuple[int, ...], trace: bool = True) -> Node:
+        """Starts this rank's node: `group` is the name under which its peers know the protocol.
+        With `trace`, what it handles is written down."""
+        node = Node(self, group, self.me.rank, factory, members, trace)
+        self.nodes[group, self.me.rank] = node
         return node
 
     def deliver(self, said: Said) -> None:
@@ -116,12 +119,19 @@ class Node:
     after it has stopped."""
 
     def __init__(
-        self, engine: Engine, group: str, id: int, factory: Any, members: tuple[int, ...]
+        self,
+        engine: Engine,
+        group: str,
+        id: int,
+        factory: Any,
+        members: tuple[int, ...],
+        trace: bool,
     ) -> None:
         self.engine, self.group, self.id, self.factory = engine, group, id, factory
         self.members = members
         self.machine: Protocol | None = None
         self.on_apply: Callable[[Apply], None] = lambda apply: None
+        self.on_record: Callable[[Record], None] = _record
         self.timers: dict[tuple[str, Hashable], Timer] = {}
         self._decode = message_decoder(factory).decode
         self._waiting: deque[Task] = deque()  # until the write under way is durable
@@ -130,7 +140,8 @@ class Node:
         self._folder = engine.folder / "disks" / f"{group}.{id}"
         self._codec = Codec(stored_types(factory))
         life = engine.me.life
-        self._log = HandledLog(engine.folder / "handled" / f"{group}.{id}.{life}")
+        path = engine.folder / "handled" / f"{group}.{id}.{life}"
+        self._log = HandledLog(path) if trace else None
         self._seed = f"{os.urandom(8).hex()}/{group}/{id}/{life}"
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         name = f"disk of {group} {id}"
@@ -165,7 +176,8 @@ class Node:
 
     def _begin(self, stored: bytes) -> None:
         now, life = time.monotonic(), self.engine.me.life
-        self._log.write(Begun(now, self.id, life, self.members, self._seed, stored))
+        if self._log is not None:
+            self._log.write(Begun(now, self.id, life, self.members, self._seed, stored))
         self.context = Context(now, self._seed)
         self.machine = self.factory(self.id, self.members, self.context, self._codec.decode(stored))
         self._waiting.appendleft(Task(partial(start, self.machine), "start"))
@@ -222,8 +234,9 @@ class Node:
             effects = task.act()
         except Exception:
             return self.stop(traceback.format_exc())
-        did = digest(effects)
-        self._log.write(Handled(self.context.now, task.kind, task.peer, task.what, did))
+        if self._log is not None:
+            did = digest(effects)
+            self._log.write(Handled(self.context.now, task.kind, task.peer, task.what, did))
         self._held.extend(effects)
         return self._perform()
 
@@ -248,7 +261,7 @@ class Node:
                     self._jobs.put(partial(self._persist, effect.values))
                     return  # `_written` goes on
                 case Record():
-                    events.record(effect.kind, effect.name, **effect.data)
+                    self.on_record(effect)
                 case Apply():
                     self.on_apply(effect)
 
@@ -273,6 +286,10 @@ class Node:
         text = f"{self.group} has stopped on rank {self.engine.me.rank}"
         events.record("note", text, error=why.strip().splitlines()[-1])
         os.write(2, f"{text}:\n{why}".encode())
+
+
+def _record(record: Record) -> None:
+    events.record(record.kind, record.name, **record.data)
 
 
 def _fatal(text: str) -> None:

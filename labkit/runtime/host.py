@@ -1,7 +1,7 @@
 """The host of a worker: one thread with the wire, the peers, the views and the store.
 
 The main thread trains; this one keeps the rank's place in the cluster while it does, so its
-handlers are short. It decides with the other hosts who is in the view; the driver only tells it
+handlers are short. The hosts agree among themselves who is in the view; the driver only tells them
 where the others are, what to run, and which faults are in force.
 """
 
@@ -28,18 +28,13 @@ from labkit.runtime.membership import Membership
 from labkit.runtime.messages import (
     CODEC,
     Cancel,
-    Echo,
-    Gone,
     Happened,
     Hello,
     Inject,
     Installed,
     Left,
-    Member,
     Parcel,
     PeerHello,
-    Propose,
-    Refuse,
     Roster,
     Said,
     Shutdown,
@@ -51,7 +46,7 @@ from labkit.runtime.messages import (
 )
 from labkit.runtime.outbox import Outbox
 from labkit.runtime.store import StoreServer
-from labkit.view import View
+from labkit.view import Member, View
 
 FLUSH_SECONDS = 0.03
 """How long events wait for company on their way to the driver; on the disk they are at once."""
@@ -89,7 +84,6 @@ class Host:
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
         self._unsent: deque[events.Event] = deque()
         self._flushing = False
-        self._membership = Membership(me, self._to_peer, self._install, self._drop)
         self.loop.start()
         self.loop.call(lambda: self._open(driver))
 
@@ -98,9 +92,7 @@ class Host:
             self.loop, driver, self.token, CODEC, self._on_driver, self._from_driver, self._leave
         )
         mine = self._driver.sock.getsockname()[0]  # the address of the route to the driver
-        self._listener = wire.listen(
-            self.loop, self.token, CODEC, lambda peer: None, self._from_peer, self._lost, mine
-        )
+        self._listener = wire.bind(mine)  # where peers wait until this one is settled
 
     # -- the driver
 
@@ -163,9 +155,14 @@ class Host:
     def _settle(self, welcome: Welcome) -> None:
         """Nodes are there before the first peer is met, so that they hear of all that are lost."""
         events.use(events.EventLog(self.me.rank, self.me.life, welcome.events, self.stream))
+        size = welcome.world_size
         self._engine = Engine(self.loop, self.me, Path(welcome.folder), self._say)
-        for group, factory in cloudpickle.loads(welcome.protocols).items():
-            self._engine.run(group, factory, tuple(range(welcome.world_size)))
+        self.membership = Membership(self._engine, self.me, size, self._install, self._drop)
+        if self.me.rank < size:  # the witness is none of their members
+            for group, factory in cloudpickle.loads(welcome.protocols).items():
+                self._engine.run(group, factory, tuple(range(size)))
+        ours = self.loop, self.token, CODEC
+        wire.listen(*ours, lambda peer: None, self._from_peer, self._lost, self._listener)
 
     def worked(self, count: int) -> None:
         """What the training has done so far, for the detectors of the others. Any thread."""
@@ -186,11 +183,11 @@ class Host:
             known = self.lives.get(member.rank) == member.life or member in self._opening
             if newer and not known:
                 self._open_peer(member, address)
-        self._membership.expect({member for member, _ in members})
+        self.membership.expect(member for member, _ in members)
 
     def _open_peer(self, member: Member, address: tuple[str, int]) -> None:
         def ready(peer: wire.Connection) -> None:
-            peer.send(PeerHello(self.me, self._membership.highest))
+            peer.send(PeerHello(self.me))
 
         def closed(peer: wire.Connection) -> None:
             self._opening.discard(member)
@@ -201,9 +198,8 @@ class Host:
         self._opening.add(member)
         try:
             wire.connect(self.loop, address, self.token, CODEC, ready, self._from_peer, closed)
-        except OSError:
+        except OSError:  # it died before we met
             self._opening.discard(member)
-            self._membership.lost(member)  # it died before we met
 
     def _from_peer(self, peer: wire.Connection, message: Any) -> None:
         if isinstance(message, PeerHello):
@@ -212,14 +208,6 @@ class Host:
         if member is None:
             return wire.reject("out of turn")
         match message:
-            case Propose():
-                self._membership.on_propose(member.rank, message)
-            case Echo():
-                self._membership.on_echo(member, message)
-            case Gone():
-                self._membership.on_gone(message)
-            case Refuse():
-                self._membership.on_refuse(message)
             case StoreRequest():
                 self._store.handle(message, lambda reply: self._to_peer(member.rank, reply))
             case StoreReply(id):
@@ -246,8 +234,8 @@ class Host:
         self.lives[member.rank] = member.life
         self._opening.discard(member)
         if first and not peer.connector:
-            peer.send(PeerHello(self.me, self._membership.highest))
-        self._membership.joined(member, hello.highest)
+            peer.send(PeerHello(self.me))
+        self.membership.joined(member)
         self._engine.trust(member.rank)
 
     def _to_peer(self, rank: int, message: Any) -> None:
@@ -274,7 +262,8 @@ class Host:
             return
         del self._peers[member.rank]
         self._outboxes.pop(member.rank).close()
-        events.record("lost", peer=member.rank, view=self.view.number)
+        if self.view.number:  # the witness is in no view, and in nobody's picture
+            events.record("lost", peer=member.rank, view=self.view.number)
         with self._lock:
             self._gone.add(member)
         self._tell(member.rank, None)
@@ -282,7 +271,7 @@ class Host:
             if rank == member.rank:
                 del self._asked[id]
                 future.set_exception(ConnectionError(f"rank {rank}, owner of the store, is gone"))
-        self._membership.lost(member)
+        self.membership.lost(member)
         self._engine.suspect(member.rank)
 
     def _drop(self, member: Member) -> None:

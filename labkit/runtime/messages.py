@@ -6,21 +6,12 @@ by the receiver after the connection has proved the cluster's token, never by th
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from msgspec import Struct
 
 from labkit.events import Event
 from labkit.faults import At, Fault
 from labkit.runtime.wire import Codec
-from labkit.view import View
-
-
-class Member(NamedTuple):
-    """One life of a rank."""
-
-    rank: int
-    life: int
+from labkit.view import Member, View
 
 
 class _Message(Struct, frozen=True, tag=True):
@@ -81,7 +72,8 @@ class Strike(_Message, frozen=True):
 
 class Welcome(_Message, frozen=True):
     """What a worker must know before it touches torch: `events` is its file, if it writes one,
-    `folder` has its disks, and `protocols` what is to run in its host, by name."""
+    `folder` has its disks, and `protocols` what is to run in its host, by name. The witness, which
+    touches none, is the worker with rank `world_size`."""
 
     world_size: int
     backend: str
@@ -126,37 +118,9 @@ class Shutdown(_Message, frozen=True):
 
 
 class PeerHello(_Message, frozen=True):
-    """Who opens a connection between workers, and the highest proposal that it has seen."""
+    """Who opens a connection between workers."""
 
     member: Member
-    highest: int
-
-
-class Propose(_Message, frozen=True):
-    """The lowest surviving rank's next view."""
-
-    number: int
-    members: tuple[Member, ...]
-
-
-class Echo(_Message, frozen=True):
-    """The sender agrees to this very view."""
-
-    number: int
-    members: tuple[Member, ...]
-
-
-class Gone(_Message, frozen=True):
-    """Ranks that the sender has lost: a proposal that still holds one of them is void."""
-
-    members: tuple[Member, ...]
-
-
-class Refuse(_Message, frozen=True):
-    """A proposal's number is used up; the sender has seen numbers up to `highest`."""
-
-    number: int
-    highest: int
 
 
 class StoreRequest(_Message, frozen=True):
@@ -206,16 +170,5 @@ class Parcel(_Message, frozen=True):
 CODEC = Codec(
     (Hello | Happened | Installed | Finished | Failed | Strike)
     | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
-    | (
-        PeerHello
-        | Propose
-        | Echo
-        | Gone
-        | Refuse
-        | StoreRequest
-        | StoreReply
-        | Left
-        | Said
-        | Parcel
-    )
+    | (PeerHello | StoreRequest | StoreReply | Left | Said | Parcel)
 )

@@ -46,6 +46,10 @@ class Placement:
     def __str__(self) -> str:
         return self.reason
 
+    def home(self, rank: int) -> Home:
+        """Also the witness's, which comes after the last rank and is to touch no GPU."""
+        return (*self.ranks, Home(len(self.ranks), "cpu", "", "gloo"))[rank]
+
 
 @dataclass(frozen=True)
 class Slot:

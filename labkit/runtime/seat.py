@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.runtime import wire
-from labkit.runtime.messages import Member
 from labkit.runtime.run import Died
-from labkit.view import View
+from labkit.view import Member, View
 
 
 @dataclass
@@ -33,6 +32,12 @@ class Seat:
     died: Died | None = None
     killed: bool = False  # by this driver
     replaced: bool = False  # its rank is about to have another life
+
+    witness: bool = False
+
+    @property
+    def name(self) -> str:
+        return "the witness" if self.witness else f"rank {self.rank}"
 
     @property
     def member(self) -> Member:

@@ -15,19 +15,19 @@ from labkit.runtime.seat import Seat
 
 def rows(driver: Driver) -> list[dict[str, Any]]:
     """The columns that `labkit.views.status` knows; a GPU's only for ranks that have one."""
-    homes = driver.placement.ranks
-    gpu = gpu_memory_mb() if any(home.device != "cpu" for home in homes) else {}
-    return [_row(seat, homes[seat.rank].device, gpu) for seat in driver.seats.values()]
+    placement = driver.placement
+    gpu = gpu_memory_mb() if any(home.device != "cpu" for home in placement.ranks) else {}
+    return [_row(s, placement.home(s.rank).device, gpu) for s in driver.seats.values()]
 
 
 def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:
     alive = seat.state != "dead"
     return {
-        "rank": seat.rank,
+        "rank": "witness" if seat.witness else seat.rank,
         "state": seat.state if alive or seat.died is None else str(seat.died.signal or "ended"),
         "doing": seat.doing,
         "step": seat.step,
-        "view": seat.view.number,
+        "view": None if seat.witness else seat.view.number,
         "device": device,
         "pid": seat.pid,
         "life": seat.life,

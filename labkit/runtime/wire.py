@@ -268,6 +268,11 @@ class Connection:
         self.on_close(self)
 
 
+def bind(address: str) -> socket.socket:
+    """A port of the kernel's choice, where connections wait until somebody listens."""
+    return socket.create_server((address, 0), backlog=128)
+
+
 def listen(
     loop: Loop,
     token: bytes,
@@ -275,13 +280,13 @@ def listen(
     on_ready: Callable[[Connection], None],
     on_message: Callable[[Connection, Any], None],
     on_close: Callable[[Connection], None],
-    address: str = "127.0.0.1",
+    server: socket.socket | None = None,
 ) -> socket.socket:
-    """Accepts connections on a port of the kernel's choice; loopback unless told otherwise.
+    """Accepts connections at `server`, else on a port of the kernel's choice of loopback.
 
     The callbacks hear of a connection only after it has proved the token.
     """
-    server = socket.create_server((address, 0), backlog=128)
+    server = server or bind("127.0.0.1")
     server.setblocking(False)
     strangers: dict[Connection, None] = {}  # in order of arrival
 

@@ -25,6 +25,7 @@ from labkit.simulator.detection import (  # noqa: F401 - so that their names are
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft import INVARIANTS
 from labkit.simulator.linearizability import check
+from labkit.simulator.membership import VIEWS  # noqa: F401 - as above
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.replicas import (  # noqa: F401 - so that their names are known

@@ -40,7 +40,7 @@ from labkit.simulator.node import Factory, Node
 from labkit.simulator.recorder import Recorder
 from labkit.simulator.storage import Storage
 
-MESSAGE, TIMER, FAULT, START = range(4)
+MESSAGE, TIMER, FAULT, START, LOCAL = range(5)
 START_SECONDS = 0.01
 """All nodes start within this time, in an order that the seed draws."""
 
@@ -124,6 +124,10 @@ class Simulation:
         """When node `i` last went on after a pause; 0 if it never did."""
         return self._nodes[i].resumed
 
+    def life(self, i: int) -> int:
+        """How often node `i` has been started again; -1 before its first start."""
+        return self._nodes[i].life
+
     def leader(self) -> int | None:
         """The node that leads, as it believes; of several the one with the highest term."""
         leading = [i for i in self._nodes if self.alive(i) and self.node(i).leads]
@@ -163,6 +167,11 @@ class Simulation:
             self._step()
         return True
 
+    def tell(self, i: int, message: Message, after: float, life: int) -> None:
+        """Something that the process of node `i` says to it in this life, `after` seconds from now:
+        no network is on the way."""
+        self._push(self.now + after, LOCAL, i, message, life)
+
     def finish(self) -> Simulation:
         """Has the invariants look at the run as a whole."""
         for check in self._hooks["finished"]:
@@ -187,8 +196,14 @@ class Simulation:
             self._timer(self._nodes[i], a, b)
         elif kind == FAULT:
             self.inject(a)
+        elif kind == LOCAL:
+            self._hear(self._nodes[i], a, b)
         else:
             self._start(self._nodes[i])
+
+    def _hear(self, node: Node, message: Message, life: int) -> None:
+        if node.machine is not None and node.life == life:
+            self._push(self.now, MESSAGE, node.i, node.i, message)
 
     def _receive(self, node: Node, sender: int, message: Message) -> None:
         kind = type(message)

@@ -57,8 +57,8 @@ def test_a_result_too_large_for_the_wire_is_an_error_of_the_run(cluster: Cluster
 
 
 def test_ranks_that_do_not_exist(cluster: Cluster) -> None:
-    with pytest.raises(ValueError, match="no rank 4"):
-        cluster.kill(4)
+    with pytest.raises(ValueError, match="no rank 5"):
+        cluster.kill(5)  # 4 is the witness
     with pytest.raises(ValueError, match="no rank -1"):
         cluster.pause(-1)
     with pytest.raises(ValueError, match="no rank 9"):

@@ -139,7 +139,7 @@ def test_a_worker_with_many_groups_left_behind_is_replaced(cluster: Cluster) -> 
     for _ in range(16):
         cluster.run(lambda worker: worker.group.abandon()).wait()
     assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)
-    assert [seat.life for seat in cluster._driver.seats.values()] == [1, 1, 1, 1]
+    assert [seat.life for seat in cluster._driver.seats.values()] == [1, 1, 1, 1, 0]
 
 
 def test_what_the_workers_could_not_read_is_refused_at_once(cluster: Cluster) -> None:

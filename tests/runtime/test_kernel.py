@@ -98,9 +98,9 @@ def test_running_the_cell_again_gives_a_fresh_cluster(kernel: Kernel) -> None:
         shown = kernel.run(SETUP)
         assert not shown, shown
         assert "4 alive" in kernel.run("cluster")  # Out[n] keeps no cluster alive
-    wait_until(lambda: len(kernel.family()) == 5, "earlier clusters still run")
+    wait_until(lambda: len(kernel.family()) == 6, "earlier clusters still run")
     kernel.finish(kernel.start("other = Cluster(2); another = Cluster(2)", cell="another cell"))
-    assert len(kernel.family()) == 9  # clusters of another cell are others
+    assert len(kernel.family()) == 11  # clusters of another cell are others
 
 
 @pytest.mark.parametrize("now", [False, True])
@@ -108,6 +108,6 @@ def test_restarting_the_kernel_leaves_no_worker(kernel: Kernel, now: bool) -> No
     kernel.run(SETUP)
     kernel.run("run = cluster.run(forever); run.wait_step(3); cluster.pause(2)")
     family = kernel.family()
-    assert len(family) == 5
+    assert len(family) == 6
     kernel.manager.restart_kernel(now=now)
     wait_until(lambda: not any(map(running, family)), f"some of {family} still run")

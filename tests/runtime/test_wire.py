@@ -13,7 +13,8 @@ import pytest
 from labkit import Cluster
 from labkit.runtime import wire
 from labkit.runtime.loop import Loop
-from labkit.runtime.messages import CODEC, Cancel, Gone, Member
+from labkit.runtime.messages import CODEC, Cancel, Roster
+from labkit.view import Member
 
 TOKEN = b"0123456789abcdef" * 2
 
@@ -94,7 +95,7 @@ def test_messages_pass_in_both_directions(loop: Loop, ends: tuple[End, End]) -> 
 
 def test_a_large_message_passes_whole(loop: Loop, ends: tuple[End, End]) -> None:
     server, client = ends
-    message = Gone(tuple(Member(n, n) for n in range(300_000)))
+    message = Roster([(Member(n, n), ("::1", n)) for n in range(300_000)])
     loop.call_soon(client.connection.send, message)  # type: ignore[union-attr]
     server.wait(lambda: server.heard == [message])
 
