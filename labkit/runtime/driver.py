@@ -44,7 +44,7 @@ from labkit.runtime.messages import (
 )
 from labkit.runtime.placement import Placement
 from labkit.runtime.run import Died, Raised, Run, how_it_ended
-from labkit.runtime.seat import Seat
+from labkit.runtime.seat import Seat, Seats
 from labkit.runtime.watch import BAR_AFTER
 from labkit.view import View
 from labkit.views.progress import Progress, progress
@@ -76,8 +76,7 @@ class Driver:
         self.world_size = self.witness = len(placement.ranks)
         self.token = secrets.token_bytes(32)
         self.changed = threading.Condition()
-        self.seats = {rank: Seat(rank) for rank in range(self.world_size)}
-        self.seats[self.witness] = Seat(self.witness, witness=True)
+        self.seats = Seats(self.world_size)
         self.processes: set[Process] = set()
         self.closed = False
         self.run: Run | None = None
@@ -114,50 +113,29 @@ class Driver:
     def wait_ready(self, seconds: float) -> None:
         """Until every living rank has installed the same view of all of them. Raises RuntimeError
         with what the workers said when one of them ends before that."""
-
-        def ready() -> bool:
-            seats = self.seats.values()
-            if any(s.replaced or (s.killed and s.state != "dead") for s in seats):
-                return False
-            if self.seats[self.witness].state == "starting":
-                return False
-            living = self.living()
-            views = {self.seats[rank].view for rank in living}
-            return views == {View(max(v.number for v in views), living)} if views else True
-
         end = time.monotonic() + seconds
         buried = [seat for seat in self.seats.values() if seat.died]
         bar: Progress[None] = progress(
             total=self.world_size, description="starting", unit="rank", after=BAR_AFTER
         )
         with self.changed, bar:
-            while not ready():
+            while not self.seats.agree():
                 bar.to(sum(seat.view.number > 0 for seat in self.seats.values()))
                 died = [s for s in self.seats.values() if s.died and s not in buried]
-                early = [s for s in died if s.view.number == 0 and s.rank != self.witness]
+                early = [s for s in died if s.view.number == 0 and not s.witness]
                 if early:
                     said = "\n".join(self.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
                 if time.monotonic() > end:
                     raise RuntimeError(
                         f"the ranks have not agreed on a view within {seconds:g} s: "
-                        + self._who_is_missing()
+                        + self.seats.who_is_missing()
                     )
                 self.changed.wait(0.2)
 
-    def _who_is_missing(self) -> str:
-        states = ", ".join(f"{s.name} {s.state}" for s in self.seats.values())
-        dead = [s.rank for s in self.seats.values() if s.state == "dead"]
-        return f"{states}. " + (
-            f"They may be too few to agree: cluster.restart({', '.join(map(str, dead))})"
-            if dead
-            else "Resume or restart the one that stands still, or heal() the links"
-        )
-
     def living(self) -> tuple[int, ...]:
         """The ranks that are not dead; the witness is none."""
-        seats = (self.seats[rank] for rank in range(self.world_size))
-        return tuple(seat.rank for seat in seats if seat.state != "dead")
+        return self.seats.living()
 
     def _on_hello(self, connection: wire.Connection, hello: Hello) -> None:
         seat = self.seats.get(hello.member.rank)
@@ -186,8 +164,7 @@ class Driver:
         """Once all that are on their way have said where they are."""
         there = [s for s in self.seats.values() if s.state != "dead"]
         if all(seat.address for seat in there):
-            roster = Roster([(s.member, s.address) for s in there if s.address])
-            self.broadcast(roster)
+            self.broadcast(Roster([(s.member, s.address) for s in there if s.address]))
 
     # -- what workers say
 

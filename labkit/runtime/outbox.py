@@ -14,9 +14,9 @@ from labkit.runtime.loop import Loop, Timer
 class Outbox:
     """First in, first out. Belongs to the host's thread.
 
-    The agreement on views and the store need a reliable channel: what a fault drops is sent again,
-    and what is cut off waits until the link heals, as with TCP. Messages between functions are
-    datagrams: dropped or cut off, they are lost.
+    The store needs a reliable channel: what a fault drops is sent again, and what is cut off waits
+    until the link heals, as with TCP. Messages between functions, and between the nodes of a
+    protocol, are datagrams: dropped or cut off, they are lost.
     """
 
     def __init__(self, loop: Loop, source: int, target: int, send: Callable[[Any], None]) -> None:

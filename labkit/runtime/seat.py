@@ -55,3 +55,34 @@ class Seat:
         self.killed = self.killed or number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+
+class Seats(dict[int, Seat]):
+    """By rank; the witness's comes after the last rank. Ask under the driver's lock."""
+
+    def __init__(self, world_size: int) -> None:
+        super().__init__({rank: Seat(rank) for rank in range(world_size)})
+        self[world_size] = Seat(world_size, witness=True)
+
+    def living(self) -> tuple[int, ...]:
+        """The ranks that are not dead."""
+        return tuple(s.rank for s in self.values() if s.state != "dead" and not s.witness)
+
+    def agree(self) -> bool:
+        """Whether all that live have installed one view of them all, and nobody is on the way."""
+        if any(s.replaced or (s.killed and s.state != "dead") for s in self.values()):
+            return False
+        if any(s.witness and s.state == "starting" for s in self.values()):
+            return False
+        living = self.living()
+        views = {self[rank].view for rank in living}
+        return views == {View(max(v.number for v in views), living)} if views else True
+
+    def who_is_missing(self) -> str:
+        """What to say and to do when they do not come to agree."""
+        states = ", ".join(f"{seat.name} {seat.state}" for seat in self.values())
+        dead = [str(seat.rank) for seat in self.values() if seat.state == "dead"]
+        advice = "Resume or restart the one that stands still, or heal() the links"
+        if dead:
+            advice = f"They may be too few to agree: cluster.restart({', '.join(dead)})"
+        return f"{states}. {advice}"

@@ -59,13 +59,15 @@ print(f"{calm.results[0]['accuracy']:.1%} of the digits that it has never seen a
 calm.timeline(title="One training step after another, everybody at the same time")
 
 # %% [markdown]
-# A row of the table is a process of the operating system, with its own memory (in PSS, where shared
-# pages count once). `pid` is its number there, [rank](glossary.md#rank) its number here; together
-# they are the [world](glossary.md#world-size). In the picture each has a lane. **Blue**: it computes a
-# [gradient](glossary.md#gradient) from its share of the images. **Orange**: an
-# [all-reduce](glossary.md#all-reduce), in which it sends its gradient away and waits until it holds
-# the sum of everybody's. Then all take the same step. (Much orange? That is the price of talking,
-# and the subject of [notebook 02](02_ring_all_reduce.ipynb).)
+# A row of the table is a process of the operating system, with its own memory (in PSS, where
+# shared pages count once). `pid` is its number there, [rank](glossary.md#rank) its number here;
+# together the ranks are the [world](glossary.md#world-size). (The last one, the
+# [witness](glossary.md#witness), trains nothing; it votes on who belongs to the group.) In the
+# picture each rank has a lane. **Blue**: it computes a [gradient](glossary.md#gradient) from its
+# share of the images. **Orange**: an [all-reduce](glossary.md#all-reduce), in which it sends its
+# gradient away and waits until it holds the sum of everybody's. Then all take the same step.
+# (Much orange? That is the price of talking, and the subject of [notebook
+# 02](02_ring_all_reduce.ipynb).)
 #
 # They share no variable and no lock. All that a rank knows of another came in a message.
 
@@ -392,7 +394,8 @@ cut_off = await cluster.run(count_voices)
 cluster.heal()
 print("in peace:", dict(sorted(peace.results.items())))
 print("cut off: ", dict(sorted(cut_off.results.items())))
-print("alive:   ", len([row for row in cluster.status().rows if row["state"] == "ready"]))
+alive = [row["rank"] for row in cluster.status().rows if row["state"] == "ready"]
+print("alive:   ", len([rank for rank in alive if rank != "witness"]))
 
 # %% [markdown]
 # **Answer: (c).** Each side counts itself, and each is wrong in its own way. Were the question *who
@@ -522,9 +525,11 @@ check("cluster.2", suspects)
 # %% [markdown]
 # ## ⤳ Your turn
 #
-# This plan kills rank 0, the lowest, which has proposed every view so far. Then it is yours: kill
-# two, kill all but one, let one die while another stands still. Which plan do the survivors not
-# survive? (After a minute of silence the run gives up, and says who is silent.)
+# Rank 0 dies while another has just stood still. Then it is yours: kill two at once, three at once,
+# one after the other; kill `cluster.witness`. Which plan do the survivors not survive? A view needs
+# a majority of all who vote on it, the ranks and the [witness](glossary.md#witness): else two halves
+# of a parted cluster would both go on. (After half a minute without one, `regroup()` says who is
+# missing.)
 
 # %%
 from labkit import Pause
@@ -542,9 +547,9 @@ print("the weights of the very first run, bit for bit:", weights(run) == weights
 cluster.close()
 
 # %% [markdown]
-# A pause, a death of the proposer, and still the same model. Not convinced that they are real? Make a new cluster, write `run = cluster.run(train_digits,
-# steps=5_000, on_loss="continue")`, open a terminal, and `kill -9` one of the numbers that
-# `cluster.status()` shows. Then draw `run.timeline()`.
+# A pause, a death, and still the same model. Not convinced that they are real? Make a new cluster,
+# write `run = cluster.run(train_digits, steps=5_000, on_loss="continue")`, open a terminal, and
+# `kill -9` one of the numbers that `cluster.status()` shows. Then draw `run.timeline()`.
 
 # %% [markdown]
 # ## Summary

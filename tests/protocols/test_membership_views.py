@@ -9,7 +9,7 @@ from by_hand import leader, node, receivers, sent, timers
 from labkit.protocols.effects import Effect, Record, Send, SetTimer, Stored, deliver, fire, start
 from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.membership import AskIdentity, Configuration
-from labkit.protocols.raft.transfer import TimeoutNow
+from labkit.protocols.raft.transfer import TimeoutNow, TransferLeadership
 from labkit.protocols.views import Connected, Expect, NextView, Views
 from labkit.protocols.views.agreement import DOUBT_SECONDS
 from labkit.protocols.views.messages import Announce, CurrentView, Report
@@ -117,6 +117,47 @@ def test_a_later_life_of_a_rank_is_another_member() -> None:
     deliver(n, 3, report(3, 0, 1, 2, life=1))
 
     assert proposed(n)[-1] == NextView(3, (*lives(1, 2), Member(3, 1)))
+
+
+def test_the_launcher_may_expect_the_dead_for_a_while() -> None:
+    """Who is lost keeps nobody else out of the view."""
+    n = with_view()
+    again = Member(2, 1)
+    deliver(n, 0, Connected(Member(0, 0), lives(1)))
+
+    deliver(n, 0, Expect((Member(1, 0), again, Member(3, 0))))
+    deliver(n, 0, Connected(Member(0, 0), (Member(1, 0), again)))
+    deliver(n, 1, Report(Member(1, 0), 5, (Member(0, 0), again), 1, 0))
+    deliver(n, 2, report(2, 0, 1, life=1))
+
+    assert proposed(n)[-1].members == (Member(1, 0), again)
+
+
+def test_a_new_life_is_asked_for_its_first_report() -> None:
+    """Its reports are numbered anew: that one of that number is here says nothing."""
+    n = with_view()
+    deliver(n, 0, Connected(Member(0, 0), (*lives(1, 2), Member(3, 1))))
+
+    effects = fire(n, "beat")
+
+    heard = {e.to: e.message.heard for e in effects if isinstance(e, Send) and is_announce(e)}
+    assert heard == {1: 1, 2: 1, 3: -1}
+
+
+def is_announce(effect: Send) -> bool:
+    return isinstance(effect.message, Announce)
+
+
+def test_a_leader_that_hands_over_leaves_the_next_view_to_its_successor() -> None:
+    n = with_view()
+    deliver(n, 9, TransferLeadership(1))
+
+    deliver(n, 0, Connected(Member(0, 0), lives(1, 3)))
+    assert len(proposed(n)) == 1
+    fire(n, "transfer")  # it came to nothing
+    fire(n, "beat")
+
+    assert proposed(n)[-1] == NextView(2, lives(1, 3))
 
 
 def test_a_member_that_has_lost_another_is_believed_after_a_while() -> None:

@@ -100,7 +100,7 @@ def test_running_the_cell_again_gives_a_fresh_cluster(kernel: Kernel) -> None:
         assert "4 alive" in kernel.run("cluster")  # Out[n] keeps no cluster alive
     wait_until(lambda: len(kernel.family()) == 6, "earlier clusters still run")
     kernel.finish(kernel.start("other = Cluster(2); another = Cluster(2)", cell="another cell"))
-    assert len(kernel.family()) == 11  # clusters of another cell are others
+    assert len(kernel.family()) == 12  # clusters of another cell are others
 
 
 @pytest.mark.parametrize("now", [False, True])

@@ -69,7 +69,7 @@ class Voters(Agreement):
         missing = [node for node in right if node not in self.followers]
         if wrong:
             yield from self.on_change_membership(self.me, ChangeMembership(remove=wrong[0]))
-        elif missing and not self.learners:
+        elif missing:
             yield from self.on_change_membership(self.me, ChangeMembership(add=missing[0]))
 
     def right_voters(self) -> tuple[int, ...]:
