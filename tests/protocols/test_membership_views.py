@@ -318,12 +318,11 @@ def test_a_leader_hands_over_to_the_witness_once_that_has_the_log() -> None:
     deliver(n, 0, Connected(Member(0, 0), lives(1, 2)))
     deliver(n, 0, Expect(lives(0, 1)))
     deliver(n, 1, report(1, 0, 2))
-    first = appended(n, 1)
-    assert sent(first, TimeoutNow) == []
+    assert sent(appended(n, 1), TransferLeadership) == []
 
-    second = appended(n, 2)
+    (wish,) = sent(appended(n, 2), TransferLeadership)
 
-    assert receivers(second, TimeoutNow) == [2]
+    assert receivers(deliver(n, 0, wish), TimeoutNow) == [2]
 
 
 def test_when_the_leader_is_gone_the_others_stand_in_turn_the_witness_first() -> None:

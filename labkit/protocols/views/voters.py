@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.protocols.effects import Effects, SetTimer
+from labkit.protocols.effects import Effects, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, LEADER
 from labkit.protocols.raft.log import Appended
 from labkit.protocols.raft.membership import ChangeMembership
@@ -61,7 +61,7 @@ class Voters(Agreement):
         if self.role != LEADER or not self.may_change() or not self.machine.view.members:
             return
         if self.witness in self.voters and self.match_index.get(self.witness) == self.last_index:
-            yield from self.on_transfer_leadership(self.me, TransferLeadership(self.witness))
+            yield Send(self.me, TransferLeadership(self.witness))
             return
         right = self.right_voters()
         wrong = [node for node in (*self.voters, *self.learners) if self.has_no_vote(node, right)]

@@ -104,4 +104,9 @@ class Settles(Invariant):
             raise Violation(cls(), f"{within:g} s after all has healed: {said}")
 
 
-INVARIANTS: tuple[type[Invariant], ...] = (*RAFT, TotalOrder, SameMembers)
+# Not the budget of messages: a leader that finds the view wrong with its beat proposes at once.
+INVARIANTS: tuple[type[Invariant], ...] = (
+    *(invariant for invariant in RAFT if invariant.name != "R-L8"),
+    TotalOrder,
+    SameMembers,
+)
