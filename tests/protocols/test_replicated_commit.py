@@ -8,7 +8,7 @@ import pytest
 
 from labkit.faults import Heal, Kill, Partition
 from labkit.protocols.effects import Context, Effects, Protocol, Send, SetTimer, deliver, start
-from labkit.protocols.raft.log import Entry, Snapshot
+from labkit.protocols.raft.entries import Entry, Snapshot
 from labkit.protocols.two_phase_commit import Begin, Decision, Inquire, Voted
 from labkit.protocols.two_phase_commit.messages import EPOCH
 from labkit.protocols.two_phase_commit.replicated import (
