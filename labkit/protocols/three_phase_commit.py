@@ -26,14 +26,8 @@ from labkit.protocols.effects import (
     Send,
     SetTimer,
 )
-from labkit.protocols.two_phase_commit.messages import (
-    Begin,
-    Decision,
-    Inquire,
-    Prepare,
-    Ranks,
-    Voted,
-)
+from labkit.protocols.two_phase_commit import Begin, Decision, Inquire, Prepare, Voted
+from labkit.protocols.two_phase_commit.messages import Ranks
 
 UNCERTAIN, PRECOMMITTED, COMMITTED, ABORTED = "uncertain", "precommitted", "committed", "aborted"
 UNDECIDED = (UNCERTAIN, PRECOMMITTED)
@@ -71,27 +65,23 @@ class ThreePhaseCommit(Protocol):
         stored = arguments[3]
         self.number: int = stored.get("number", 0)  # of its last transaction as a coordinator
         self.states: dict[int, str] = dict(stored.get("states", ()))
-        self.everybody: dict[int, Ranks] = dict(stored.get("everybody", ()))
+        self.ranks: dict[int, Ranks] = dict(stored.get("ranks", ()))
         # Volatile state of who leads: who has not voted, is not precommitted; what others know
         self.voting: dict[int, set[int]] = {}
         self.uncertain: dict[int, set[int]] = {}
         self.answers: dict[int, dict[int, str]] = {}
         # The others may have decided while it was dead: it takes no part in that, and only asks
-        self.recovering = set(self.in_doubt)
+        self.recovering = {t for t, state in self.states.items() if state in UNDECIDED}
 
     @property
     def leads(self) -> bool:
         return self.me == self.members[0]
 
-    @property
-    def in_doubt(self) -> Ranks:
-        return tuple(t for t, state in self.states.items() if state in UNDECIDED)
-
     def prepare(self, m: Prepare) -> bool:
         return True
 
     def on_start(self) -> Effects:
-        for transaction in self.in_doubt:
+        for transaction in sorted(self.recovering):
             yield from self.on_silence(transaction)
 
     # -- messages: to the coordinator
@@ -99,7 +89,7 @@ class ThreePhaseCommit(Protocol):
     def on_begin(self, client: int, m: Begin) -> Effects:
         self.number += 1
         yield Persist(number=self.number)  # which is never used again
-        self.everybody[self.number] = m.participants
+        self.ranks[self.number] = m.participants
         self.voting[self.number] = set(m.participants)
         yield Broadcast(m.participants, Prepare(self.number, m.payload, m.participants))
         yield SetTimer("votes_due", 2 * self.delay, self.number)
@@ -111,7 +101,7 @@ class ThreePhaseCommit(Protocol):
                 yield from self.on_votes_due(m.transaction)
             elif not self.voting[m.transaction]:
                 del self.voting[m.transaction]
-                yield from self.pre_commit(m.transaction, self.everybody[m.transaction])
+                yield from self.pre_commit(m.transaction, self.ranks[m.transaction])
 
     def on_pre_committed(self, participant: int, m: PreCommitted) -> Effects:
         if m.transaction in self.uncertain:
@@ -123,7 +113,7 @@ class ThreePhaseCommit(Protocol):
 
     def on_prepare(self, coordinator: int, m: Prepare) -> Effects:
         if m.transaction not in self.states:
-            self.everybody[m.transaction] = m.participants
+            self.ranks[m.transaction] = m.participants
             yes = self.prepare(m)
             yield from self.become(UNCERTAIN if yes else ABORTED, m.transaction)
             yield Send(coordinator, Voted(m.transaction, yes))
@@ -167,7 +157,7 @@ class ThreePhaseCommit(Protocol):
     def on_silence(self, transaction: int) -> Effects:
         """The coordinator is dead, and so are those whose turn it was before: it leads."""
         if self.states[transaction] in UNDECIDED:
-            fellows = tuple(p for p in self.everybody[transaction] if p != self.me)
+            fellows = tuple(p for p in self.ranks[transaction] if p != self.me)
             yield self.patience(transaction)
             if transaction in self.recovering:
                 yield Record("note", "is in doubt", transaction=transaction)
@@ -195,8 +185,8 @@ class ThreePhaseCommit(Protocol):
     def become(self, state: str, transaction: int) -> Effects:
         if self.states.get(transaction) != state:
             self.states[transaction] = state
-            states, everybody = tuple(self.states.items()), tuple(self.everybody.items())
-            yield Persist(states=states, everybody=everybody)
+            states, ranks = tuple(self.states.items()), tuple(self.ranks.items())
+            yield Persist(states=states, ranks=ranks)
         if state in UNDECIDED:
             yield self.patience(transaction)
 
@@ -219,11 +209,12 @@ class ThreePhaseCommit(Protocol):
             yield from self.end(transaction, commit)
         elif state is not None:
             commit = state == COMMITTED  # it has been told in the meantime
-        word = "commit" if commit else "abort"
-        yield Record("note", f"decides to {word}", transaction=transaction)
-        yield Broadcast(self.everybody[transaction], Decision(transaction, commit))
+        yield Record(
+            "note", f"decides to {'commit' if commit else 'abort'}", transaction=transaction
+        )
+        yield Broadcast(self.ranks[transaction], Decision(transaction, commit))
 
     def patience(self, transaction: int) -> SetTimer:
         """Long enough for whoever comes before it to end it all: two rounds, and the news."""
-        turn = 1 + self.everybody[transaction].index(self.me)
+        turn = 1 + self.ranks[transaction].index(self.me)
         return SetTimer("silence", 5 * self.delay * turn, transaction)

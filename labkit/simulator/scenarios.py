@@ -37,7 +37,13 @@ from labkit.simulator.replicas import (  # noqa: F401 - so that their names are 
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
-from labkit.simulator.transactions import COMMIT, REPLICATED_COMMIT  # noqa: F401 - as above
+from labkit.simulator.transactions import (  # noqa: F401 - as above
+    COMMIT,
+    REPLICATED_COMMIT,
+    THREE_PHASES,
+    THREE_PHASES_APART,
+    TWO_PHASES_APART,
+)
 
 CLIENTS = (1000, 1001, 1002)
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from random import Random
 from typing import Any
 
 import msgspec
 
+from labkit.faults import At, Partition
 from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer
-from labkit.protocols.two_phase_commit import Begin, Coordinator, Participant, Prepare, Voted
+from labkit.protocols.three_phase_commit import ThreePhaseCommit
+from labkit.protocols.two_phase_commit import (
+    Begin,
+    Coordinator,
+    Participant,
+    Prepare,
+    Voted,
+    two_phase_commit,
+)
+from labkit.protocols.two_phase_commit.messages import Ranks
 from labkit.protocols.two_phase_commit.replicated import ReplicatedCoordinator
-from labkit.simulator.invariants.commit import INVARIANTS
+from labkit.simulator.invariants.commit import INVARIANTS, Agreement, Stability
 from labkit.simulator.invariants.commit_progress import Forgets, Resolved, ResolvedByFailover
+from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
@@ -43,7 +55,7 @@ class Clerk(Participant):
 class Teller(Protocol):
     """Begins a transaction now and then, with two participants or more; one in five is refused."""
 
-    def __init__(self, *arguments: Any, coordinators: tuple[int, ...], clerks: tuple[int, ...]):
+    def __init__(self, *arguments: Any, coordinators: Ranks, clerks: Ranks):
         super().__init__(*arguments)
         self.coordinators, self.clerks = coordinators, clerks
         self.stopped = False
@@ -63,7 +75,7 @@ class Teller(Protocol):
         return SetTimer("begin", self.context.random.expovariate(4))
 
 
-def one_coordinator(me: int, members: tuple[int, ...], *others: Any) -> Protocol:
+def one_coordinator(me: int, members: Ranks, *others: Any) -> Protocol:
     return (Clerk if me else Coordinator)(me, members, *others)
 
 
@@ -74,6 +86,10 @@ def teller(schedule: Schedule) -> Mapping[int, Factory]:
 
 def resolved(sim: Simulation) -> None:
     sim.node(TELLER).stopped = True
+    healed(sim)
+
+
+def healed(sim: Simulation) -> None:
     Resolved.judge(sim, within=5.0)
     Forgets.judge(sim, within=5.0)
 
@@ -93,7 +109,7 @@ COMMIT = Scenario(
 REPLICAS, CLERKS = 3, 3
 
 
-def replicas(me: int, members: tuple[int, ...], *others: Any) -> Protocol:
+def replicas(me: int, members: Ranks, *others: Any) -> Protocol:
     """Short messages and early snapshots, so that a short run has many of both."""
     if me in members:
         return ReplicatedCoordinator(me, members, *others, batch=3, compact=20)
@@ -129,4 +145,57 @@ REPLICATED_COMMIT = Scenario(
     resolved_by_replicas,
     spares=CLERKS,
     draw=faults_for_all,
+)
+
+
+# -- in three phases: no message takes longer than 0.02 s, which is all that it asks for
+
+IN_TIME = Network(low=0.005, high=0.02)
+
+
+def crashes(seed: int) -> Schedule:
+    kinds = ("crash", "crash leader", "crash inside")
+    drawn = swarm(seed, sizes=(3, 4), kinds=kinds, seconds=5.0)
+    return msgspec.structs.replace(drawn, network=IN_TIME)
+
+
+THREE_PHASES = Scenario(
+    "THREE_PHASES", ThreePhaseCommit, (Agreement, Stability), teller, draw=crashes
+)
+
+
+class Once(Protocol):
+    """Begins one transaction, after one second."""
+
+    def __init__(self, *arguments: Any, coordinators: Ranks, clerks: Ranks):
+        super().__init__(*arguments)
+        self.coordinators, self.clerks = coordinators, clerks
+
+    def on_start(self) -> Effects:
+        yield SetTimer("begin", 1.0 - self.context.now)
+
+    def on_begin(self) -> Effects:
+        yield Broadcast(self.coordinators, Begin(self.clerks))
+
+
+def once(schedule: Schedule) -> Mapping[int, Factory]:
+    return {TELLER: partial(Once, coordinators=(0,), clerks=tuple(range(1, schedule.n)))}
+
+
+def a_partition(seed: int) -> Schedule:
+    """One, at some moment of the transaction."""
+    draw = Random(f"a partition/{seed}")
+    order = draw.sample(range(4), 4)
+    cut = draw.randrange(1, 4)
+    groups = tuple(sorted(order[:cut])), tuple(sorted(order[cut:]))
+    when = round(1.0 + draw.uniform(0.0, 0.1), 3)
+    return Schedule(seed, 4, (At(Partition(groups), seconds=when),), IN_TIME, seconds=3.0)
+
+
+THREE_PHASES_APART = Scenario(
+    "THREE_PHASES_APART", ThreePhaseCommit, (Agreement,), once, draw=a_partition
+)
+
+TWO_PHASES_APART = THREE_PHASES_APART._replace(
+    name="TWO_PHASES_APART", protocol=two_phase_commit, invariants=INVARIANTS, progress=healed
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from labkit.faults import Heal, Kill, Partition
-from labkit.protocols.effects import Context, Effects, Protocol, Send, SetTimer, deliver, start
+from labkit.faults import CrashAt, Heal, Kill, Partition
+from labkit.protocols.effects import Context, Send, deliver, start
 from labkit.protocols.raft.entries import Entry, Snapshot
 from labkit.protocols.two_phase_commit import Begin, Decision, Inquire, Voted
 from labkit.protocols.two_phase_commit.messages import EPOCH
@@ -20,29 +21,21 @@ from labkit.protocols.two_phase_commit.replicated import (
 from labkit.simulator.invariants.commit import INVARIANTS
 from labkit.simulator.invariants.commit_progress import Forgets, ResolvedByFailover, doubts
 from labkit.simulator.simulation import Simulation
+from labkit.simulator.transactions import Once
 
 REPLICAS, PARTICIPANTS = (0, 1, 2), (3, 4, 5)
 ROUND_TRIP = 2 * 0.005  # seconds, at most
 
 
-class Once(Protocol):
-    """Asks all replicas: the one that leads will do it."""
-
-    def on_start(self) -> Effects:
-        yield SetTimer("begin", 1.0 - self.context.now)
-
-    def on_begin(self) -> Effects:
-        for replica in REPLICAS:
-            yield Send(replica, Begin(PARTICIPANTS))
-
-
 def simulation(seed: int = 1, **settings: Any) -> Simulation:
+    """A client asks all replicas to begin: the one that leads will do it."""
+    client = partial(Once, coordinators=REPLICAS, clerks=PARTICIPANTS)
     return Simulation(
         replicated_commit,
         3,
         seed,
         invariants=INVARIANTS,
-        clients={1000: Once},
+        clients={1000: client},
         spares=3,
         record=True,
         **settings,
@@ -95,6 +88,28 @@ def test_in_doubt_nobody_waits_longer_than_the_fail_over_takes(seed: int) -> Non
             asked.setdefault(event.rank, event.time)
     assert sim.now <= max(taken_over, *asked.values()) + ROUND_TRIP
     assert len(set(ends(sim))) == 1
+
+
+@pytest.mark.parametrize("moment", ["begins", "hears the last vote", "learns that it is chosen"])
+@pytest.mark.parametrize("effects", range(8))
+def test_the_leader_may_die_after_any_effect_and_blocks_nobody(moment: str, effects: int) -> None:
+    """It does not come back. On `Begin` it sends Prepare to three and sets two timers; on the last
+    vote it writes its entry and sends it; when that is chosen it tells three participants."""
+    for seed in range(5):
+        sim = simulation(seed)
+        sim.run(0.99)
+        if moment != "begins":
+            votes = 2 if moment == "hears the last vote" else 3
+            assert sim.run_until(lambda sim, votes=votes: old_votes(sim) == votes, within=3)
+        leader = sim.leader()
+        assert leader is not None
+        sim.inject(CrashAt(leader, effects))
+        sim.run(2.0)
+        assert not sim.alive(leader)
+        ResolvedByFailover.judge(sim, within=10 * 0.3 + 0.5 + ROUND_TRIP)
+        known = {end for end in ends(sim) if end is not None}
+        assert len(known) <= 1, "old or new, never a mixture"
+        assert known <= {False} or ends(sim) == [True] * 3
 
 
 def test_a_leader_that_is_cut_off_decides_nothing_any_more() -> None:

@@ -3,6 +3,7 @@ and Goodman 1987, §7.5)."""
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,11 +13,8 @@ from labkit.faults import CrashAt, Heal, Kill, Partition, Restart
 from labkit.protocols.effects import (
     Broadcast,
     Context,
-    Effects,
     Persist,
-    Protocol,
     Send,
-    SetTimer,
     deliver,
     fire,
 )
@@ -33,25 +31,20 @@ from labkit.protocols.three_phase_commit import (
 )
 from labkit.protocols.two_phase_commit import Begin, Decision, Prepare, Voted, two_phase_commit
 from labkit.simulator.exhaustive import agreement, exhaustive
-from labkit.simulator.invariants import Violation
+from labkit.simulator.explore import explore
 from labkit.simulator.invariants.commit import Agreement, Stability
 from labkit.simulator.node import Factory
+from labkit.simulator.scenarios import scenario
 from labkit.simulator.simulation import Simulation
+from labkit.simulator.transactions import Once
 
 PARTICIPANTS = (1, 2, 3)
-
-
-class Once(Protocol):
-    def on_start(self) -> Effects:
-        yield SetTimer("begin", 1.0 - self.context.now)
-
-    def on_begin(self) -> Effects:
-        yield Send(0, Begin(PARTICIPANTS))
+CLIENTS = {1000: partial(Once, coordinators=(0,), clerks=PARTICIPANTS)}
 
 
 def simulation(protocol: Factory = ThreePhaseCommit, seed: int = 1) -> Simulation:
     return Simulation(
-        protocol, 4, seed, invariants=(Agreement, Stability), clients={1000: Once}, record=True
+        protocol, 4, seed, invariants=(Agreement, Stability), clients=CLIENTS, record=True
     )
 
 
@@ -99,6 +92,11 @@ def test_nor_does_the_death_of_the_next_who_leads(effects: int) -> None:
     assert len(set(states(sim))) == 1, "it asks the others what has become of it"
 
 
+def test_crashes_that_come_back_break_nothing_either() -> None:
+    result = explore(scenario("THREE_PHASES"), seeds=200)
+    assert result.finding is None, str(result)
+
+
 def test_no_crashes_at_any_times_break_or_block_it_while_messages_are_in_time() -> None:
     for seed in range(200):
         draw, sim = Random(f"crashes/{seed}"), simulation(seed=seed)
@@ -124,10 +122,7 @@ def part(protocol: Factory, ready: Any) -> Simulation:
 
 
 def test_a_partition_commits_on_one_side_and_aborts_on_the_other() -> None:
-    with pytest.raises(Violation, match="P-S1") as broken:
-        part(ThreePhaseCommit, one_vote_missing)
-    assert "aborted transaction 1, which rank" in broken.value.what
-    sim = Simulation(ThreePhaseCommit, 4, 1, clients={1000: Once})
+    sim = Simulation(ThreePhaseCommit, 4, 1, clients=CLIENTS)
     sim.run_until(one_vote_missing, within=3)
     sim.inject(Partition(((0, 1), (2, 3))))
     sim.run(5.0)
@@ -135,6 +130,32 @@ def test_a_partition_commits_on_one_side_and_aborts_on_the_other() -> None:
     sim.inject(Heal())
     sim.run(5.0)
     assert states(sim) == [COMMITTED, ABORTED, ABORTED], "for ever"
+
+
+STORY = """
+   0.0056 s  rank 2 starts
+   0.0074 s  rank 1 starts
+   1.0313 s  rank 2 writes states = ((1, 'uncertain'),), ranks = ((1, (1, 2, 3)),) to its disk
+   1.0336 s  rank 1 writes states = ((1, 'uncertain'),), ranks = ((1, (1, 2, 3)),) to its disk
+   1.0460 s  fault: Partition(groups=((1, 3), (0, 2)))
+   1.0633 s  rank 2 writes states = ((1, 'precommitted'),), ranks = ((1, (1, 2, 3)),) to its disk
+   1.0947 s  rank 2 writes states = ((1, 'committed'),), ranks = ((1, (1, 2, 3)),) to its disk
+   1.0947 s  rank 2 gets Decision(transaction=1, commit=True) from rank 0
+   1.1546 s  rank 1 gets State(transaction=1, state='uncertain') from rank 3
+Then P-S1 (no two participants end a transaction differently) breaks: rank 1 has aborted \
+transaction 1, which rank 2 has committed"""
+
+
+def test_the_explorer_finds_the_partition_and_tells_it_in_ten_lines() -> None:
+    result = explore(scenario("THREE_PHASES_APART"), seeds=20)
+    assert result.finding is not None
+    assert result.finding.story.splitlines() == STORY.splitlines()[1:]
+    assert len(result.finding.schedule.plan) == 1, "nothing but the partition, and no other loss"
+
+
+def test_no_such_partition_breaks_two_phase_commit() -> None:
+    result = explore(scenario("TWO_PHASES_APART"), seeds=200)
+    assert result.finding is None, str(result)
 
 
 def test_two_phase_commit_waits_in_the_same_partition() -> None:
@@ -163,7 +184,7 @@ def test_a_late_message_is_enough_to_break_it() -> None:
 
 def leading(state: str, *answers: str) -> tuple[ThreePhaseCommit, list[Any]]:
     """A participant in this state leads, and two others give it these answers."""
-    stored = {"states": ((1, UNCERTAIN),), "everybody": ((1, PARTICIPANTS),)}
+    stored = {"states": ((1, UNCERTAIN),), "ranks": ((1, PARTICIPANTS),)}
     node = ThreePhaseCommit(1, (0, *PARTICIPANTS), Context(), stored)
     node.recovering, node.states = set(), {1: state}
     assert Broadcast((2, 3), StateRequest(1)) in fire(node, "silence", 1)
@@ -204,16 +225,16 @@ def test_who_has_not_voted_counts_as_aborted_and_never_votes_yes() -> None:
 
 def test_a_yes_and_a_precommit_are_durable_before_they_are_sent() -> None:
     node = ThreePhaseCommit(1, (0, *PARTICIPANTS), Context(), {})
-    everybody = ((1, PARTICIPANTS),)
+    ranks = ((1, PARTICIPANTS),)
     effects = deliver(node, 0, Prepare(1, None, PARTICIPANTS))
-    assert effects[0] == Persist(states=((1, UNCERTAIN),), everybody=everybody)
+    assert effects[0] == Persist(states=((1, UNCERTAIN),), ranks=ranks)
     assert effects[-1] == Send(0, Voted(1, True))
     effects = deliver(node, 0, PreCommit(1))
-    assert effects[0] == Persist(states=((1, PRECOMMITTED),), everybody=everybody)
+    assert effects[0] == Persist(states=((1, PRECOMMITTED),), ranks=ranks)
     assert effects[-1] == Send(0, PreCommitted(1))
 
 
 def test_who_was_dead_takes_no_part_in_the_termination() -> None:
-    stored = {"states": ((1, UNCERTAIN),), "everybody": ((1, PARTICIPANTS),)}
+    stored = {"states": ((1, UNCERTAIN),), "ranks": ((1, PARTICIPANTS),)}
     node = ThreePhaseCommit(1, (0, *PARTICIPANTS), Context(), stored)
     assert deliver(node, 2, StateRequest(1)) == deliver(node, 2, PreCommit(1)) == []

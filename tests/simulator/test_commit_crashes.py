@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from labkit.faults import CrashAt, Heal, Kill, Partition, Restart
-from labkit.protocols.effects import Effects, Protocol, Send, SetTimer
-from labkit.protocols.two_phase_commit import Begin, two_phase_commit
+from labkit.protocols.two_phase_commit import two_phase_commit
 from labkit.simulator.invariants.commit import INVARIANTS
 from labkit.simulator.invariants.commit_progress import BlocksInTheWindow, doubts
 from labkit.simulator.simulation import Simulation
+from labkit.simulator.transactions import Once
 
 T = 1_000_001  # the first transaction of the first epoch
 
 
-class Once(Protocol):
-    """A client that begins one transaction at one second."""
-
-    def on_start(self) -> Effects:
-        yield SetTimer("begin", 1.0 - self.context.now)
-
-    def on_begin(self) -> Effects:
-        yield Send(0, Begin((1, 2)))
-
-
 def simulation() -> Simulation:
+    client = partial(Once, coordinators=(0,), clerks=(1, 2))
     return Simulation(
-        two_phase_commit, 3, 1, invariants=INVARIANTS, clients={1000: Once}, record=True
+        two_phase_commit, 3, 1, invariants=INVARIANTS, clients={1000: client}, record=True
     )
 
 
