@@ -13,7 +13,15 @@ from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer, Sto
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
 from labkit.protocols.raft.entries import Entry
-from labkit.protocols.raft.machine import Append, Command, CompareAndSet, Get, Put, execute
+from labkit.protocols.raft.machine import (
+    Append,
+    Command,
+    CompareAndSet,
+    Get,
+    Put,
+    execute,
+    notices,
+)
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.simulator.detection import (  # noqa: F401 - so that their names are known
@@ -57,7 +65,7 @@ class Linearizable(Invariant):
 
     def finished(self, sim: Simulation) -> None:
         history = [call for c in clients_of(sim) for call in c.history]
-        verdict = check(history, execute)
+        verdict = check(history, execute, notices=notices)
         if not verdict:
             raise Violation(self, verdict.reason)
 

@@ -15,7 +15,7 @@ from labkit.events import Event
 from labkit.protocols.effects import Command, Effects, Record, Send, SetTimer
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Call
-from labkit.protocols.raft.machine import Append, Get, execute
+from labkit.protocols.raft.machine import Append, Get, execute, notices
 from labkit.protocols.raft.reads import ClientRead
 from labkit.protocols.raft.sessions import ClientReply, ClientRequest
 from labkit.simulator.invariants.raft import INVARIANTS
@@ -87,7 +87,7 @@ NODE = partial(Asking, timeout=0.15)
 def accepted(cluster: Cluster) -> Replay:
     """Every step is one that the model allows, and what clients saw is linearizable."""
     assert cluster.directory is not None
-    verdict = check(history(cluster), execute)
+    verdict = check(history(cluster), execute, notices=notices)
     assert verdict, verdict.reason
     return replay(NODE, (cluster.directory / "handled").glob("raft.*"), INVARIANTS)
 

@@ -54,6 +54,27 @@ def execute(value: Any, command: Command) -> tuple[Any, Any]:
             return value, value
 
 
+def notices(command: Command, result: Any, before: Any, after: Any) -> bool:
+    """Whether a call with this result, or with an unknown one (None), could be what shows that its
+    key went from `before` to `after`, to which more may have been appended since."""
+    match command:
+        case Put():
+            return False
+        case CompareAndSet(_, expected, _):
+            return (result is not False and _begins(expected, after)) or (
+                result is False and expected == before
+            )
+        case Append() | Get():
+            return result is not None and _begins(result, after)
+
+
+def _begins(value: Any, with_: Any) -> bool:
+    """Whether a value could come of another by appending to it."""
+    if isinstance(value, str) and isinstance(with_ or "", str):
+        return value.startswith(with_ or "")
+    return bool(value == with_)
+
+
 class KeyValue:
     """Deterministic: the same commands in the same order give the same state."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from labkit.protocols.clients import Answer, Ask
 from labkit.protocols.effects import Apply, Stored
 from labkit.protocols.primary_backup import DoViewChange, Entry, Prepare, PrepareOk
-from labkit.protocols.raft.machine import Get, execute
+from labkit.protocols.raft.machine import Get, execute, notices
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.linearizability import check
 from labkit.simulator.simulation import Simulation
@@ -25,7 +25,9 @@ class Linearizable(Invariant):
 
     def finished(self, sim: Simulation) -> None:
         asking = [node for i, node in sim.nodes.items() if i not in sim.members]
-        verdict = check([call for node in asking for call in node.history], execute)
+        verdict = check(
+            [call for node in asking for call in node.history], execute, notices=notices
+        )
         if not verdict:
             raise Violation(self, verdict.reason)
 
