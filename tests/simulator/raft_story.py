@@ -12,11 +12,12 @@ from labkit.protocols.effects import Message, Protocol
 from labkit.protocols.raft.client import Client
 from labkit.protocols.raft.election import LEADER
 from labkit.protocols.raft.sessions import ClientReply
+from labkit.simulator.engine import MESSAGE
 from labkit.simulator.invariants import Invariant
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenarios import CLIENTS, RAFT, SMALL, clients_of, draw_command, raft_progress
-from labkit.simulator.simulation import MESSAGE, Simulation
+from labkit.simulator.simulation import Simulation
 
 T = 0.15
 """The shortest election time-out in seconds; the longest is 2 T."""
