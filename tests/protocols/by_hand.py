@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.protocols.effects import (
+    Apply,
     Broadcast,
     Context,
     Effect,
@@ -20,6 +21,7 @@ from labkit.protocols.effects import (
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.election import Vote
 from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
 
 SETTINGS = ("compact", "batch", "pre_vote", "check_quorum")
@@ -93,3 +95,34 @@ def disk(effects: list[Effect], before: dict[str, Any] | None = None) -> dict[st
 def terms(made: Any) -> list[int]:
     """Those of the log's entries."""
     return [entry.term for entry in made.log]
+
+
+def append(
+    term: int, prev: int, prev_term: int, new: list[Entry], commit: int = 0, round: int = 1
+) -> AppendEntries:
+    return AppendEntries(term, prev, prev_term, tuple(new), commit, round)
+
+
+def yes(term: int, index: int, round: int = 1) -> Appended:
+    return Appended(term, True, index, round)
+
+
+def applied(effects: list[Any]) -> list[int]:
+    return [e.index for e in effects if isinstance(e, Apply)]
+
+
+def answer(made: Any, *followers: int, round: int | None = None) -> list[Any]:
+    """They have the leader's whole log."""
+    effects = []
+    for f in followers:
+        beat = made.round if round is None else round
+        done = Appended(made.term, True, made.last_index, beat, made.followers[f])
+        effects += deliver(made, f, done)
+    return effects
+
+
+def settled(n: int = 3, **more: Any) -> Any:
+    """A leader that has committed the entry with which it began its term."""
+    made = leader(n, **more)
+    answer(made, *range(1, n))
+    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from by_hand import leader, node, receivers, sent
+from by_hand import answer, leader, node, receivers, sent, settled
 
 from labkit.protocols.effects import Context, Send, Stored, deliver, fire, start
 from labkit.protocols.raft.client import Client
@@ -16,21 +16,6 @@ from labkit.protocols.raft.reads import ClientRead
 from labkit.protocols.raft.sessions import ClientReply, ClientRequest, Request
 
 MORE = Append("x", "a")
-
-
-def answer(made: Any, *followers: int, round: int | None = None) -> list[Any]:
-    """They have the leader's whole log."""
-    effects = []
-    for f in followers:
-        done = Appended(made.term, True, made.last_index, made.round if round is None else round)
-        effects += deliver(made, f, done)
-    return effects
-
-
-def settled(n: int = 3, **more: Any) -> Any:
-    made = leader(n, **more)
-    answer(made, *range(1, n))
-    return made
 
 
 # -- the state machine

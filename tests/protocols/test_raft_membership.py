@@ -1,11 +1,10 @@
-"""Raft's membership by hand: each test is a sentence of Ongaro's thesis, §4.1, §4.2 or §3.10."""
+"""Raft's membership by hand: each test is a sentence of Ongaro's thesis, §4.1 or §4.2."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from by_hand import entries, leader, node, receivers, sent
+from by_hand import answer, entries, leader, node, receivers, sent, settled
 
 from labkit.protocols.effects import Context, Send, Stored, deliver, fire, start
 from labkit.protocols.raft import Raft
@@ -19,31 +18,12 @@ from labkit.protocols.raft.membership import (
     Configuration,
     Identity,
 )
-from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
-from labkit.protocols.raft.sessions import ClientRequest
-from labkit.protocols.raft.transfer import TimeoutNow, TransferLeadership
 
 
 def voters(*nodes: int, **new: int) -> Configuration:
     """Founders by their numbers, others as `n3=7`: node 3 with identity 7."""
     pairs = [(n, 0) for n in nodes] + [(int(name[1:]), i) for name, i in new.items()]
     return Configuration(tuple(sorted(pairs)))
-
-
-def settled(n: int = 3, **more: Any) -> Any:
-    """A leader that has committed the entry with which it began its term."""
-    made = leader(n, **more)
-    answer(made, *range(1, n))
-    return made
-
-
-def answer(made: Any, *followers: int) -> list[Any]:
-    """They have the leader's whole log."""
-    effects = []
-    for f in followers:
-        done = Appended(made.term, True, made.last_index, made.round, made.followers[f])
-        effects += deliver(made, f, done)
-    return effects
 
 
 def admit(made: Any, new: int, identity: int) -> list[Any]:
@@ -277,76 +257,6 @@ def test_who_is_removed_for_good_stands_no_longer() -> None:
     assert sent(effects) == []
 
 
-# -- an id is used only once
-
-
-def wiped(me: int = 1, n: int = 3) -> Any:
-    made = Raft(me, tuple(range(n)), Context(1.0), {})
-    start(made)
-    return made
-
-
-def test_a_disk_that_is_empty_gets_an_identity_of_its_own_and_keeps_it() -> None:
-    made = Raft(1, (0, 1, 2), Context(1.0), {})
-
-    (persist, *_) = start(made)
-
-    assert persist.values == {"identity": made.identity}
-    assert made.identity > 0
-
-
-def test_the_vote_of_a_node_that_has_lost_its_disk_does_not_count() -> None:
-    n = node(n=3, pre_vote=False)
-    fire(n, "election")
-
-    (vote,) = sent(deliver(wiped(), 0, RequestVote(1)))
-    deliver(n, 1, vote)
-
-    assert vote.granted
-    assert n.role == "candidate"
-
-
-def test_nor_does_its_pre_vote() -> None:
-    n = node(n=3)
-    fire(n, "election")
-
-    (answer,) = sent(deliver(wiped(), 0, RequestPreVote(1, 0, 0)), PreVoted)
-    deliver(n, 1, answer)
-
-    assert answer.granted
-    assert n.term == 0
-
-
-def test_nor_does_what_it_acknowledges() -> None:
-    """Else an old leader, which does not know of a newer one, could commit with its help: the
-    newer one was elected by the very vote that the node has forgotten."""
-    n = leader(n=3)
-    empty = wiped()
-    (request,) = sent(fire(n, "beat"), AppendEntries)
-
-    (answer,) = sent(deliver(empty, 0, request), Appended)
-    deliver(n, 1, answer)
-
-    assert answer.success
-    assert n.commit_index == 0
-
-
-def test_a_node_without_its_disk_does_not_stand() -> None:
-    assert sent(fire(wiped(), "election")) == []
-
-
-def test_a_node_that_has_lost_its_disk_can_come_back_as_a_new_voter() -> None:
-    n = settled(n=3)
-    deliver(n, 9, ChangeMembership(remove=1))
-    answer(n, 2)
-
-    admit(n, 1, identity=7)
-    answer(n, 1)
-
-    assert n.voters == {0: 0, 1: 7, 2: 0}
-    assert n.commit_index == n.last_index
-
-
 # -- §4.2.3: a removed server disrupts nobody
 
 
@@ -358,64 +268,3 @@ def test_a_server_that_was_removed_deposes_no_leader() -> None:
 
     assert effects == []
     assert n.term == 1
-
-
-# -- §3.10: handing over the leadership
-
-
-def test_the_target_is_asked_to_stand_once_it_has_the_whole_log() -> None:
-    n = settled(n=3)
-    list(n.propose(Put("x", 1)))
-
-    early = deliver(n, 9, TransferLeadership(1))
-    late = answer(n, 1)
-
-    assert sent(early, TimeoutNow) == []
-    assert Send(1, TimeoutNow(1)) in late
-
-
-def test_the_target_stands_at_once_and_is_not_refused() -> None:
-    target, other = node(me=1, term=1), node(me=2, term=1)
-    for n in (target, other):
-        deliver(n, 0, AppendEntries(1, 0, 0, (), 0, 1))
-
-    (request,) = sent(deliver(target, 0, TimeoutNow(1)))
-    (vote,) = sent(deliver(other, 1, request))
-
-    assert request.transfer
-    assert vote.granted
-
-
-def test_meanwhile_nothing_new_is_begun() -> None:
-    n = settled(n=3)
-    deliver(n, 9, TransferLeadership(1))
-
-    command = deliver(n, 1000, ClientRequest(1, Put("x", 1)))
-    change = deliver(n, 9, ChangeMembership(remove=2))
-
-    assert command == change == []
-    assert n.last_index == 1
-
-
-def test_after_a_time_out_the_leader_goes_on() -> None:
-    n = settled(n=3)
-    deliver(n, 9, TransferLeadership(1))
-
-    fire(n, "transfer")
-    deliver(n, 1000, ClientRequest(1, Put("x", 1)))
-
-    assert n.last_index == 2
-
-
-@pytest.mark.parametrize("target", [0, 3])
-def test_it_is_not_handed_to_itself_nor_to_a_stranger(target: int) -> None:
-    n = settled(n=3)
-
-    assert deliver(n, 9, TransferLeadership(target)) == []
-
-
-def test_a_late_request_to_stand_is_ignored() -> None:
-    n = node(n=3, term=3)
-
-    assert deliver(n, 0, TimeoutNow(2)) == []
-    assert n.role == "follower"
