@@ -82,6 +82,7 @@ class Cluster:
     # -- life
 
     def __enter__(self) -> Cluster:
+        self._driver.in_block = True
         return self
 
     def __exit__(

@@ -79,6 +79,7 @@ class Driver:
         self.seats = Seats(self.world_size)
         self.processes: set[Process] = set()
         self.closed = False
+        self.in_block = False  # of `with Cluster(…)`, which closes it
         self.run: Run | None = None
         self._numbers = itertools.count(1)
         self._timed: list[Any] = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit.events import Event
+from labkit.runtime.interrupt import Interruptible
 from labkit.runtime.watch import Watch
 
 if TYPE_CHECKING:
@@ -155,12 +156,14 @@ class Run:
         time-out it waits as long as there is news: when nothing has been heard from any rank for
         the cluster's `patience` it raises TimeoutError too, which names the silent ranks.
         """
-        self._watch(lambda: self.done, timeout, "to its end")
-        return self._outcome()
+        with Interruptible(self._driver, self):
+            self._watch(lambda: self.done, timeout, "to its end")
+            return self._outcome()
 
     def wait_step(self, step: int, timeout: float | None = None) -> Run:
         """Blocks until every rank that is still running has reported `step`, or the run is over."""
-        self._watch(lambda: self._reached(step), timeout, f"to step {step}")
+        with Interruptible(self._driver, self):
+            self._watch(lambda: self._reached(step), timeout, f"to step {step}")
         return self
 
     def __await__(self) -> Generator[Any, None, Run]:
@@ -189,7 +192,7 @@ class Run:
 
     async def _watched(self, ready: Callable[[], bool], aim: str) -> Run:
         watch = Watch(self._driver, self, None, aim)
-        with watch:
+        with Interruptible(self._driver, self), watch:
             while not ready():
                 watch.look()
                 await asyncio.sleep(_SLICE / 2)

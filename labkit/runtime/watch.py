@@ -71,12 +71,17 @@ class Watch:
         self.bar.to(min((self.run.steps.get(r, 0) for r in self.run.waiting), default=total))
 
     def _who(self) -> str:
-        seats = (self.driver.seats[rank] for rank in sorted(self.run.waiting))
-        what = [
-            f"rank {s.rank} ({s.state}"
-            + (f", in {s.doing}" if s.doing else "")
-            + (f", step {s.step})" if s.step is not None else ")")
-            for s in seats
-        ]
         raised = "".join(f"{error}; then " for error in self.run.errors.values())
-        return f"{raised}{', '.join(what)} of run {self.run.number} of {self.run.name} did not come"
+        who = at_work(self.driver, self.run)
+        return f"{raised}{who} of run {self.run.number} of {self.run.name} did not come"
+
+
+def at_work(driver: Driver, run: Run) -> str:
+    """What the ranks that have not ended the run are doing, in words."""
+    seats = (driver.seats[rank] for rank in sorted(run.waiting))
+    return ", ".join(
+        f"rank {s.rank} ({s.state}"
+        + (f", in {s.doing}" if s.doing else "")
+        + (f", step {s.step})" if s.step is not None else ")")
+        for s in seats
+    )

@@ -78,19 +78,49 @@ def test_a_run_is_awaited_and_shows_its_output_in_the_cell(kernel: Kernel) -> No
         assert f"[rank {rank}] here" in shown
 
 
-def test_an_interrupted_cell_leaves_a_cluster_that_answers(kernel: Kernel) -> None:
-    kernel.run(SETUP)
-    for waiting in ("await run", "run.wait()"):
-        kernel.run("run = cluster.run(forever); run.wait_step(3)")
-        cell = kernel.start(f"print('waiting', flush=True); {waiting}")
+AT_WORK = """
+from labkit.runtime.watch import Watch
+look = Watch.look
+def say(watch):
+    print("waiting", flush=True)
+    look(watch)
+Watch.look = say
+"""
+
+
+WAYS = (
+    "await run",
+    "run.wait()",
+    "import asyncio; await asyncio.gather(run.step(10**9), run)",
+)
+
+
+def test_an_interrupted_cell_says_so_and_leaves_a_cluster_that_answers(kernel: Kernel) -> None:
+    for waiting in WAYS:
+        kernel.run(SETUP + "run = cluster.run(forever); run.wait_step(3)")
+        kernel.run(AT_WORK)
+        cell, after = kernel.start(waiting), kernel.start("ran_on = True")
         while "waiting" not in kernel.client.get_iopub_msg(timeout=60)["content"].get("text", ""):
             pass
         kernel.manager.interrupt_kernel()
-        shown = kernel.finish(cell)
-        assert "KeyboardInterrupt" in shown or "CancelledError" in shown
+        last = kernel.finish(cell).strip().splitlines()[-1]
+        assert "KeyboardInterrupt" in last
+        assert "of forever, with rank 0 (ready" in last
+        assert "the cluster is still usable: run the cell again" in last
+        kernel.finish(after)
+        kernel.run("Watch.look = look")
+        assert "NameError" in kernel.run("ran_on"), "an interrupt ends all cells that were to run"
         assert "[10.0, 10.0, 10.0, 10.0]" in kernel.run(
             "print([v for k, v in sorted((await cluster.run(total)).results.items())])"
         )
+
+
+def test_a_time_out_of_asyncios_own_stays_one(kernel: Kernel) -> None:
+    kernel.run(SETUP + "import asyncio, signal; before = signal.getsignal(signal.SIGINT)")
+    shown = kernel.run("await asyncio.wait_for(cluster.run(forever).step(10**9), 0.3)")
+    assert "TimeoutError" in shown
+    assert "stopped waiting" not in shown
+    assert "True" in kernel.run("print(signal.getsignal(signal.SIGINT) == before)")
 
 
 def test_running_the_cell_again_gives_a_fresh_cluster(kernel: Kernel) -> None:

@@ -144,6 +144,29 @@ def test_an_interrupted_wait_leaves_a_cluster_that_answers(session: Session) -> 
     "session",
     [
         """
+        from labkit.runtime.watch import Watch
+        look = Watch.look
+        with Cluster(2) as cluster:
+            run = cluster.run(forever)
+            run.wait_step(3)
+            Watch.look = lambda watch: (say("waiting"), look(watch))
+            run.wait()
+        """
+    ],
+    indirect=True,
+)
+def test_an_interrupt_in_a_block_does_not_promise_its_cluster(session: Session) -> None:
+    session.expect("waiting")
+    os.kill(session.process.pid, signal.SIGINT)
+    told = session.expect("KeyboardInterrupt")
+    assert "with rank 0 (ready" in told
+    assert "the cluster ends with its block: run the cell again" in told
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        """
         with Cluster(3) as cluster:
             cluster.run(forever).wait_step(2)
             say("in the block")
