@@ -724,8 +724,8 @@ for figure in DIVERGENCES.values():
 # All this assumed that a [spare](glossary.md#spare) machine is there at once. Take Llama 3's size,
 # and repairs that take a day.
 #
-# **Predict.** About eight machines fail in a day. How many spares, of 2 048 machines, before
-# waiting stops to matter? (a) 2, (b) 8, (c) about 16.
+# **Predict.** About eight machines fail in a day. How many spares, of 2 048 machines, until waiting
+# no longer matters? (a) 2, (b) 8, (c) about 16.
 
 # %%
 from dataclasses import replace

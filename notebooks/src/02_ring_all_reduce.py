@@ -518,7 +518,9 @@ times(bare, title=title.format(gain(bare, -1), gain(measured, -1)))
 #
 # Gloo's own is the same ring over the same sockets as ours. MPI does not go through sockets at all,
 # and looks again and again instead of sleeping: that is worth most for small tensors. The lab's
-# `shared_memory` does the same: each rank adds up one chunk straight out of the others' memory.
+# `shared_memory` looks, too: each rank adds up one chunk straight out of the others' memory. But who
+# looks needs a core: with more ranks than cores it may be taken from the very rank that is awaited,
+# and then looking is the slowest of all for small tensors.
 #
 # **In real systems.** Eight H100s: NVLink carries 450 GB/s in each direction, and NCCL's ring reaches
 # a bus bandwidth of 370. With NVLink SHARP the *switch* adds, and the benchmark says 480, more than

@@ -199,7 +199,7 @@ with applied(bug):
 print(found.finding.what)
 
 # %% [markdown]
-# ## Break it yourself ⤳
+# ## ⤳ Break it yourself
 #
 # `attack` gives you a wrong Raft and a number of faults. A schedule wins if a rule breaks that a
 # user would feel, and if the correct code withstands the same schedule.

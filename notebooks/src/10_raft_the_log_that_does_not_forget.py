@@ -223,7 +223,7 @@ print("and with pauses and slow clocks:", found.finding and found.finding.name, 
 # The explorer has pauses and clocks that drift in its bag. A leader that trusts its clock has a
 # *lease*; it is as good as the bound on the drift.
 #
-# ## A bug of our own ⤳
+# ## ⤳ A bug of our own
 #
 # ReadIndex counts answers to the leader's latest beat. An early version of this lab let a follower
 # echo the number of the beat when it *refused* an old leader. It looked harmless. Seed 192 broke it.

@@ -341,7 +341,7 @@ print(fill(f"{found.finding.name} breaks: {found.finding.what}"))
 print(explore(replicas.PRIMARY_BACKUP, seeds=20 if fast else 60, processes=1))
 
 # %% [markdown]
-# ### The fence ⤳
+# ### ⤳ The fence
 #
 # The old primary may not be dead. It may be slow, or cut off, and it does not know that it has been
 # replaced. So a member that has promised itself to a view takes nothing from the primary of an
