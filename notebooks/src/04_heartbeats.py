@@ -154,7 +154,7 @@ for name, by_timeout in found.items():
     )
 
 # %% [markdown]
-# **Answer.** The lines above are yours. At rest two or three beats' time is enough. With all cores
+# **Answer.** The lines above are yours. At rest a few beats' time is enough. With all cores
 # busy the thread that beats waits for its turn. And no time-out below 60 ms survives a lock that is
 # held for 60 ms, since nobody beats meanwhile. There is one way to be right: patience, and every real
 # crash pays for it.
