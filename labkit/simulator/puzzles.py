@@ -11,18 +11,19 @@ from typing import NamedTuple
 from labkit.faults import At
 from labkit.simulator.mutants import Mutant
 from labkit.simulator.mutants.commit import COMMIT
+from labkit.simulator.mutants.detectors import DETECTORS
 from labkit.simulator.mutants.raft import RAFT
 from labkit.simulator.network import Network
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.schedule import Schedule
 
-FELT = {"R-S1", "R-S4", "R-S5", "R-S7", "R-S14", "P-S1", "P-S3"}
+FELT = {"R-S1", "R-S4", "R-S5", "R-S7", "R-S14", "P-S1", "P-S3", "D-S2", "D-S4"}
 """What a user of the system would feel; that a disk is behind for a moment is no such thing."""
 
 LIVE = {"R-L1", "R-L4", "P-L1"}
 
-MUTANTS = {mutant.id: mutant for mutant in (*RAFT, *COMMIT)}
+MUTANTS = {mutant.id: mutant for mutant in (*RAFT, *COMMIT, *DETECTORS)}
 
 
 class Puzzle(NamedTuple):
@@ -173,4 +174,14 @@ PUZZLES = {
         "Let one learn of the commit, and another ask.",
         Network(low=0.01, high=0.05),
     ),
+    "d07": Puzzle(
+        MUTANTS["d07"],
+        "TIMEOUT",
+        3,
+        3,
+        6,
+        0,
+        "Let beats be under way for long, and their sender be another one when they arrive.",
+    ),
+    "d13": Puzzle(MUTANTS["d13"], "TIMEOUT", 3, 1, 6, 0, "Whose silence was it?"),
 }

@@ -270,7 +270,14 @@ with applied(bug):
 # %% [markdown]
 # A laptop that was closed and opened again does this, and so does a process in a long garbage
 # collection. Ten more such lines stand in `labkit/simulator/mutants/detectors.py`, each with its
-# source.
+# source. Here is one for you to break: three nodes, six seconds, three faults.
+
+# %%
+from labkit.simulator.attack import attack
+from labkit.simulator.puzzles import PUZZLES
+
+print(PUZZLES["d07"].story)
+print(attack("d07", At(Pause(0, 1.0), seconds=2.0)))  # not yet: change this line
 
 # %% [markdown]
 # ## The rank that beats and does not work

@@ -1,10 +1,10 @@
-"""Raft nodes around a table: a test says whose time-out runs out and who is away, and compares the
-transcript of all that follows, as text."""
+"""Nodes around a table, of Raft unless told otherwise: a test says whose time-out runs out and who
+is away, and compares the transcript of all that follows, as text."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any
 
@@ -31,6 +31,7 @@ from labkit.protocols.raft.entries import Entry, Snapshot
 from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.membership import Configuration
 from labkit.protocols.raft.snapshots import InstallSnapshot
+from labkit.protocols.swim import SUSPECT, Ack, Fact, Ping, PingReq
 from labkit.simulator.story import brief
 
 CLIENT = 1000
@@ -85,10 +86,11 @@ class Table:
         for made in self.nodes.values():
             made.context.now += seconds
 
-    def fire(self, i: int, timer: str) -> None:
+    def fire(self, i: int, timer: str, key: Hashable = None) -> None:
         """A timer of node `i` runs out."""
-        self.lines.append(f"{i}: its {timer} timer runs out")
-        self._happen(i, fire(self.nodes[i], timer))
+        of = "" if key is None else f" of {key}"
+        self.lines.append(f"{i}: its {timer} timer{of} runs out")
+        self._happen(i, fire(self.nodes[i], timer, key))
         self.run()
 
     def tell(self, i: int, message: Message, sender: int = CLIENT) -> None:
@@ -184,7 +186,24 @@ def said(message: Message) -> str:
             return f"AppendEntries(term {message.term}, {after}; {known})"
         case InstallSnapshot(term, snapshot, round):
             return f"InstallSnapshot(term {term}, {value_of(snapshot)}, round {round})"
+        case Ping(serial, origin, facts):
+            return f"ping {serial} of {origin}{news(facts)}"
+        case Ack(serial, origin, facts):
+            return f"ack {serial} of {origin}{news(facts)}"
+        case PingReq(target, serial, facts):
+            return f"ping-req {serial}: {target}{news(facts)}"
     return brief(message)
+
+
+def news(facts: Sequence[Fact]) -> str:
+    """What travels with a message of SWIM: `; 1 is suspect in incarnation 0, says 2`."""
+    words = ("alive", "suspect", "faulty")
+    told = [
+        f"; {fact.member} is {words[fact.status]} in incarnation {fact.incarnation}"
+        + (f", says {fact.accuser}" if fact.status == SUSPECT else "")
+        for fact in facts
+    ]
+    return "".join(told)
 
 
 def terms_of(entries: Sequence[Entry]) -> str:

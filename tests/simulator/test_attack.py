@@ -9,6 +9,7 @@ from labkit.faults import (
     At,
     CrashAt,
     Cut,
+    Delay,
     DiskError,
     Heal,
     Kill,
@@ -69,6 +70,12 @@ SOLUTIONS = {
         At(CrashAt(rank=LEADER, effects=2), seconds=16.7741),
     ),
     "p11": (At(Cut(source=LEADER, target=2), seconds=2.0),),
+    "d07": (
+        At(Delay(source=0, target=1, seconds=1.0), seconds=1.0),
+        At(Restart(rank=0), seconds=1.5),
+        At(Heal(), seconds=1.6),
+    ),
+    "d13": (At(Pause(rank=1, seconds=1.0), seconds=2.0),),
 }
 
 
