@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from labkit.protocols.effects import Effect, Persist, Record
 
-Kind = Literal["start", "message", "timer", "suspect", "trust"]
+Kind = Literal["start", "message", "timer", "suspect", "trust", "worked"]
 
 
 class Begun(Struct, frozen=True, tag=True, array_like=True):
@@ -34,7 +34,8 @@ class Begun(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Handled(Struct, frozen=True, tag=True, array_like=True):
-    """`what` is a message as bytes; of a timer, its name and key. `effects` is their `digest`."""
+    """`what` is a message as bytes; of a timer, its name and key. `peer` is the number that came
+    with the host's word, if any; `effects` is their `digest`."""
 
     now: float
     kind: Kind

@@ -129,12 +129,6 @@ class Beat(Message, frozen=True):
     progress: int = 0
 
 
-class Worked(Message, frozen=True):
-    """From the work beside this node: it has come as far as `count`; 0 when there is none."""
-
-    count: int
-
-
 class Heartbeat(Protocol):
     """Beats every `interval` seconds and watches its peers, each with a detector of its own.
 
@@ -191,8 +185,11 @@ class Heartbeat(Protocol):
             self.advanced[peer] = m.progress, now
         yield from self.reconsider(peer)
 
-    def on_worked(self, work: int, m: Worked) -> None:
-        self.progress = m.count
+    # -- from the host
+
+    def on_worked(self, count: int) -> None:
+        """The work beside this node has come so far; 0 when there is none."""
+        self.progress = count
 
     # -- timers
 

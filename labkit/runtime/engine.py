@@ -47,7 +47,6 @@ from labkit.protocols.effects import (
     stored_types,
 )
 from labkit.protocols.handled import Begun, Handled, HandledLog, Kind, digest
-from labkit.protocols.heartbeat import Worked
 from labkit.protocols.journal import Codec, Journal
 from labkit.runtime import wire
 from labkit.runtime.loop import Loop, Timer
@@ -93,7 +92,7 @@ class Engine:
     def worked(self, count: int) -> None:
         """This rank's work has come so far: for nodes that tell others of it."""
         for node in self.nodes.values():
-            node.worked(count)
+            node.hear("worked", count)
 
     def suspect(self, rank: int) -> None:
         """The connection to that process is closed."""
@@ -190,12 +189,8 @@ class Node:
             return wire.reject("malformed")
         self._take(Task(lambda: deliver(self._alive, sender, message), "message", sender, payload))
 
-    def worked(self, count: int) -> None:
-        if hasattr(getattr(self.factory, "func", self.factory), "on_worked"):
-            self.deliver(CLIENTS + self.id, encode(Worked(count)))
-
     def hear(self, kind: Kind, peer: int) -> None:
-        """`on_suspect(peer)` or `on_trust(peer)`, where the protocol has it."""
+        """`on_suspect(peer)`, `on_trust(peer)` or `on_worked(count)`, where the protocol has it."""
         if hasattr(getattr(self.factory, "func", self.factory), f"on_{kind}"):
             self._take(Task(lambda: fire(self._alive, kind, peer), kind, peer))
 

@@ -15,7 +15,6 @@ from labkit.protocols.heartbeat import (
     FixedTimeout,
     Heartbeat,
     PhiAccrual,
-    Worked,
     log10_of_tail,
 )
 
@@ -246,7 +245,7 @@ def test_a_gray_failure_is_suspected_and_trusted_again_when_the_work_goes_on() -
     said = []
     for k in range(1, 100):
         now, progress = k * INTERVAL, min(k, 20) if k < 80 else k
-        deliver(made, 1000, Worked(k))
+        fire(made, "worked", k)
         said += [(k, text) for text in beat(made, now, life=1, serial=k, progress=progress)]
         said += [(k, text) for text in tick(made, now)]
     assert said == [
@@ -264,7 +263,7 @@ def test_who_waits_for_one_that_hangs_is_not_to_blame(
     """In an all-reduce all stand still; only the one that has not come to it is behind."""
     made = Heartbeat(0, (0, 1, 2), Context(), {}, stuck=1.0)
     start(made)
-    deliver(made, 1000, Worked(counts[0]))
+    fire(made, "worked", counts[0])
     for k in range(1, 60):
         made.context.now = k * INTERVAL
         for peer in (1, 2):
@@ -275,14 +274,14 @@ def test_who_waits_for_one_that_hangs_is_not_to_blame(
 
 def test_its_own_progress_stands_in_its_beats() -> None:
     made = node()
-    deliver(made, 1000, Worked(17))
+    fire(made, "worked", 17)
     made.context.now = INTERVAL
     assert Broadcast((1,), Beat(1, 2, 17)) in fire(made, "tick")
 
 
 def test_a_stall_of_the_observer_is_no_gray_failure_of_the_others() -> None:
     made = node(stuck=1.0)
-    deliver(made, 1000, Worked(6))
+    fire(made, "worked", 6)
     beat(made, 0.01, life=1, serial=1, progress=5)
     assert beat(made, 9.0, life=1, serial=2, progress=5) == []
     assert tick(made, 9.0) == []

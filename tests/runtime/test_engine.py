@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from labkit.protocols.effects import (
     Send,
     SetTimer,
 )
-from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
 from labkit.runtime.run import Run
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.replay import Divergence, replay
@@ -472,26 +470,3 @@ def test_the_invariants_look_on(recorded: Path) -> None:
 
     with pytest.raises(Violation, match="nobody counts: rank"):
         replay(Tally, recorded.iterdir(), (Never,))
-
-
-def stands_still(worker: Any) -> None:
-    """One rank never comes to the meeting point at which the others wait."""
-    import time
-
-    worker.group.all_reduce(worker.tensor(1))  # all are here
-    worker.progress(1)
-    while worker.rank == 1:
-        time.sleep(0.01)
-    worker.progress(2)
-    while True:
-        time.sleep(0.01)
-
-
-def test_a_rank_that_beats_and_does_not_work_is_suspected_and_those_that_wait_are_not() -> None:
-    patient = partial(FixedTimeout, timeout=30.0)
-    detector = partial(Heartbeat, detector=patient, stuck=0.5)
-    with Cluster(3, backend="gloo", device="cpu", protocols={"detector": detector}) as cluster:
-        run = cluster.run(stands_still)
-        found = until(run, 2, "suspect", "suspects rank 1, which beats and does not work")
-        assert {e.rank for e in found} == {0, 2}
-        assert {e.data["peer"] for e in run.events if e.kind == "suspect"} == {1}
