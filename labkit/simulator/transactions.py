@@ -165,17 +165,24 @@ THREE_PHASES = Scenario(
 
 
 class Once(Protocol):
-    """Begins one transaction, after one second."""
+    """Begins one transaction, at a time in seconds."""
 
-    def __init__(self, *arguments: Any, coordinators: Ranks, clerks: Ranks):
+    def __init__(
+        self,
+        *arguments: Any,
+        coordinators: Ranks,
+        clerks: Ranks,
+        payload: Any = None,
+        at: float = 1.0,
+    ):
         super().__init__(*arguments)
-        self.coordinators, self.clerks = coordinators, clerks
+        self.coordinators, self.wish, self.at = coordinators, Begin(clerks, payload), at
 
     def on_start(self) -> Effects:
-        yield SetTimer("begin", 1.0 - self.context.now)
+        yield SetTimer("begin", self.at - self.context.now)
 
     def on_begin(self) -> Effects:
-        yield Broadcast(self.coordinators, Begin(self.clerks))
+        yield Broadcast(self.coordinators, self.wish)
 
 
 def once(schedule: Schedule) -> Mapping[int, Factory]:

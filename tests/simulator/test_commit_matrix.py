@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from shards import Stage
+from stage import Stage
 
 from labkit.faults import CrashAt, DiskError, Duplicate, Heal, Kill, Partition
 from labkit.protocols.two_phase_commit.replicated import AbortUndecided, Decide
