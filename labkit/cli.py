@@ -29,6 +29,7 @@ BENCHES = {
     "launch": "How long until all ranks are ready, beside multiprocessing and torchrun.",
     "recovery": "From a rank's death to the others' next all-reduce, beside torchrun and ULFM.",
     "failover": "From the death of a Raft leader to the next one, beside PySyncObj.",
+    "checkpoint": "How long a checkpoint of 307 MB holds up training, beside torch.save and DCP.",
     "training": "How long until four ranks read digits, and how well they do.",
     "simulator": "Messages a second of the simulated Raft, beside simpy; a thousand seeds.",
     "memory": "What JupyterLab with a notebook and a cluster of four ranks takes.",

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.bench import failover, launch, picture, recovery, report
+from labkit.bench import checkpoint, failover, launch, picture, recovery, report
 from labkit.bench.peers import program
 from labkit.bench.peers.program import Program, marked, script
 from labkit.bench.recovery import RANKS, Death, listen
@@ -232,3 +232,19 @@ def test_show_prints_every_row_and_note(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_amounts_are_said_as_a_person_would(value: float, unit: str, text: str) -> None:
     assert picture.amount(value, unit) == text
+
+
+@pytest.mark.slow
+def test_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    table, plot = tmp_path / "rows.json", tmp_path / "plot.png"
+    assert checkpoint.main(table, plot, check=False, quick=True) == 0
+    rows = {row["name"]: row for row in json.loads(table.read_text())}
+    assert rows[checkpoint.STALL]["max"] < 10 * checkpoint.AIMS[0].limit
+    assert {row["name"] for row in rows.values() if row["side"] == "ours"} >= {
+        checkpoint.DURABLE,
+        checkpoint.RATIO,
+        checkpoint.BESIDE,
+    }
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert list((tmp_path / "runs").iterdir()) == []

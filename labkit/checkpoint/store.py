@@ -89,7 +89,9 @@ class Store:
         snapshot.copy()
         number = self.next_number()
         shard = self.prepare(snapshot, number, step)
-        return self.commit([shard], number, step, metrics)
+        made = self.commit([shard], number, step, metrics)
+        self.tidy(made)
+        return made
 
     def snapshot(
         self, state: Mapping[str, Any], rank: int = 0, size: int = 1, sharded: bool = True
@@ -157,9 +159,12 @@ class Store:
         faults.point("checkpoint.committed")
         events.record("checkpoint", step=step)
         self._remember(made)
+        return made
+
+    def tidy(self, made: Manifest) -> None:
+        """After a commit, by one of its ranks: `latest` names it, and what may go goes."""
         self.point_to(made)
         self.collect()
-        return made
 
     def _remember(self, made: Manifest) -> None:
         """The next checkpoint may refer to this one, or must be full."""

@@ -1,10 +1,13 @@
-"""What is damaged, foreign or cannot be written: a sentence with file, reason and advice; the newest
-good checkpoint is used; nothing is deleted. Numbers are those of the fault cases."""
+"""What is damaged, foreign or cannot be written: a sentence with file, reason and advice.
+
+The newest good checkpoint is used; nothing is deleted. Numbers are those of the fault cases.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,12 +101,8 @@ def test_36_damage_is_named_and_the_newest_good_one_is_used(saved: Saved, kind: 
     assert len(loaded.remarks) == 2
     for remark, of in zip(loaded.remarks, (made[2], made[1]), strict=True):
         assert remark.startswith(of.name.removesuffix("manifest")), "the file is named"
-        pytest.raises(ValueError, _raise, remark).match(sentence)
+        assert re.search(sentence, remark)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-def _raise(text: str) -> None:
-    raise ValueError(text)
 
 
 def test_36_every_single_byte_counts(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_the_next_checkpoint_after_falling_back_is_the_newest(saved: Saved) -> N
 
 
 def test_36_a_checkpoint_of_another_model(saved: Saved) -> None:
-    folder, made = saved
+    folder, _ = saved
     Store(folder).save(state(40, outputs=5), 40)
     loaded = Store(folder).load(like=state(0))
     assert loaded is not None
@@ -161,7 +160,7 @@ def test_36_a_checkpoint_of_another_model(saved: Saved) -> None:
 def test_other_data_is_refused_and_other_code_is_said(tmp_path: Path) -> None:
     made = Made(code=fingerprint(state), data=fingerprint(torch.ones(3)))
     Store(tmp_path, made=made).save(state(1), 1)
-    with pytest.raises(NoGoodCheckpoint, match="made with other data .* sampler's place means"):
+    with pytest.raises(NoGoodCheckpoint, match=r"made with other data .* sampler's place means"):
         Store(tmp_path, made=Made(data=fingerprint(torch.zeros(3)))).load()
     loaded = Store(tmp_path, made=Made(code=fingerprint(flip), data=made.data)).load()
     assert loaded is not None
@@ -249,9 +248,13 @@ def large(step: int, size: int = 20_000) -> dict:
 def test_32_a_full_disk(tmpfs: Path) -> None:
     """80 KB each: three fit into 256 KB, with their manifests."""
     store = Store(tmpfs)
-    with pytest.raises(CheckpointFailed) as caught:
+
+    def fill() -> None:
         for step in range(1, 9):
             store.save(large(step), step)
+
+    with pytest.raises(CheckpointFailed) as caught:
+        fill()
     assert str(tmpfs) in str(caught.value)
     assert "No space left on device" in str(caught.value)
     assert "Free some space there, or keep fewer checkpoints" in str(caught.value)
@@ -287,7 +290,7 @@ def test_32_a_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.Monkey
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(disk_module.RealDisk, "_write_all", refuse)  # root may write anywhere
-    with pytest.raises(CheckpointFailed, match="Permission denied.*Make the folder writable"):
+    with pytest.raises(CheckpointFailed, match=r"Permission denied.*Make the folder writable"):
         store.save(state(2), 2)
     assert [made.step for made in store.manifests()] == [1]
 
@@ -307,7 +310,7 @@ def test_32_an_fsync_that_fails(
         real(descriptor)
 
     monkeypatch.setattr(disk_module, "_flush", flush)
-    with pytest.raises(CheckpointFailed, match="Input/output error.*use another disk"):
+    with pytest.raises(CheckpointFailed, match=r"Input/output error.*use another disk"):
         store.save(state(2), 2)
     assert [made.step for made in store.manifests()] == [1]
     store.save(state(3), 3)

@@ -1,0 +1,193 @@
+"""Checkpoints that training hardly notices: a snapshot in its shade, a thread that writes it.
+
+    checkpointer = Checkpointer(store, pieces, EverySteps(100))
+    for step in …:
+        loss.backward()
+        optimizer.step()              # waits, through a hook, until the snapshot is complete
+        checkpointer.step(step)       # raises what the writer met; starts the next checkpoint
+    checkpointer.close()              # the last one is durable
+
+One checkpoint is under way at a time: who wants the next one meanwhile is told no, and asks again
+after the next step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from labkit import events, faults
+from labkit.checkpoint.manifest import Manifest, Shard
+from labkit.checkpoint.policy import Moment, Policy
+from labkit.checkpoint.snapshot import Snapshot
+from labkit.checkpoint.state import Pieces, capture
+from labkit.checkpoint.store import Store
+
+
+class Committer(Protocol):
+    """Who decides that a checkpoint is one. Called on the writer's thread, where it may wait.
+
+    Between many ranks this is a participant of two-phase commit: `begin` agrees on the attempt's
+    number, `vote` says yes with a shard that is durable, or no, and returns the decision.
+    """
+
+    def begin(self, step: int) -> int: ...
+
+    def vote(
+        self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
+    ) -> Manifest | None:
+        """`shard` is None for no. Returns the committed checkpoint, or None when it is aborted."""
+
+
+class Alone:
+    """One rank: it commits as soon as it can."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def begin(self, step: int) -> int:
+        return self.store.next_number()
+
+    def vote(
+        self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
+    ) -> Manifest | None:
+        return self.store.commit([shard], number, step, dict(metrics)) if shard else None
+
+
+class Checkpointer:
+    """Writes checkpoints of `pieces` into `store` when `policy` wants one, or `save` is called.
+
+    `newest` is the newest that this object has committed; `stall` and `duration` say for how many
+    seconds the last one held up training, and how long it took to be durable. Its methods belong to
+    the training thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        pieces: Pieces,
+        policy: Policy | None = None,
+        committer: Committer | None = None,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
+        self.store, self.pieces, self.policy = store, pieces, policy
+        self.committer = committer or Alone(store)
+        self.rank, self.size = rank, size
+        self.newest: Manifest | None = None
+        self.stall = self.duration = 0.0
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._copied = threading.Event()
+        self._warm = False
+        optimizer = pieces.get("optimizer")
+        self._hook = optimizer and optimizer.register_step_pre_hook(self._before_optimizer_step)
+
+    def step(self, step: int, metrics: Mapping[str, float] | None = None) -> bool:
+        """After every step of the training; whether a checkpoint was begun.
+
+        Raises what the last checkpoint's writer met (CheckpointFailed, say). After that the next
+        one is tried as if nothing had been: training may go on, with the older ones.
+        """
+        self.check()
+        if not self._warm:
+            self._snapshot().make_room()  # once, beside all else that makes a first step slow
+            self._warm = True
+        moment = Moment(step, time.monotonic(), metrics or {})
+        if self.policy is None or not self.policy.wants(moment):
+            return False
+        return self.save(step, metrics)
+
+    def save(
+        self, step: int, metrics: Mapping[str, float] | None = None, at_once: bool = False
+    ) -> bool:
+        """Begins a checkpoint at this safe point; False when one is still being written.
+
+        With `at_once` the whole copy is made before it returns: for a training that changes its
+        weights elsewhere than in `optimizer.step`.
+        """
+        self.check()
+        if self._thread is not None and self._thread.is_alive():
+            events.record("note", "the last checkpoint is still being written", step=step)
+            return False
+        begin = time.monotonic()
+        with events.span("snapshot", step=step):
+            faults.point("checkpoint.snapshot")
+            snapshot = self._snapshot()
+            late = (lambda name: False) if at_once or not self._hook else self._moved_by_step()
+            snapshot.hold(lambda name: not late(name))
+        self._copied.clear()
+        moment = Moment(step, begin, dict(metrics or {}))
+        self._thread = threading.Thread(target=self._write, args=(snapshot, moment), name="writer")
+        self.stall = time.monotonic() - begin
+        self._thread.start()
+        return True
+
+    def check(self) -> None:
+        """Raises the writer's error, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def wait(self) -> None:
+        """Until what was begun is durable. Raises the writer's error."""
+        if self._thread is not None:
+            self._thread.join()
+        self.check()
+
+    def close(self) -> None:
+        """Waits; the optimizer is as it was before. Raises the writer's error."""
+        if self._hook:
+            self._hook.remove()
+        try:
+            self.wait()
+        finally:
+            self.store.close()
+
+    # -- on the training thread
+
+    def _snapshot(self) -> Snapshot:
+        return self.store.snapshot(capture(self.pieces), self.rank, self.size)
+
+    def _moved_by_step(self) -> Callable[[str], bool]:
+        """Which tensors only `optimizer.step` changes: the parameters that it has, and its own."""
+        groups = self.pieces["optimizer"].param_groups
+        its = {id(parameter) for group in groups for parameter in group["params"]}
+        named = self.pieces["model"].named_parameters() if "model" in self.pieces else ()
+        names = {f"model/{name}" for name, parameter in named if id(parameter) in its}
+        return lambda name: name.startswith("optimizer/") or name in names
+
+    def _before_optimizer_step(self, *_: Any) -> None:
+        if self._thread is not None and not self._copied.is_set():
+            begin = time.monotonic()
+            self._copied.wait()
+            self.stall += time.monotonic() - begin
+
+    # -- on the writer's thread
+
+    def _write(self, snapshot: Snapshot, moment: Moment) -> None:
+        try:
+            try:
+                snapshot.copy()
+            finally:
+                self._copied.set()
+            made = self._agree(snapshot, moment)
+            self.duration = time.monotonic() - moment.time
+            self.newest = made or self.newest
+            if made and self.rank == 0:
+                self.store.tidy(made)
+            if self.policy is not None:
+                self.policy.saved(moment, self.stall, self.duration)
+        except BaseException as error:
+            self._error = error
+
+    def _agree(self, snapshot: Snapshot, moment: Moment) -> Manifest | None:
+        number = self.committer.begin(moment.step)
+        shard = None
+        try:
+            shard = self.store.prepare(snapshot, number, moment.step, self.rank, self.size)
+        finally:  # a rank that could not says so: the others need not wait for it
+            made = self.committer.vote(number, moment.step, shard, moment.metrics)
+        return made
