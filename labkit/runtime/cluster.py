@@ -35,7 +35,9 @@ class Cluster:
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
     Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
     (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
-    `patience` how long a wait without time-out goes on when no rank is heard. `protocols` are
+    `patience` how long a wait without time-out goes on when no rank is heard. A rank whose
+    connections close is gone; with `silence`, so is one that has said nothing for so many seconds,
+    and should it only have stood still it ends when it goes on. `protocols` are
     classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
     of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
     raises ValueError, before anything is started, for what cannot work here.
@@ -55,12 +57,15 @@ class Cluster:
         seed: int = 0,
         deadline: float = 60.0,
         patience: float = 60.0,
+        silence: float | None = None,
         record: bool = True,
         protocols: Mapping[str, Any] | None = None,
     ) -> None:
         seed = operator.index(seed)
         if not deadline > 0 or not patience > 0:
             raise ValueError(f"deadline={deadline} and patience={patience} are seconds above 0")
+        if silence is not None and not silence > 0:
+            raise ValueError(f"silence={silence} is not a number of seconds above 0")
         make_launcher = launcher_for(launcher)
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
@@ -69,7 +74,15 @@ class Cluster:
         directory = new_run() if record else None
         loop = driver_loop()
         self._driver = Driver(
-            placement, make_launcher(loop), loop, directory, seed, deadline, patience, packed
+            placement,
+            make_launcher(loop),
+            loop,
+            directory,
+            seed=seed,
+            deadline=deadline,
+            patience=patience,
+            protocols=packed,
+            silence=silence,
         )
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)

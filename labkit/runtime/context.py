@@ -82,7 +82,7 @@ class Worker:
         host = self._host
 
         def staying() -> tuple[int, ...]:
-            left = host.left.get(self._run, {})
+            left = host.departures.left.get(self._run, {})
             return tuple(rank for rank in host.view.members if same_life(rank) and rank not in left)
 
         def same_life(rank: int) -> bool:
@@ -216,4 +216,4 @@ class _Detector:
         self.host, self.run = host, run
 
     def subscribe(self, view: View, tell: Tell) -> Callable[[], None]:
-        return self.host.subscribe(self.run, view, tell)
+        return self.host.departures.subscribe(self.run, view, tell)

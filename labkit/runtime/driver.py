@@ -67,9 +67,11 @@ class Driver:
         deadline: float,
         patience: float,
         protocols: bytes,
+        silence: float | None,
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
         self.directory, self.seed, self.protocols = directory, seed, protocols
+        self.silence = silence
         # The voters have disks, also where no record is kept.
         self._borrowed = "" if directory else tempfile.mkdtemp(prefix="labkit-")
         self.deadline, self.patience = deadline, patience
@@ -149,9 +151,15 @@ class Driver:
         if self.directory is not None:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
-        where = home.backend, home.device, home.visible
         welcome = Welcome(
-            self.world_size, *where, file, str(self.directory or self._borrowed), self.protocols
+            self.world_size,
+            home.backend,
+            home.device,
+            home.visible,
+            file,
+            str(self.directory or self._borrowed),
+            self.protocols,
+            self.silence,
         )
         connection.send(welcome)
         for fault in self.in_force:

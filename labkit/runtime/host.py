@@ -7,7 +7,7 @@ where the others are, what to run, and which faults are in force.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 import threading
 from collections import deque
@@ -15,19 +15,22 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 import cloudpickle
 
 from labkit import events, faults
-from labkit.collectives.group import Farewell, Tell
+from labkit.collectives.group import Farewell
 from labkit.runtime import wire
+from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
 from labkit.runtime.messages import (
     CODEC,
+    AmIOut,
     Cancel,
+    Excluded,
     Happened,
     Hello,
     Inject,
@@ -45,7 +48,7 @@ from labkit.runtime.messages import (
     Welcome,
 )
 from labkit.runtime.outbox import Outbox
-from labkit.runtime.store import StoreServer
+from labkit.runtime.store import StoreClient
 from labkit.view import Member, View
 
 FLUSH_SECONDS = 0.03
@@ -71,14 +74,9 @@ class Host:
         self.lives: dict[int, int] = {me.rank: me.life}
         self.loop = Loop(f"host of rank {me.rank}", _complain)
         self._peers: dict[int, wire.Connection] = {}
-        self._gone: set[Member] = set()
         self._outboxes: dict[int, Outbox] = {}
-        self._subscribers: list[_Subscriber] = []
-        self._lock = threading.Lock()  # of _gone and _subscribers
-        self.left: dict[int, dict[int, Farewell]] = {}  # by run and rank: its function is over
-        self._store = StoreServer()
-        self._asked: dict[int, tuple[int, Future[StoreReply]]] = {}
-        self._ids = itertools.count(1)
+        self.departures = Departures(self.lives)
+        self._store = StoreClient(me.rank, self._to_peer)
         self._roster: list[tuple[Member, tuple[str, int]]] = []
         self._opening: set[Member] = set()
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
@@ -108,7 +106,7 @@ class Host:
             case Roster(members):
                 self._meet(members)
             case Start(run):
-                self.left = {n: left for n, left in self.left.items() if n >= run}
+                self.departures.forget_before(run)
                 self.inbox.put(message)
             case Cancel(run):
                 self.on_cancel(run)
@@ -157,7 +155,9 @@ class Host:
         events.use(events.EventLog(self.me.rank, self.me.life, welcome.events, self.stream))
         size = welcome.world_size
         self._engine = Engine(self.loop, self.me, Path(welcome.folder), self._say)
-        self.membership = Membership(self._engine, self.me, size, self._install, self._drop)
+        self.membership = Membership(
+            self._engine, self.me, size, welcome.silence, self._install, self._drop
+        )
         if self.me.rank < size:  # the witness is none of their members
             for group, factory in cloudpickle.loads(welcome.protocols).items():
                 self._engine.run(group, factory, tuple(range(size)))
@@ -180,8 +180,8 @@ class Host:
         self._roster = members
         for member, address in members:
             newer = (self.me.life, self.me.rank) > (member.life, member.rank)
-            known = self.lives.get(member.rank) == member.life or member in self._opening
-            if newer and not known:
+            known = member in self.membership.alive or member in self._opening
+            if newer and not known and member not in self.membership.excluded:
                 self._open_peer(member, address)
         self.membership.expect(member for member, _ in members)
 
@@ -202,17 +202,23 @@ class Host:
             self._opening.discard(member)
 
     def _from_peer(self, peer: wire.Connection, message: Any) -> None:
-        if isinstance(message, PeerHello):
-            return self._greeted(peer, message)
+        match message:
+            case PeerHello():
+                return self._greeted(peer, message)
+            case AmIOut(asking) if asking in self.membership.excluded:
+                return peer.send(Excluded(self.view))
+            case AmIOut():
+                return peer.close()
+            case Excluded(view):
+                return self._fence(view)
         member: Member | None = peer.peer
         if member is None:
             return wire.reject("out of turn")
         match message:
             case StoreRequest():
-                self._store.handle(message, lambda reply: self._to_peer(member.rank, reply))
-            case StoreReply(id):
-                if id in self._asked:
-                    self._asked.pop(id)[1].set_result(message)
+                self._store.serve(member.rank, message)
+            case StoreReply():
+                self._store.answered(message)
             case Left(run, view, collectives):
                 self._on_left(run, member.rank, Farewell(view, collectives))
             case Said(source=source) if source % CLIENTS == member.rank:
@@ -225,6 +231,8 @@ class Host:
 
     def _greeted(self, peer: wire.Connection, hello: PeerHello) -> None:
         member = hello.member
+        if member in self.membership.excluded:
+            return peer.send(Excluded(self.view))
         first = peer.peer is None
         peer.peer = member
         if member.rank in self._peers and self._peers[member.rank] is not peer:
@@ -232,15 +240,18 @@ class Host:
         self._peers[member.rank] = peer
         self._outboxes[member.rank] = Outbox(self.loop, self.me.rank, member.rank, peer.send)
         self.lives[member.rank] = member.life
+        self.departures.returned(member)
         self._opening.discard(member)
         if first and not peer.connector:
             peer.send(PeerHello(self.me))
         self.membership.joined(member)
         self._engine.trust(member.rank)
 
-    def _to_peer(self, rank: int, message: Any) -> None:
+    def _to_peer(self, rank: int, message: Any) -> bool:
+        """False when there is no connection."""
         if rank in self._outboxes:
             self._outboxes[rank].put(message)
+        return rank in self._outboxes
 
     def send_parcel(self, rank: int, parcel: Parcel) -> None:
         """A message between functions: a cut or lossy link loses it. Any thread."""
@@ -264,28 +275,43 @@ class Host:
         self._outboxes.pop(member.rank).close()
         if self.view.number:  # the witness is in no view, and in nobody's picture
             events.record("lost", peer=member.rank, view=self.view.number)
-        with self._lock:
-            self._gone.add(member)
-        self._tell(member.rank, None)
-        for id, (rank, future) in list(self._asked.items()):
-            if rank == member.rank:
-                del self._asked[id]
-                future.set_exception(ConnectionError(f"rank {rank}, owner of the store, is gone"))
+        self.departures.died(member)
+        self._store.lost(member.rank)
         self.membership.lost(member)
         self._engine.suspect(member.rank)
+        self._ask_whether_out()
+        self.loop.call_later(
+            RETRY_SECONDS, lambda: self._meet(self._roster)
+        )  # it may only stand still
 
     def _drop(self, member: Member) -> None:
         peer = self._peers.get(member.rank)
         if peer is not None and peer.peer == member:
             peer.close()
 
-    def _tell(self, rank: int, farewell: Farewell | None, run: int | None = None) -> None:
-        """To the groups, of one run or of all, that have this rank: it is gone."""
-        with self._lock:
-            told = [s for s in self._subscribers if rank in s.view.members]
-        for subscriber in told:
-            if run in (None, subscriber.run):
-                subscriber.tell(rank, farewell)
+    def _ask_whether_out(self) -> None:
+        """When nobody speaks to this rank any more: it may be cut off; or it stood still, and the
+        others have gone on without it."""
+        others = [address for member, address in self._roster if member != self.me]
+        if self._peers or not others or len(self.view.members) < 2:
+            return
+        for address in others:
+            with contextlib.suppress(OSError):
+                wire.connect(
+                    *(self.loop, address, self.token, CODEC),
+                    lambda peer: peer.send(AmIOut(self.me)),
+                    self._from_peer,
+                    lambda peer: None,
+                )
+        self.loop.call_later(RETRY_SECONDS, self._ask_whether_out)
+
+    def _fence(self, view: View) -> None:
+        """Nothing that this life still does may count: it ends."""
+        rank = self.me.rank
+        text = f"rank {rank} was taken for dead, and {view} goes on without it: this life ends here"
+        events.record("note", text)
+        _complain(f"{text}. cluster.restart({rank}) gives it another one.\n")
+        os._exit(1)
 
     def leave(self, run: int, farewell: Farewell) -> None:
         """Tells the others that the function is over on this rank. Any thread."""
@@ -294,29 +320,8 @@ class Host:
 
     def _on_left(self, run: int, rank: int, farewell: Farewell) -> None:
         with self.view_changed:
-            self.left.setdefault(run, {})[rank] = farewell
+            self.departures.finished(run, rank, farewell)
             self.view_changed.notify_all()
-        self._tell(rank, farewell, run)
-
-    def subscribe(self, run: int, view: View, tell: Tell) -> Callable[[], None]:
-        """The failure detector of a group of this run: `FailureDetector` with the run's number."""
-        subscriber = _Subscriber(run, view, tell)
-        with self._lock:
-            self._subscribers.append(subscriber)
-            present = {rank: self.lives.get(rank) for rank in view.members}
-            gone = [m.rank for m in self._gone if present.get(m.rank) == m.life]
-        for rank in gone:
-            tell(rank, None)
-        for rank, farewell in list(self.left.get(run, {}).items()):
-            if rank in view.members:
-                tell(rank, farewell)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                if subscriber in self._subscribers:
-                    self._subscribers.remove(subscriber)
-
-        return unsubscribe
 
     def _install(self, view: View) -> None:
         events.record("view", str(view), number=view.number, members=view.members)
@@ -325,34 +330,12 @@ class Host:
             self.view_changed.notify_all()
         self._driver.send(Installed(view.number, view.members))
 
-    # -- the store
-
     def ask(self, owner: int, request: StoreRequest) -> Future[StoreReply]:
         """Sends a request to the store that `owner` keeps. Any thread but the host's."""
         future: Future[StoreReply] = Future()
-
-        def send() -> None:
-            id = next(self._ids)
-            numbered = StoreRequest(
-                id, request.epoch, request.operation, request.keys, request.values, request.amount
-            )
-            if owner == self.me.rank:
-                self._store.handle(numbered, future.set_result)
-            elif owner in self._outboxes:
-                self._asked[id] = (owner, future)
-                self._outboxes[owner].put(numbered)
-            else:
-                future.set_exception(ConnectionError(f"rank {owner}, the store's owner, is gone"))
-
-        self.loop.call_soon(send)
+        self.loop.call_soon(self._store.ask, owner, request, future)
         return future
 
 
 def _complain(text: str) -> None:
     os.write(2, text.encode())  # straight to the driver: print's lock may be the main thread's
-
-
-class _Subscriber(NamedTuple):
-    run: int
-    view: View
-    tell: Tell

@@ -6,37 +6,47 @@ The agreement itself is `labkit.protocols.views`. One thread uses this, the host
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from labkit import events
 from labkit.protocols.codec import encode
 from labkit.protocols.effects import Message, Record
+from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
 from labkit.protocols.views import Connected, Expect, Views
 from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
 from labkit.view import Member, View
 
 GROUP = "views"
+BEATS = 3
+"""In the time that a silence may last: two may be late."""
 
 
 class Membership:
     """Of `me`, one of `world_size` ranks or the witness. `install(view)` is called for each view,
-    `drop(member)` for who is in it no more."""
+    `drop(member)` for who is in it no more, and for who has been silent for `silence` seconds."""
 
     def __init__(
         self,
         engine: Engine,
         me: Member,
         world_size: int,
+        silence: float | None,
         install: Callable[[View], None],
         drop: Callable[[Member], None],
     ) -> None:
         self.engine, self.me, self.install, self.drop = engine, me, install, drop
         self.alive: set[Member] = set()
         self.members: frozenset[Member] = frozenset()  # of the view that is installed
+        self.excluded: set[Member] = set()  # of an earlier one, and in none since
         everybody = tuple(range(world_size + 1))
         self.node = engine.run(GROUP, Views, everybody, trace=False)
         self.node.on_record = self._recorded
         self._say(Connected(me, ()))
+        if silence is not None:
+            detector = partial(FixedTimeout, timeout=silence)
+            beats = partial(Heartbeat, interval=silence / BEATS, detector=detector)
+            engine.run("beats", beats, everybody, trace=False).on_record = self._suspected
 
     def joined(self, member: Member) -> None:
         """A connection to `member` is open."""
@@ -67,7 +77,14 @@ class Membership:
         elif record.kind == "view":
             assert isinstance(self.node.machine, Views)
             members = frozenset(self.node.machine.view.members)
-            excluded, self.members = self.members - members, members
+            self.excluded |= self.members - members
+            self.members = members
             self.install(View(record.data["number"], record.data["members"]))
-            for member in sorted(excluded & self.alive):
+            for member in sorted(self.excluded & self.alive):
                 self.drop(member)  # the leader has lost it: gone for one is gone for all
+
+    def _suspected(self, record: Record) -> None:
+        """Silence is made a closed connection, and is then what that is."""
+        for member in sorted(self.alive):
+            if record.kind == "suspect" and record.data["peer"] == member.rank:
+                self.drop(member)

@@ -72,8 +72,8 @@ class Strike(_Message, frozen=True):
 
 class Welcome(_Message, frozen=True):
     """What a worker must know before it touches torch: `events` is its file, if it writes one,
-    `folder` has its disks, and `protocols` what is to run in its host, by name. The witness, which
-    touches none, is the worker with rank `world_size`."""
+    `folder` has its disks, and `protocols` what is to run in its host, by name. After `silence`
+    seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`."""
 
     world_size: int
     backend: str
@@ -82,6 +82,7 @@ class Welcome(_Message, frozen=True):
     events: str | None
     folder: str
     protocols: bytes
+    silence: float | None
 
 
 class Roster(_Message, frozen=True):
@@ -121,6 +122,18 @@ class PeerHello(_Message, frozen=True):
     """Who opens a connection between workers."""
 
     member: Member
+
+
+class AmIOut(_Message, frozen=True):
+    """Of a member to whom nobody speaks any more; its first words on a connection."""
+
+    member: Member
+
+
+class Excluded(_Message, frozen=True):
+    """The answer: there has been a view without it."""
+
+    view: View
 
 
 class StoreRequest(_Message, frozen=True):
@@ -170,5 +183,5 @@ class Parcel(_Message, frozen=True):
 CODEC = Codec(
     (Hello | Happened | Installed | Finished | Failed | Strike)
     | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
-    | (PeerHello | StoreRequest | StoreReply | Left | Said | Parcel)
+    | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply | Left | Said | Parcel)
 )

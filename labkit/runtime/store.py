@@ -8,16 +8,18 @@ data, and when a member dies the epoch is over anyway.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 from torch.distributed import Store
 
 from labkit.runtime.messages import StoreReply, StoreRequest
 
-Reply = Callable[[StoreReply], None]
+Reply = Callable[[StoreReply], Any]
 KEPT_EPOCHS = 16
 
 
@@ -80,6 +82,39 @@ class StoreServer:
             case StoreRequest(operation="count"):
                 return (), len(data)
         return (), 0
+
+
+class StoreClient:
+    """What a host asks the stores of others, and its own. `send(rank, message)` says whether there
+    is a connection. Belongs to the host's thread."""
+
+    def __init__(self, me: int, send: Callable[[int, Any], bool]) -> None:
+        self.me, self.send = me, send
+        self.server = StoreServer()
+        self.asked: dict[int, tuple[int, Future[StoreReply]]] = {}
+        self.ids = itertools.count(1)
+
+    def ask(self, owner: int, request: StoreRequest, future: Future[StoreReply]) -> None:
+        numbered = msgspec.structs.replace(request, id=next(self.ids))
+        if owner == self.me:
+            self.server.handle(numbered, future.set_result)
+            return
+        self.asked[numbered.id] = owner, future
+        if not self.send(owner, numbered):
+            self.lost(owner)
+
+    def serve(self, rank: int, request: StoreRequest) -> None:
+        self.server.handle(request, lambda reply: self.send(rank, reply))
+
+    def answered(self, reply: StoreReply) -> None:
+        if reply.id in self.asked:
+            self.asked.pop(reply.id)[1].set_result(reply)
+
+    def lost(self, owner: int) -> None:
+        """The connection is closed, or there is none."""
+        error = ConnectionError(f"rank {owner}, the store's owner, is gone")
+        for id in [id for id, (rank, _) in self.asked.items() if rank == owner]:
+            self.asked.pop(id)[1].set_exception(error)
 
 
 class WireStore(Store):  # type: ignore[misc]

@@ -1,0 +1,95 @@
+"""Silence as a sign of death: `Cluster(silence=…)`. Without it only a closed connection counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from outside import wait_until
+
+from labkit import Cluster
+
+SILENCE = 0.6
+"""Seconds; long enough for a test machine whose cores are all busy."""
+
+
+@pytest.fixture
+def watched() -> Iterator[Cluster]:
+    with Cluster(4, silence=SILENCE) as cluster:
+        yield cluster
+
+
+def training(worker: Any) -> int:
+    from labkit import PeerLost
+
+    group, tensor, step = worker.group, worker.tensor(1000), 0
+    while step < 1_000_000:
+        step += 1
+        worker.step(step)
+        try:
+            group.all_reduce(tensor)
+        except PeerLost:
+            group = worker.regroup()
+    return step
+
+
+def members(cluster: Cluster, rank: int) -> tuple[int, ...]:
+    return cluster._driver.seats[rank].view.members
+
+
+def test_a_rank_that_stands_still_is_out_and_ends_when_it_goes_on(watched: Cluster) -> None:
+    run = watched.run(training)
+    run.wait_step(5)
+
+    watched.pause(2)
+    wait_until(lambda: members(watched, 0) == (0, 1, 3), "rank 2 is still in the view")
+    reached = run.steps[0]
+    wait_until(lambda: run.steps[0] > reached + 20, "the others do not go on")
+    watched.resume(2)
+
+    wait_until(lambda: 2 in run.deaths, "rank 2 goes on as if nothing had been")
+    assert (run.deaths[2].signal, run.deaths[2].code) == (None, 1)
+    notes = [e.name for e in run.events if e.kind == "note" and e.rank == 2]
+    assert "taken for dead" in notes[-1]
+    run.wait_step(max(run.steps.values()) + 20)
+    run.cancel()
+    watched.restart(2)
+    assert members(watched, 0) == (0, 1, 2, 3)
+
+
+def test_a_leader_that_stands_still_is_replaced_and_leads_again(watched: Cluster) -> None:
+    """The witness leads. While it stands still the ranks agree without it."""
+    run = watched.run(training)
+    run.wait_step(5)
+
+    watched.pause(watched.witness)
+    watched.kill(1)
+    wait_until(lambda: members(watched, 0) == (0, 2, 3), "no view without the witness")
+    watched.resume(watched.witness)
+    watched.kill(3)
+
+    wait_until(lambda: members(watched, 0) == (0, 2), "no view with the witness")
+    run.wait_step(max(run.steps.values()) + 20)
+    run.cancel()
+    assert watched._driver.seats[watched.witness].state == "ready"
+
+
+def test_ranks_that_only_compute_are_not_suspected(watched: Cluster) -> None:
+    def busy(worker: Any) -> int:
+        import time
+
+        end, turns = time.monotonic() + 3.0, 0
+        while time.monotonic() < end:  # holds the interpreter whenever it can
+            turns += 1
+        return worker.view.number
+
+    run = watched.run(busy).wait()
+
+    assert not run.deaths
+    assert {e.name for e in run.events if e.kind == "view"} <= {"view 1 {0,1,2,3}"}
+
+
+def test_a_silence_is_a_number_of_seconds() -> None:
+    with pytest.raises(ValueError, match="silence=0"):
+        Cluster(2, silence=0)
