@@ -200,17 +200,31 @@ def one_vote_missing(sim):
 # After which of them is it step 20? (a) after the word to rank 3, (b) after the first word, (c) after
 # the write, before anybody has heard of it.
 
+
 # %%
-for effects in range(7):
+def with_step_10():
     disks = {rank: SimulatedDisk(rank) for rank in (1, 2, 3)}
     for disk in disks.values():
         disk.write("10", b"the shard of step 10")
+    return disks
+
+
+for effects in range(7):
     print(f"crash after {effects}:", end=" ")
-    save(20, disks, effects)
+    save(20, with_step_10(), effects)
 
 # %% [markdown]
 # **Answer: (c).** Old before the write, new after it, and never a mixture. That is the point of the
-# protocol in one line: *one* write on *one* disk decides for all.
+# protocol in one line: *one* write on *one* disk decides for all. And a rank that cannot keep a
+# promise gives none:
+
+# %%
+disks = with_step_10()
+disks[2].full = True
+save(20, disks)
+
+# %% [markdown]
+# Rank 2 had no room for its shard and voted no; ranks 1 and 3 removed theirs. Step 10 is still there.
 #
 # ## A crash at each of the six points
 #
@@ -520,7 +534,7 @@ check("commit.2", terminate)
 # - One write on one disk decides for all; before it a crash means abort, after it commit.
 # - A yes is a promise: it is on the disk first, and whoever gave it may not decide alone.
 # - In doubt one asks, everybody, for ever. Who knows tells; who has not voted aborts for all.
-# - It blocks in one window only: all have said yes, and those who know the decision are gone.
+# - It blocks in one window only: all say yes, and those who could know the decision are gone.
 # - Three-phase commit closes the window with time-outs, and a partition tears it apart.
 # - The way out is a decision on a majority of disks.
 

@@ -168,6 +168,19 @@ def test_before_that_entry_is_committed_it_keeps_the_questions() -> None:
     assert Send(3, Decision(7, False)) in effects
 
 
+def test_a_leader_whose_entry_is_not_chosen_yet_answers_and_begins_nothing() -> None:
+    """Its predecessor could still commit."""
+    founded = {"identity": 0, "voters": ((0, 0), (1, 1), (2, 2))}
+    node = ReplicatedCoordinator(0, (0, 1, 2), Context(), founded)
+    start(node)
+    list(node.become_candidate())
+    list(node.become_leader())
+    assert node.leads
+    assert not any(type(e) is Send for e in deliver(node, 3, Inquire(7)))
+    assert deliver(node, 1000, Begin((3, 4))) == []
+    assert node.questions == {(3, 7)}
+
+
 def test_what_the_log_has_decided_is_told_by_the_next_leader() -> None:
     """Presumed abort, from the log: a decision that stands there is told, all else is aborted."""
     node = alone(term=1)

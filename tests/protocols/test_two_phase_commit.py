@@ -273,6 +273,16 @@ def test_a_prepare_that_takes_time_is_stopped_by_an_abort() -> None:
     assert deliver(node, 1001, Voted(T, True)) == []
 
 
+def test_a_prepare_that_is_done_after_a_later_one_comes_too_late() -> None:
+    """Nothing earlier than the fence gets a yes: the order of the numbers is the order of all."""
+    node = participant(Slow)
+    for transaction in (T, T + 1):
+        deliver(node, 0, Prepare(transaction, None, (1, 2), T))
+    deliver(node, 1001, Voted(T + 1, True))
+    assert deliver(node, 1001, Voted(T, True)) == [Send(0, Voted(T, False))]
+    assert node.in_doubt == (T + 1,)
+
+
 # -- as processes have it
 
 
