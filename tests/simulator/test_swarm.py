@@ -20,6 +20,7 @@ COMMITS = ("COMMIT", "REPLICATED_COMMIT")
 NAMES = (*RAFTS, "VIEWS", *COMMITS, "QUORUM", "HASTY_QUORUM", "PRIMARY_BACKUP", "BLOCKS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_invariant_breaks(name: str) -> None:
     result = explore(scenario(name), seeds=SEEDS)
@@ -47,6 +48,7 @@ def test_every_kind_of_fault_is_drawn() -> None:
     assert len(KINDS) == 11
 
 
+@pytest.mark.slow
 def test_everything_on_the_list_is_hit() -> None:
     """Coverage marks: what the sweep never does it cannot have tried."""
     missing = marks.FAULTS | marks.ROLES | marks.RAFT
