@@ -8,12 +8,13 @@ Read in this order: `state.py` (what is saved), `tree.py` and `shards.py` (as wh
 
 from __future__ import annotations
 
+from labkit.checkpoint.folder import CheckpointFailed
 from labkit.checkpoint.load import Loaded, NoGoodCheckpoint
 from labkit.checkpoint.lock import Locked
 from labkit.checkpoint.manifest import BadCheckpoint, Made, Manifest
 from labkit.checkpoint.retention import Keep
 from labkit.checkpoint.state import MissingPiece, Progress, Random, capture, fingerprint, restore
-from labkit.checkpoint.store import CheckpointFailed, Store
+from labkit.checkpoint.store import Store
 
 __all__ = [
     "BadCheckpoint",

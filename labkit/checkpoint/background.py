@@ -13,6 +13,7 @@ after the next step.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from labkit.checkpoint.policy import Moment, Policy
 from labkit.checkpoint.snapshot import Snapshot
 from labkit.checkpoint.state import Pieces, capture
 from labkit.checkpoint.store import Store
+from labkit.checkpoint.tiers import Uploader
 
 
 class Committer(Protocol):
@@ -72,8 +74,9 @@ class Checkpointer:
         committer: Committer | None = None,
         rank: int = 0,
         size: int = 1,
+        uploader: Uploader | None = None,
     ) -> None:
-        self.store, self.pieces, self.policy = store, pieces, policy
+        self.store, self.pieces, self.policy, self.uploader = store, pieces, policy, uploader
         self.committer = committer or Alone(store)
         self.rank, self.size = rank, size
         self.newest: Manifest | None = None
@@ -126,10 +129,12 @@ class Checkpointer:
         return True
 
     def check(self) -> None:
-        """Raises the writer's error, once."""
+        """Raises the writer's error, or the uploader's, once."""
         error, self._error = self._error, None
         if error is not None:
             raise error
+        if self.uploader is not None:
+            self.uploader.check()
 
     def wait(self) -> None:
         """Until what was begun is durable. Raises the writer's error."""
@@ -138,13 +143,15 @@ class Checkpointer:
         self.check()
 
     def close(self) -> None:
-        """Waits; the optimizer is as it was before. Raises the writer's error."""
+        """Waits until all is durable, and uploaded; the optimizer is as it was before. Raises the
+        writer's error, or the uploader's."""
         if self._hook:
             self._hook.remove()
-        try:
+        with contextlib.ExitStack() as last:
+            last.callback(self.store.close)
+            if self.uploader is not None:
+                last.callback(self.uploader.close)
             self.wait()
-        finally:
-            self.store.close()
 
     # -- on the training thread
 
@@ -178,6 +185,8 @@ class Checkpointer:
             self.newest = made or self.newest
             if made and self.rank == 0:
                 self.store.tidy(made)
+            if made and self.uploader is not None:
+                self.uploader.offer(made)
             if self.policy is not None:
                 self.policy.saved(moment, self.stall, self.duration)
         except BaseException as error:

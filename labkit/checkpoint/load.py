@@ -20,6 +20,7 @@ from labkit.checkpoint.manifest import (
     number_of,
     shard_name,
 )
+from labkit.checkpoint.packing import unpacked
 from labkit.checkpoint.shards import ADVICE, Content, dtype_name, join, read
 from labkit.checkpoint.state import OWN
 from labkit.checkpoint.tree import flatten, unflatten
@@ -106,7 +107,7 @@ def _read_files(disk: Disk, made: Manifest, wanted: list[Part]) -> dict[str, Con
 
 
 def _whole(disk: Disk, file: File) -> bytes:
-    """The bytes of a file. Raises BadCheckpoint when it is not there or has another length."""
+    """The unpacked bytes. Raises BadCheckpoint when it is not there or has another length."""
     try:
         data = disk.read(file.name)
     except FileNotFoundError:
@@ -115,7 +116,7 @@ def _whole(disk: Disk, file: File) -> bytes:
         raise BadCheckpoint(
             f"{file.name}: it has {len(data)} bytes and was written with {file.bytes}. {ADVICE}."
         )
-    return data
+    return unpacked(data, file.name) if file.packed else data
 
 
 def _plain_of(

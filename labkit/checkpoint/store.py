@@ -18,12 +18,9 @@ Loading deletes nothing and changes nothing: the folder may be on a read-only mo
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import platform
-import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,30 +30,37 @@ import labkit
 from labkit import events, faults
 from labkit.checkpoint import manifest as manifests
 from labkit.checkpoint.files import publish
+from labkit.checkpoint.folder import CheckpointFailed, Folder
 from labkit.checkpoint.load import Loaded, Wanted, newest
-from labkit.checkpoint.lock import Lock
-from labkit.checkpoint.manifest import BadCheckpoint, File, Made, Manifest, Part, Shard, checksum
+from labkit.checkpoint.manifest import (
+    BadCheckpoint,
+    Bytes,
+    File,
+    Made,
+    Manifest,
+    Part,
+    Shard,
+    checksum,
+)
+from labkit.checkpoint.packing import packed
 from labkit.checkpoint.retention import Keep, garbage
 from labkit.checkpoint.shards import Cut, cuts, header
 from labkit.checkpoint.snapshot import Memory, Snapshot
 from labkit.checkpoint.state import OWN
 from labkit.checkpoint.tree import flatten
-from labkit.disk import Disk, RealDisk
+from labkit.disk import Disk
 
 LATEST = "latest"
 EVERYTHING, UNKNOWN = Keep(), Made()
-
-
-class CheckpointFailed(Exception):
-    """A checkpoint could not be written: nothing of it is visible, and the ones before it are."""
 
 
 class Store:
     """The checkpoints in `folder`, or on a `Disk` (the simulator's, say).
 
     `run` is one word for all ranks of a run; `full_every=k` lets k - 1 checkpoints out of k refer
-    to the files of earlier ones for what has not changed. The first thing that is written takes the
-    folder's lock, and raises Locked when another run has it. One thread at a time.
+    to the files of earlier ones for what has not changed; `pack` compresses the shards (zstd). The
+    first thing that is written takes the folder's lock, and raises Locked when another run has it.
+    One thread at a time.
     """
 
     def __init__(
@@ -66,13 +70,12 @@ class Store:
         run: str | None = None,
         made: Made = UNKNOWN,
         full_every: int = 1,
+        pack: bool = False,
     ) -> None:
-        self.folder = Path(folder) if isinstance(folder, str | os.PathLike) else None
-        self.disk = None if isinstance(folder, str | os.PathLike) else folder
-        self.keep, self.run, self.full_every = keep, run or uuid.uuid4().hex, full_every
+        self.folder, self.keep = Folder(folder, run), keep
+        self.full_every, self.packed = full_every, "zstd" if pack else ""
         self.made = msgspec.structs.replace(made, versions=versions() | made.versions)
         self.memory = Memory()
-        self._lock: Lock | None = None
         self._base: Manifest | None = None  # what an incremental checkpoint may refer to
         self._since_full = 0
 
@@ -109,7 +112,7 @@ class Store:
 
     def next_number(self) -> int:
         """One more than of any file that is there, so that no attempt mixes with an earlier one."""
-        with self._using("finding a number") as disk:
+        with self.folder.reading("finding a number") as disk:
             numbers = (manifests.number_of(name) for name in disk.list())
             return 1 + max((n for n in numbers if n is not None), default=0)
 
@@ -120,8 +123,7 @@ class Store:
 
         Raises CheckpointFailed: this rank votes no, and its half of a file is gone.
         """
-        self._own_folder()
-        name = manifests.shard_name(number, step, rank, size)
+        name = manifests.shard_name(number, step, rank, size, self.packed)
         parts, places = [], []
         for i, cut in enumerate(snapshot.cuts):
             digest = checksum(snapshot.data(i))
@@ -130,12 +132,13 @@ class Store:
             if old is None:
                 places.append(i)
         head = header([parts[i] for i in places], snapshot.metadata)
-        with self._writing(number, f"step {step}, shard of rank {rank}") as disk:
-            length = publish(disk, name, [head, *(snapshot.data(i) for i in places)])
+        with self._attempt(number, f"step {step}, shard of rank {rank}") as disk:
+            pieces: list[Bytes] = [head, *(snapshot.data(i) for i in places)]
+            length = publish(disk, name, packed(pieces) if self.packed else pieces)
         faults.point("checkpoint.prepared")
         needed = {part.file for part in parts} - {name}
         older = [f for f in (self._base.files if self._base else ()) if f.name in needed]
-        return Shard(rank, (File(name, length, checksum(head)), *older), tuple(parts))
+        return Shard(rank, (File(name, length, checksum(head), self.packed), *older), tuple(parts))
 
     def _unchanged(self, cut: Cut, digest: str) -> Part | None:
         if self._base is None:
@@ -151,10 +154,9 @@ class Store:
 
         Raises CheckpointFailed, and then it is not there; or is, when only the last fsync failed.
         """
-        self._own_folder()
         made = manifests.assemble(number, step, shards, self.made, metrics)
         faults.point("checkpoint.commit")
-        with self._writing(number, f"step {step}, manifest") as disk:
+        with self._attempt(number, f"step {step}, manifest") as disk:
             publish(disk, made.name, [manifests.to_bytes(made)])
         faults.point("checkpoint.committed")
         events.record("checkpoint", step=step)
@@ -176,7 +178,7 @@ class Store:
 
     def point_to(self, made: Manifest) -> None:
         """`latest` names the newest manifest, for people and scripts; it moves only forward."""
-        with self._writing(made.number, "the name in `latest`") as disk:
+        with self._attempt(made.number, "the name in `latest`") as disk:
             if LATEST in disk.list():
                 now = manifests.number_of(disk.read(LATEST).decode(errors="replace").strip())
                 if now is not None and now >= made.number:
@@ -185,7 +187,7 @@ class Store:
 
     def abandon(self, number: int) -> None:
         """Removes what this run has written for an attempt that was not committed."""
-        with self._using("tidying up") as disk:
+        with self.folder.writing("tidying up") as disk:
             mine = [name for name in disk.list() if manifests.number_of(name) == number]
             if not any(name.endswith(".manifest") for name in mine):
                 for name in mine:
@@ -193,8 +195,7 @@ class Store:
 
     def collect(self) -> list[str]:
         """Removes what `keep` does not keep, and the remains of earlier attempts; returns it."""
-        self._own_folder()
-        with self._using("collecting garbage") as disk:
+        with self.folder.writing("collecting garbage") as disk:
             names = disk.list()
             whole = [m for m in self._listed(disk) if _is_whole(m, disk)]
             going = garbage(whole, names, self.keep)
@@ -213,7 +214,7 @@ class Store:
 
     def manifests(self) -> list[Manifest]:
         """Of all checkpoints that can be read, oldest first. Their shards are not looked at."""
-        with self._using("listing the checkpoints") as disk:
+        with self.folder.reading("listing the checkpoints") as disk:
             return list(self._listed(disk))
 
     def _listed(self, disk: Disk) -> Iterator[Manifest]:
@@ -238,69 +239,24 @@ class Store:
         give it to. Raises NoGoodCheckpoint with all the sentences when there are some and none of
         them is good.
         """
-        with self._using("loading") as disk:
+        with self.folder.reading("loading") as disk:
             return newest(disk, Wanted(rank, size, reshard, self.made, like))
-
-    # -- the disk
 
     def close(self) -> None:
         """Lets the next run write here."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _own_folder(self) -> None:
-        if self.folder is not None and self._lock is None:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = Lock(self.folder, self.run)
-            except OSError as error:
-                raise self._failed("taking the folder's lock", error) from error
+        self.folder.close()
 
     @contextlib.contextmanager
-    def _using(self, doing: str) -> Iterator[Disk]:
-        """A disk of its own for every undertaking: after a failed fsync it is not used again."""
+    def _attempt(self, number: int, what: str) -> Iterator[Disk]:
+        """A part of writing checkpoint `number`: what cannot be finished is removed, so that a full
+        disk has its room back."""
         try:
-            disk = self.disk if self.disk is not None else RealDisk(self._there())
-            try:
-                yield disk
-            finally:
-                disk.close()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._failed(doing, error) from error
-
-    @contextlib.contextmanager
-    def _writing(self, number: int, what: str) -> Iterator[Disk]:
-        """As `_using`; what cannot be finished is removed: a full disk has its room back."""
-        try:
-            with self._using(what) as disk:
+            with self.folder.writing(what) as disk:
                 yield disk
         except CheckpointFailed:
             with contextlib.suppress(CheckpointFailed, FileNotFoundError):
                 self.abandon(number)
             raise
-
-    def _there(self) -> Path:
-        assert self.folder is not None
-        return self.folder
-
-    def _failed(self, doing: str, error: OSError) -> CheckpointFailed:
-        where = self.folder or "the disk"
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return CheckpointFailed(
-            f"{where}: {doing} failed ({reason}). {advice(error.errno)} The checkpoints before it "
-            "are as they were."
-        )
-
-
-def advice(number: int | None) -> str:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "Free some space there, or keep fewer checkpoints (Keep(last=…))."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "Make the folder writable for this user, or give another one."
-    return "If it happens again, use another disk."
 
 
 def _is_whole(made: Manifest, disk: Disk) -> bool:

@@ -264,7 +264,7 @@ def test_32_a_full_disk(tmpfs: Path) -> None:
     assert loaded.manifest.step == steps[-1] == len(steps)
     assert repr(loaded.state) == repr(large(len(steps)))
     assert not any(path.suffix == ".new" for path in tmpfs.iterdir()), "half a file has gone"
-    roomier = Store(tmpfs, Keep(last=1), run=store.run)
+    roomier = Store(tmpfs, Keep(last=1), run=store.folder.run)
     roomier.collect()
     roomier.save(large(9), 9)
     assert [made.step for made in roomier.manifests()] == [9]

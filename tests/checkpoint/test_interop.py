@@ -1,0 +1,78 @@
+"""Through torch.save's format and DCP's, and the training goes on with the same bits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from trained import bits, pieces, train
+
+from labkit.checkpoint import BadCheckpoint, Store, capture, restore
+from labkit.checkpoint.interop import export_dcp, export_torch, import_dcp, import_torch
+
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> dict:
+    these = pieces()
+    train(these, 3)
+    Store(tmp_path / "store").save(capture(these), 3)
+    loaded = Store(tmp_path / "store").load()
+    assert loaded is not None
+    return loaded.state
+
+
+def goes_on_with(state: dict) -> tuple[list, dict]:
+    these = pieces(seed=1)
+    these["sampler"].seed = 0
+    restore(these, state)
+    return train(these, 3), bits(these)
+
+
+def test_through_torch_save_and_back(tmp_path: Path, saved: dict) -> None:
+    export_torch(saved, tmp_path / "state.pt")
+    foreign = torch.load(tmp_path / "state.pt", weights_only=True)
+    pieces()["model"].load_state_dict(foreign["model"])
+    assert goes_on_with(import_torch(tmp_path / "state.pt")) == goes_on_with(saved)
+
+
+def test_through_dcp_and_back(tmp_path: Path, saved: dict) -> None:
+    export_dcp(saved, tmp_path / "dcp")
+    model = pieces(seed=1)["model"]
+    weights = {"model": model.state_dict()}
+    dcp.load(weights, checkpoint_id=tmp_path / "dcp")  # as anybody else would read it
+    assert all(torch.equal(weights["model"][k], v) for k, v in saved["model"].items())
+    assert goes_on_with(import_dcp(tmp_path / "dcp")) == goes_on_with(saved)
+
+
+def test_what_dcp_has_written_itself(tmp_path: Path) -> None:
+    these = pieces()
+    state = {"model": these["model"].state_dict(), "step": 7}
+    dcp.save(state, checkpoint_id=tmp_path)
+    back = import_dcp(tmp_path)
+    assert back["step"] == 7
+    assert all(torch.equal(back["model"][k], v) for k, v in state["model"].items())
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("/nonexistent/evil",)
+
+
+def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(BadCheckpoint, match=r"evil.pt: torch cannot read it without executing"):
+        import_torch(tmp_path / "evil.pt")
+
+
+def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    export_torch({"model": {"w": torch.ones(3000)}}, tmp_path / "state.pt")
+    for length in (0, 10, 3000):
+        short = tmp_path / f"short-{length}.pt"
+        short.write_bytes((tmp_path / "state.pt").read_bytes()[:length])
+        with pytest.raises(BadCheckpoint, match=short.name):
+            import_torch(short)
