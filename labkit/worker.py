@@ -106,7 +106,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     sys.stderr.flush()
     farewell = worker.leave()
     tired = len(left_behind) >= MANY_LEFT_BEHIND
-    host.tell_driver(msgspec.structs.replace(outcome, tired=tired))
+    host.line.tell(msgspec.structs.replace(outcome, tired=tired))
     host.leave(start.run, farewell)
     with contextlib.suppress(Exception):
         worker.close()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -24,6 +23,7 @@ from labkit.collectives.group import Farewell
 from labkit.runtime import wire
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
+from labkit.runtime.line import Line
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
 from labkit.runtime.messages import (
@@ -31,7 +31,6 @@ from labkit.runtime.messages import (
     AmIOut,
     Cancel,
     Excluded,
-    Happened,
     Hello,
     Inject,
     Installed,
@@ -50,10 +49,6 @@ from labkit.runtime.messages import (
 from labkit.runtime.outbox import Outbox
 from labkit.runtime.store import StoreClient
 from labkit.view import Member, View
-
-FLUSH_SECONDS = 0.03
-"""How long events wait for company on their way to the driver; on the disk they are at once."""
-
 
 RETRY_SECONDS = 0.2
 BACKLOG = 1 << 20
@@ -80,16 +75,15 @@ class Host:
         self._roster: list[tuple[Member, tuple[str, int]]] = []
         self._opening: set[Member] = set()
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
-        self._unsent: deque[events.Event] = deque()
-        self._flushing = False
+        self.line = Line(self.loop)
         self.loop.start()
         self.loop.call(lambda: self._open(driver))
 
     def _open(self, driver: tuple[str, int]) -> None:
-        self._driver = wire.connect(
+        self.line.connection = wire.connect(
             self.loop, driver, self.token, CODEC, self._on_driver, self._from_driver, self._leave
         )
-        mine = self._driver.sock.getsockname()[0]  # the address of the route to the driver
+        mine = self.line.connection.sock.getsockname()[0]  # the address of the route to the driver
         self._listener = wire.bind(mine)  # where peers wait until this one is settled
 
     # -- the driver
@@ -123,36 +117,18 @@ class Host:
         """The driver is gone, or says that it is over: nothing of this worker may stay."""
         os._exit(0)
 
-    def tell_driver(self, message: Any) -> None:
-        """Sends after all events that were recorded before. Any thread."""
-        self.loop.call_soon(self._flush_events)
-        self.loop.call_soon(lambda: self._driver.send(message))
-
     def strike(self, fault: faults.Fault) -> threading.Event:
         """Asks the driver to inject a planned fault; the event is set when it is in force here."""
         struck = threading.Event()
         self.loop.call(lambda: self._striking.setdefault(fault, []).append(struck))
-        self.tell_driver(Strike(fault))
+        self.line.tell(Strike(fault))
         return struck
-
-    def stream(self, event: events.Event) -> None:
-        """Takes an event on its way to the driver. Any thread."""
-        self._unsent.append(event)
-        if not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self._flush_events))
-
-    def _flush_events(self) -> None:
-        self._flushing = False
-        batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
-        if batch:
-            self._driver.send(Happened(batch))
 
     # -- protocols
 
     def _settle(self, welcome: Welcome) -> None:
         """Nodes are there before the first peer is met, so that they hear of all that are lost."""
-        events.use(events.EventLog(self.me.rank, self.me.life, welcome.events, self.stream))
+        events.use(events.EventLog(self.me.rank, self.me.life, welcome.events, self.line.stream))
         size = welcome.world_size
         self._engine = Engine(self.loop, self.me, Path(welcome.folder), self._say)
         self.membership = Membership(
@@ -328,7 +304,7 @@ class Host:
         with self.view_changed:
             self.view = view
             self.view_changed.notify_all()
-        self._driver.send(Installed(view.number, view.members))
+        self.line.send(Installed(view.number, view.members))
 
     def ask(self, owner: int, request: StoreRequest) -> Future[StoreReply]:
         """Sends a request to the store that `owner` keeps. Any thread but the host's."""

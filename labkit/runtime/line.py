@@ -1,0 +1,47 @@
+"""A worker's line to its driver: events on their way, and messages behind them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from labkit.events import Event
+from labkit.runtime import wire
+from labkit.runtime.loop import Loop
+from labkit.runtime.messages import Happened
+
+FLUSH_SECONDS = 0.03
+"""How long events wait for company on their way to the driver; on the disk they are at once."""
+
+
+class Line:
+    """`connection` is opened by the host, on whose loop this works."""
+
+    connection: wire.Connection
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self._unsent: deque[Event] = deque()
+        self._flushing = False
+
+    def send(self, message: Any) -> None:
+        """At once. The loop's thread only."""
+        self.connection.send(message)
+
+    def tell(self, message: Any) -> None:
+        """Sends after all events that were recorded before. Any thread."""
+        self.loop.call_soon(self._flush)
+        self.loop.call_soon(lambda: self.send(message))
+
+    def stream(self, event: Event) -> None:
+        """Takes an event on its way to the driver. Any thread."""
+        self._unsent.append(event)
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self._flush))
+
+    def _flush(self) -> None:
+        self._flushing = False
+        batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
+        if batch:
+            self.send(Happened(batch))
