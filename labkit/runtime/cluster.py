@@ -32,6 +32,9 @@ START_SECONDS = 60.0
 class Cluster:
     """`world_size` worker processes, one a rank, ready to run functions.
 
+    Who belongs to the cluster they agree on by majority, with one more process, the *witness*: four
+    ranks survive two deaths at once, two ranks one. With fewer left the survivors wait.
+
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
     Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
     (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
