@@ -23,9 +23,10 @@ NAMES = (*RAFTS, "VIEWS", *COMMITS, "QUORUM", "HASTY_QUORUM", "PRIMARY_BACKUP", 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_invariant_breaks(name: str) -> None:
-    result = explore(scenario(name), seeds=SEEDS)
+    seeds = SEEDS // 3 if name == "CROWDED_RAFT" else SEEDS  # three times the messages of others
+    result = explore(scenario(name), seeds=seeds)
     assert result.finding is None, str(result)
-    assert result.seeds == SEEDS
+    assert result.seeds == seeds
 
 
 @pytest.mark.long
