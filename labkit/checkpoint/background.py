@@ -32,7 +32,8 @@ class Committer(Protocol):
     """Who decides that a checkpoint is one. Called on the writer's thread, where it may wait.
 
     Between many ranks this is a participant of two-phase commit: `begin` agrees on the attempt's
-    number, `vote` says yes with a shard that is durable, or no, and returns the decision.
+    number; `vote` says yes with a shard that is durable, or no, waits for the decision, and then
+    calls `Store.commit_prepared` or `Store.abandon`.
     """
 
     def begin(self, step: int) -> int: ...
@@ -55,7 +56,7 @@ class Alone:
     def vote(
         self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
     ) -> Manifest | None:
-        return self.store.commit([shard], number, step, dict(metrics)) if shard else None
+        return self.store.commit([shard], number, step, metrics) if shard else None
 
 
 class Checkpointer:
@@ -183,6 +184,8 @@ class Checkpointer:
             made = self._agree(snapshot, moment)
             self.duration = time.monotonic() - moment.time
             self.newest = made or self.newest
+            if made:
+                self.store.increments.remember(made)
             if made and self.rank == 0:
                 self.store.tidy(made)
             if made and self.uploader is not None:
@@ -196,7 +199,8 @@ class Checkpointer:
         number = self.committer.begin(moment.step)
         shard = None
         try:
-            shard = self.store.prepare(snapshot, number, moment.step, self.rank, self.size)
+            place = self.rank, self.size
+            shard = self.store.prepare(snapshot, number, moment.step, *place, moment.metrics)
         finally:  # a rank that could not says so: the others need not wait for it
             made = self.committer.vote(number, moment.step, shard, moment.metrics)
         return made

@@ -25,12 +25,14 @@ CHUNK = 16 << 20
 NEW = ".new"
 
 
-def publish(disk: Disk, name: str, pieces: Iterable[Bytes]) -> int:
+def publish(disk: Disk, name: str, pieces: Iterable[Bytes], by: str = "") -> int:
     """The file `name` holds the pieces, one after the other, and is durable; returns its length.
 
-    Raises DiskFailure; then there is at most `name.new`, and nobody reads that.
+    Where several may write the same file at once, `by` tells them apart: one temporary name for two
+    writers would show the half that one has written under the name that the other has given.
+    Raises DiskFailure; then there is at most the temporary file, and nobody reads that.
     """
-    new = name + NEW
+    new = f"{name}.{by}{NEW}" if by else name + NEW
     length = 0
     disk.write(new, b"")
     for piece in pieces:

@@ -64,7 +64,7 @@ def newest(disk: Disk, wanted: Wanted) -> Loaded | None:
     remarks: list[str] = []
     for name in names:
         try:
-            made = from_bytes(disk.read(name), name)
+            made = from_bytes(disk.read(name), name, Manifest)
             more = [*same_training(made, wanted), *same_ranks(made, wanted)]
             state = load_one(disk, made, wanted)
         except BadCheckpoint as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import xxhash
@@ -90,6 +90,18 @@ class Made(msgspec.Struct, frozen=True):
     versions: dict[str, str] = {}
 
 
+class Prepared(msgspec.Struct, frozen=True):
+    """What a rank writes down, next to its shard, before it votes yes: all that anybody needs to
+    commit the attempt later, also when the coordinator and this rank are dead."""
+
+    number: int
+    step: int
+    world_size: int
+    made: Made
+    metrics: dict[str, float]
+    shard: Shard
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """`number` counts the attempts in a folder and grows for ever: the newest checkpoint has the
     largest, also when a run went back and its `step` is smaller."""
@@ -136,7 +148,11 @@ def assemble(
 
 # -- names: "00007.step-100.manifest", "00007.step-100.rank-1-of-4.safetensors"
 
-_NAME = re.compile(r"(\d{5,})\.step-(\d+)\.(manifest|rank-\d+-of-\d+\.safetensors(\.zst)?)(\.new)?")
+_NAME = re.compile(
+    r"(?P<number>\d{5,})\.step-(?P<step>\d+)"
+    r"\.(manifest|rank-(?P<rank>\d+)-of-(?P<size>\d+)\.(safetensors(\.zst)?|prepared))"
+    r"((\.[\w-]+)?\.new)?"
+)
 
 
 def manifest_name(number: int, step: int) -> str:
@@ -148,19 +164,31 @@ def shard_name(number: int, step: int, rank: int, size: int, packed: str = "") -
     return f"{number:05}.step-{step}.rank-{rank}-of-{size}.safetensors{ending}"
 
 
+def prepared_name(number: int, step: int, rank: int, size: int) -> str:
+    return f"{number:05}.step-{step}.rank-{rank}-of-{size}.prepared"
+
+
+def rank_of(name: str) -> int | None:
+    """Whose file it is; None for a manifest, and for a file that is none of ours."""
+    found = _NAME.fullmatch(name)
+    return int(found["rank"]) if found and found["rank"] else None
+
+
 def number_of(name: str) -> int | None:
     """Of the checkpoint that a file belongs to; None for a file that is none of ours."""
     found = _NAME.fullmatch(name)
-    return int(found[1]) if found else None
+    return int(found["number"]) if found else None
 
 
 # -- bytes
 
+T = TypeVar("T", Manifest, Prepared)
+
 _FIRST = re.compile(rb"labkit checkpoint, format (\d+)(?:, xxh3_128 ([0-9a-f]{32}))?\n")
 
 
-def to_bytes(manifest: Manifest) -> bytes:
-    body = _readable(msgspec.to_builtins(manifest)).encode()
+def to_bytes(value: Manifest | Prepared) -> bytes:
+    body = _readable(msgspec.to_builtins(value)).encode()
     return f"labkit checkpoint, format {FORMAT}, xxh3_128 {checksum(body)}\n".encode() + body
 
 
@@ -175,8 +203,8 @@ def _readable(fields: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
-def from_bytes(data: bytes, name: str) -> Manifest:
-    """Raises BadCheckpoint with what is wrong with the manifest called `name`."""
+def from_bytes(data: bytes, name: str, kind: type[T]) -> T:
+    """Raises BadCheckpoint with what is wrong with the file called `name`."""
     first = _FIRST.match(data)
     if first is None:
         raise BadCheckpoint(f"{name}: this is no manifest, its first line is not one's.")
@@ -190,6 +218,6 @@ def from_bytes(data: bytes, name: str) -> Manifest:
     if first[2] is None or checksum(body) != first[2].decode():
         raise BadCheckpoint(f"{name}: its bytes are not those that were written.")
     try:
-        return msgspec.json.decode(body, type=Manifest)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise BadCheckpoint(f"{name}: it cannot be understood ({error}).") from error

@@ -5,8 +5,9 @@ Writing has the two steps of a two-phase commit, whoever takes them:
 - `prepare`: a rank makes its shard durable, and can then promise that it has it (it votes yes);
 - `commit`: when all ranks have, the manifest is written: the checkpoint is there.
 
-Who commits is the business of a `Committer`: one process does it at once (`save`), many vote first
-(`labkit.protocols.two_phase_commit`). What is not committed is `abandon`ed.
+Who decides is the business of a `Committer` (`background.py`): one process does it at once, many
+vote first (`labkit.protocols.two_phase_commit`), and then any of them may `commit_prepared`. What
+is not committed is `abandon`ed.
 
     store = Store("runs/mine", keep=Keep(last=3))
     store.save(capture(pieces), step=100)
@@ -20,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from labkit import events, faults
 from labkit.checkpoint import manifest as manifests
 from labkit.checkpoint.files import publish
 from labkit.checkpoint.folder import CheckpointFailed, Folder
+from labkit.checkpoint.incremental import Increments
 from labkit.checkpoint.load import Loaded, Wanted, newest
 from labkit.checkpoint.manifest import (
     BadCheckpoint,
@@ -39,12 +41,13 @@ from labkit.checkpoint.manifest import (
     Made,
     Manifest,
     Part,
+    Prepared,
     Shard,
     checksum,
 )
 from labkit.checkpoint.packing import packed
 from labkit.checkpoint.retention import Keep, garbage
-from labkit.checkpoint.shards import Cut, cuts, header
+from labkit.checkpoint.shards import cuts, header
 from labkit.checkpoint.snapshot import Memory, Snapshot
 from labkit.checkpoint.state import OWN
 from labkit.checkpoint.tree import flatten
@@ -73,11 +76,9 @@ class Store:
         pack: bool = False,
     ) -> None:
         self.folder, self.keep = Folder(folder, run), keep
-        self.full_every, self.packed = full_every, "zstd" if pack else ""
+        self.increments, self.packed = Increments(full_every), "zstd" if pack else ""
         self.made = msgspec.structs.replace(made, versions=versions() | made.versions)
         self.memory = Memory()
-        self._base: Manifest | None = None  # what an incremental checkpoint may refer to
-        self._since_full = 0
 
     # -- writing
 
@@ -91,8 +92,8 @@ class Store:
         snapshot = self.snapshot(state)
         snapshot.copy()
         number = self.next_number()
-        shard = self.prepare(snapshot, number, step)
-        made = self.commit([shard], number, step, metrics)
+        made = self.commit([self.prepare(snapshot, number, step)], number, step, metrics)
+        self.increments.remember(made)
         self.tidy(made)
         return made
 
@@ -117,50 +118,93 @@ class Store:
             return 1 + max((n for n in numbers if n is not None), default=0)
 
     def prepare(
-        self, snapshot: Snapshot, number: int, step: int, rank: int = 0, size: int = 1
+        self,
+        snapshot: Snapshot,
+        number: int,
+        step: int,
+        rank: int = 0,
+        size: int = 1,
+        metrics: Mapping[str, float] | None = None,
     ) -> Shard:
-        """Makes a rank's shard durable under its own name. It is not visible yet.
+        """Makes a rank's shard durable under its own name, and among several ranks also what others
+        need to commit it (`Prepared`). It is not visible yet.
 
-        Raises CheckpointFailed: this rank votes no, and its half of a file is gone.
+        Raises CheckpointFailed: this rank votes no, and its files of this attempt are gone.
         """
         name = manifests.shard_name(number, step, rank, size, self.packed)
-        parts, places = [], []
+        parts, fresh = self._parts(snapshot, name)
+        head = header([parts[i] for i in fresh], snapshot.metadata)
+        pieces: list[Bytes] = [head, *(snapshot.data(i) for i in fresh)]
+        try:
+            with self.folder.writing(f"step {step}, shard of rank {rank}") as disk:
+                length = publish(disk, name, packed(pieces) if self.packed else pieces)
+                file = File(name, length, checksum(head), self.packed)
+                shard = Shard(rank, (file, *self.increments.older(parts, name)), tuple(parts))
+                if size > 1:
+                    note = Prepared(number, step, size, self.made, dict(metrics or {}), shard)
+                    called = manifests.prepared_name(number, step, rank, size)
+                    publish(disk, called, [manifests.to_bytes(note)])
+        except CheckpointFailed:
+            self._remove(number, rank)
+            raise
+        faults.point("checkpoint.prepared")
+        return shard
+
+    def _parts(self, snapshot: Snapshot, name: str) -> tuple[list[Part], list[int]]:
+        """Where each cut is to be found, and which of them the file `name` has to hold."""
+        parts, fresh = [], []
         for i, cut in enumerate(snapshot.cuts):
             digest = checksum(snapshot.data(i))
-            old = self._unchanged(cut, digest)
+            old = self.increments.unchanged(cut, digest)
             parts.append(old or cut.part(digest, name))
             if old is None:
-                places.append(i)
-        head = header([parts[i] for i in places], snapshot.metadata)
-        with self._attempt(number, f"step {step}, shard of rank {rank}") as disk:
-            pieces: list[Bytes] = [head, *(snapshot.data(i) for i in places)]
-            length = publish(disk, name, packed(pieces) if self.packed else pieces)
-        faults.point("checkpoint.prepared")
-        needed = {part.file for part in parts} - {name}
-        older = [f for f in (self._base.files if self._base else ()) if f.name in needed]
-        return Shard(rank, (File(name, length, checksum(head), self.packed), *older), tuple(parts))
-
-    def _unchanged(self, cut: Cut, digest: str) -> Part | None:
-        if self._base is None:
-            return None
-        old = self._base_parts.get((cut.name, cut.start, cut.stop))
-        same = old is not None and cut.part(digest, old.file) == old
-        return old if same else None
+                fresh.append(i)
+        return parts, fresh
 
     def commit(
-        self, shards: list[Shard], number: int, step: int, metrics: dict[str, float] | None = None
+        self,
+        shards: Sequence[Shard],
+        number: int,
+        step: int,
+        metrics: Mapping[str, float] | None = None,
     ) -> Manifest:
-        """All shards are durable: from the manifest's rename on the checkpoint is there.
+        """For a run of one rank: its shard is durable, and so decided. Raises CheckpointFailed, and
+        the attempt is gone; except when only the last fsync failed, then it may be there."""
+        made = manifests.assemble(number, step, shards, self.made, dict(metrics or {}))
+        try:
+            return self._publish(made)
+        except CheckpointFailed:
+            with contextlib.suppress(CheckpointFailed, FileNotFoundError):
+                self.abandon(number)
+            raise
 
-        Raises CheckpointFailed, and then it is not there; or is, when only the last fsync failed.
+    def commit_prepared(self, number: int, rank: int = 0) -> Manifest:
+        """It is decided that attempt `number` is committed: does that, from what all its ranks have
+        written down. Any of them may, several at once, and again after a crash.
+
+        Raises BadCheckpoint when a rank's note is not there or damaged, and CheckpointFailed.
         """
-        made = manifests.assemble(number, step, shards, self.made, metrics)
+        with self.folder.reading(f"reading what was prepared as {number}") as disk:
+            mine = [name for name in disk.list() if manifests.number_of(name) == number]
+            for name in mine:
+                if name.endswith(".manifest"):
+                    return manifests.from_bytes(disk.read(name), name, Manifest)
+            called = [name for name in mine if name.endswith(".prepared")]
+            notes = [manifests.from_bytes(disk.read(name), name, Prepared) for name in called]
+        notes.sort(key=lambda note: note.shard.rank)
+        if not notes or [n.shard.rank for n in notes] != list(range(notes[0].world_size)):
+            raise BadCheckpoint(f"attempt {number}: prepared by {called or 'nobody'}, not by all.")
+        first, shards = notes[0], [note.shard for note in notes]
+        made = manifests.assemble(number, first.step, shards, first.made, first.metrics)
+        return self._publish(made, rank)
+
+    def _publish(self, made: Manifest, rank: int = 0) -> Manifest:
+        """From the rename in here on the checkpoint is there."""
         faults.point("checkpoint.commit")
-        with self._attempt(number, f"step {step}, manifest") as disk:
-            publish(disk, made.name, [manifests.to_bytes(made)])
+        with self.folder.writing(f"step {made.step}, manifest") as disk:
+            publish(disk, made.name, [manifests.to_bytes(made)], by=f"rank-{rank}")
         faults.point("checkpoint.committed")
-        events.record("checkpoint", step=step)
-        self._remember(made)
+        events.record("checkpoint", step=made.step)
         return made
 
     def tidy(self, made: Manifest) -> None:
@@ -168,17 +212,9 @@ class Store:
         self.point_to(made)
         self.collect()
 
-    def _remember(self, made: Manifest) -> None:
-        """The next checkpoint may refer to this one, or must be full."""
-        self._since_full += 1
-        self._base = made
-        if self._since_full >= self.full_every:
-            self._base, self._since_full = None, 0
-        self._base_parts = {(part.name, part.start, part.stop): part for part in made.parts}
-
     def point_to(self, made: Manifest) -> None:
         """`latest` names the newest manifest, for people and scripts; it moves only forward."""
-        with self._attempt(made.number, "the name in `latest`") as disk:
+        with self.folder.writing("writing `latest`") as disk:
             if LATEST in disk.list():
                 now = manifests.number_of(disk.read(LATEST).decode(errors="replace").strip())
                 if now is not None and now >= made.number:
@@ -186,12 +222,20 @@ class Store:
             publish(disk, LATEST, [f"{made.name}\n".encode()])
 
     def abandon(self, number: int) -> None:
-        """Removes what this run has written for an attempt that was not committed."""
-        with self.folder.writing("tidying up") as disk:
-            mine = [name for name in disk.list() if manifests.number_of(name) == number]
-            if not any(name.endswith(".manifest") for name in mine):
-                for name in mine:
-                    disk.unlink(name)
+        """It is decided that attempt `number` is not committed: removes all that is left of it.
+        One that is committed stays."""
+        self._remove(number, None)
+
+    def _remove(self, number: int, rank: int | None) -> None:
+        """Of an attempt without a manifest, the files of one rank or of all, as far as possible."""
+        with contextlib.suppress(CheckpointFailed), self.folder.writing("tidying up") as disk:
+            names = [name for name in disk.list() if manifests.number_of(name) == number]
+            if any(name.endswith(".manifest") for name in names):
+                return
+            for name in names:
+                if rank is None or manifests.rank_of(name) == rank:
+                    with contextlib.suppress(FileNotFoundError):
+                        disk.unlink(name)
 
     def collect(self) -> list[str]:
         """Removes what `keep` does not keep, and the remains of earlier attempts; returns it."""
@@ -221,7 +265,7 @@ class Store:
         for name in disk.list():
             if name.endswith(".manifest"):
                 with contextlib.suppress(BadCheckpoint, FileNotFoundError):
-                    yield manifests.from_bytes(disk.read(name), name)
+                    yield manifests.from_bytes(disk.read(name), name, Manifest)
 
     def load(
         self,
@@ -245,18 +289,6 @@ class Store:
     def close(self) -> None:
         """Lets the next run write here."""
         self.folder.close()
-
-    @contextlib.contextmanager
-    def _attempt(self, number: int, what: str) -> Iterator[Disk]:
-        """A part of writing checkpoint `number`: what cannot be finished is removed, so that a full
-        disk has its room back."""
-        try:
-            with self.folder.writing(what) as disk:
-                yield disk
-        except CheckpointFailed:
-            with contextlib.suppress(CheckpointFailed, FileNotFoundError):
-                self.abandon(number)
-            raise
 
 
 def _is_whole(made: Manifest, disk: Disk) -> bool:
