@@ -8,6 +8,7 @@ import time
 import pytest
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, RunError, Slow
+from labkit.collectives import stopwatch
 
 
 def total(worker):
@@ -452,6 +453,8 @@ def test_any_world_size(n: int) -> None:
 def test_mpiexec_starts_the_same_workers() -> None:
     with Cluster(3, launcher="mpi") as cluster:
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
+        mpis_own = cluster.run(stopwatch.mpi_all_reduces, sizes=[4096], repeats=1)
+        assert set(mpis_own.wait(timeout=60).results) == {0, 1, 2}  # without the witness
         run = cluster.run(forever)
         run.wait_step(2)
         cluster.kill(1)

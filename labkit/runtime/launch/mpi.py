@@ -1,7 +1,8 @@
 """Workers started by `mpiexec`, as the same command that any launcher starts.
 
 Open MPI's fault tolerance (`--with-ft ulfm`) is asked for, so that the death of one rank does not
-take the job along; the workers need not use MPI themselves. A restarted rank is a job of its own.
+take the job along; the workers need not use MPI themselves. A restarted rank is a job of its own,
+and so is the witness: MPI_Init of the ranks would wait for it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,19 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> list[Process]:
-        """Starts one worker for each (rank, life): all of a new cluster, or a single later life."""
+        """Starts one worker for each (rank, life): all of a new cluster, with the witness at the end,
+        or a single later life."""
+        jobs = [ranks[:-1], ranks[-1:]] if len(ranks) > 1 else [ranks]
+        return [self._workers(join, job, environment, on_output, on_exit) for job in jobs]
+
+    def _workers(
+        self,
+        join: str,
+        ranks: list[tuple[int, int]],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> Process:
         environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if os.geteuid() == 0:  # mpiexec asks twice
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -64,7 +77,7 @@ class MpiLauncher:
             elif line.strip():
                 on_output(rank, line)
 
-        return [self._job(command, ranks, environment, untagged, on_exit)]
+        return self._job(command, ranks, environment, untagged, on_exit)
 
     def _job(
         self,
