@@ -47,8 +47,8 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> list[Process]:
-        """Starts one worker for each (rank, life): all of a new cluster, with the witness at the end,
-        or a single later life."""
+        """Starts one worker for each (rank, life): all of a new cluster, with the witness as the
+        last, or a single later life."""
         jobs = [ranks[:-1], ranks[-1:]] if len(ranks) > 1 else [ranks]
         return [self._workers(join, job, environment, on_output, on_exit) for job in jobs]
 
