@@ -468,5 +468,5 @@ def test_the_invariants_look_on(recorded: Path) -> None:
         def sent(self, sim: Any, i: int, to: int, m: Count) -> None:
             raise Violation(self, f"rank {i} counted to {m.n}")
 
-    with pytest.raises(Violation, match="nobody counts\) breaks: rank"):
+    with pytest.raises(Violation, match=r"nobody counts\) breaks: rank"):
         replay(Tally, recorded.iterdir(), (Never,))
