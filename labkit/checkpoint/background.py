@@ -8,7 +8,13 @@
     checkpointer.close()              # the last one is durable
 
 One checkpoint is under way at a time: who wants the next one meanwhile is told no, and asks again
-after the next step.
+after the next step. Only a preemption notice does not wait: there the training does.
+
+    notice = OnSignal()               # SIGTERM
+    checkpointer = Checkpointer(store, pieces, AnyOf(EverySteps(100), notice))
+    …
+    if notice.received:               # after checkpointer.step: this step is on its way to disk
+        break
 """
 
 from __future__ import annotations
@@ -36,12 +42,14 @@ class Committer(Protocol):
     calls `Store.commit_prepared` or `Store.abandon`.
     """
 
-    def begin(self, step: int) -> int: ...
+    def begin(self, step: int) -> int:
+        """The number of a new attempt, the same on all ranks (`Store.next_number` on one)."""
 
     def vote(
         self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
     ) -> Manifest | None:
-        """`shard` is None for no. Returns the committed checkpoint, or None when it is aborted."""
+        """`shard` is None for no. Returns the committed checkpoint, or None when it is aborted;
+        what it raises is raised at the next step."""
 
 
 class Alone:
@@ -62,9 +70,10 @@ class Alone:
 class Checkpointer:
     """Writes checkpoints of `pieces` into `store` when `policy` wants one, or `save` is called.
 
-    `newest` is the newest that this object has committed; `stall` and `duration` say for how many
-    seconds the last one held up training, and how long it took to be durable. Its methods belong to
-    the training thread.
+    Of `size` ranks each writes its cut of what they have alike, or rank 0 all of it where `sharded`
+    is False. `newest` is the newest that this object has committed; `stall` and `duration` say for
+    how many seconds the last one held up training, and how long it took to be durable. Its methods
+    belong to the training thread.
     """
 
     def __init__(
@@ -75,11 +84,12 @@ class Checkpointer:
         committer: Committer | None = None,
         rank: int = 0,
         size: int = 1,
+        sharded: bool = True,
         uploader: Uploader | None = None,
     ) -> None:
         self.store, self.pieces, self.policy, self.uploader = store, pieces, policy, uploader
         self.committer = committer or Alone(store)
-        self.rank, self.size = rank, size
+        self.rank, self.size, self.sharded = rank, size, sharded
         self.newest: Manifest | None = None
         self.stall = self.duration = 0.0
         self._thread: threading.Thread | None = None
@@ -102,6 +112,8 @@ class Checkpointer:
         moment = Moment(step, time.monotonic(), metrics or {})
         if self.policy is None or not self.policy.wants(moment):
             return False
+        if self.policy.urgent:
+            self.wait()
         return self.save(step, metrics)
 
     def save(
@@ -114,7 +126,6 @@ class Checkpointer:
         """
         self.check()
         if self._thread is not None and self._thread.is_alive():
-            events.record("note", "the last checkpoint is still being written", step=step)
             return False
         begin = time.monotonic()
         with events.span("snapshot", step=step):
@@ -125,8 +136,8 @@ class Checkpointer:
         self._copied.clear()
         moment = Moment(step, begin, dict(metrics or {}))
         self._thread = threading.Thread(target=self._write, args=(snapshot, moment), name="writer")
-        self.stall = time.monotonic() - begin
         self._thread.start()
+        self.stall = time.monotonic() - begin
         return True
 
     def check(self) -> None:
@@ -157,7 +168,8 @@ class Checkpointer:
     # -- on the training thread
 
     def _snapshot(self) -> Snapshot:
-        return self.store.snapshot(capture(self.pieces), self.rank, self.size)
+        state = capture(self.pieces)
+        return self.store.snapshot(state, self.rank, self.size, self.sharded)
 
     def _moved_by_step(self) -> Callable[[str], bool]:
         """Which tensors only `optimizer.step` changes: the parameters that it has, and its own."""

@@ -86,6 +86,7 @@ class Folder:
 
 
 def advice(number: int | None) -> str:
+    """What a person can do about an error of the disk, by its `errno`."""
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "Free some space there, or keep fewer checkpoints (Keep(last=…))."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):

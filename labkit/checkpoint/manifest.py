@@ -52,11 +52,13 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def key(self) -> str:
+        """Its name inside the file: a whole tensor has its own."""
         whole = self.start == 0 and self.stop == self.elements
         return self.name if whole else f"{self.name}[{self.start}:{self.stop}]"
 
     @property
     def elements(self) -> int:
+        """Of the whole tensor."""
         count = 1
         for length in self.shape:
             count *= length
@@ -188,6 +190,7 @@ _FIRST = re.compile(rb"labkit checkpoint, format (\d+)(?:, xxh3_128 ([0-9a-f]{32
 
 
 def to_bytes(value: Manifest | Prepared) -> bytes:
+    """Readable, with a first line that says the format and the checksum of the rest."""
     body = _readable(msgspec.to_builtins(value)).encode()
     return f"labkit checkpoint, format {FORMAT}, xxh3_128 {checksum(body)}\n".encode() + body
 

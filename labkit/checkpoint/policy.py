@@ -24,7 +24,11 @@ class Moment(NamedTuple):
 
 class Policy(Protocol):
     """`wants` is asked after each step; `saved` is told of each checkpoint, whoever wanted it:
-    when it began, and for how many seconds training stood still and the disk was busy."""
+    when it began, for how many seconds training stood still, and after how many it was durable.
+    An `urgent` one is not put off because another is still being written."""
+
+    @property
+    def urgent(self) -> bool: ...
 
     def wants(self, now: Moment) -> bool: ...
 
@@ -36,12 +40,18 @@ class Rule:
 
     last: Moment | None = None
 
+    @property
+    def urgent(self) -> bool:
+        return False
+
     def saved(self, when: Moment, stall: float, duration: float) -> None:
         self.last = when
 
 
 @dataclass
 class EverySteps(Rule):
+    """At least so many steps after the last one."""
+
     steps: int
 
     def wants(self, now: Moment) -> bool:
@@ -61,20 +71,22 @@ class EverySeconds(Rule):
 
 @dataclass
 class OnImprovement(Rule):
-    """When `metric` is smaller than ever, or larger."""
+    """When `metric` is smaller than in any checkpoint so far, or larger."""
 
     metric: str = "loss"
     largest: bool = False
     best: float = math.inf
 
     def wants(self, now: Moment) -> bool:
-        if self.metric not in now.metrics:
-            return False
-        value = now.metrics[self.metric] * (-1 if self.largest else 1)
-        improved = value < self.best
-        if improved:
-            self.best = value
-        return improved
+        return self._of(now) < self.best
+
+    def saved(self, when: Moment, stall: float, duration: float) -> None:
+        super().saved(when, stall, duration)
+        self.best = min(self.best, self._of(when))
+
+    def _of(self, moment: Moment) -> float:
+        value = moment.metrics.get(self.metric, math.nan)
+        return -value if self.largest else value
 
 
 @dataclass
@@ -113,6 +125,10 @@ class OnSignal(Rule):
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = True
 
+    @property
+    def urgent(self) -> bool:
+        return self.received
+
     def wants(self, now: Moment) -> bool:
         return self.received and (self.last is None or self.last.step != now.step)
 
@@ -121,10 +137,14 @@ class OnSignal(Rule):
 
 
 class AnyOf:
-    """As soon as one of them wants; all are asked, since asking lets them see the metrics."""
+    """As soon as one of them wants; all are asked, since some count from what they are asked."""
 
     def __init__(self, *policies: Policy) -> None:
         self.policies = policies
+
+    @property
+    def urgent(self) -> bool:
+        return any(policy.urgent for policy in self.policies)
 
     def wants(self, now: Moment) -> bool:
         wanted = [policy.wants(now) for policy in self.policies]

@@ -73,6 +73,7 @@ class Cut(NamedTuple):
 
 
 def dtype_name(tensor: Tensor, name: str) -> str:
+    """As safetensors has it. Raises TypeError for a tensor that it cannot hold."""
     if tensor.dtype not in _NAMES or tensor.layout != torch.strided:
         raise TypeError(f"{name}: safetensors has no {tensor.dtype} {tensor.layout}")
     return _NAMES[tensor.dtype]

@@ -300,6 +300,7 @@ def _is_whole(made: Manifest, disk: Disk) -> bool:
 
 
 def versions() -> dict[str, str]:
+    """Of what reads and writes the state; kept in the manifest for those who wonder later."""
     return {"labkit": labkit.__version__, "torch": str(torch.__version__)} | {
         "python": platform.python_version()
     }

@@ -166,11 +166,13 @@ class Uploader:
         self._thread.start()
 
     def offer(self, made: Manifest) -> None:
+        """In place of one that waits; returns at once."""
         with self._changed:
             self._next = made
             self._changed.notify()
 
     def check(self) -> None:
+        """Raises UploadFailed for the last upload that failed, once."""
         with self._changed:
             error, self._error = self._error, None
         if error is not None:

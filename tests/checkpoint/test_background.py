@@ -213,6 +213,10 @@ def test_on_improvement() -> None:
     assert wants(OnImprovement(), losses(3.0, 2.0, 2.5, 2.0, 1.0)) == [1, 2, 5]
     assert wants(OnImprovement(largest=True), losses(3.0, 2.0, 3.5)) == [1, 3]
     assert wants(OnImprovement("accuracy"), losses(3.0)) == []
+    skipped = OnImprovement()
+    assert [skipped.wants(moment) for moment in losses(3.0, 2.0, 2.5)] == [True] * 3
+    skipped.saved(losses(2.5)[0], 0.0, 0.0)
+    assert [skipped.wants(moment) for moment in losses(3.0, 2.0, 2.5)] == [False, True, False]
     assert wants(OnImprovement(), losses(float("nan"), 1.0)) == [2]
 
 
@@ -246,6 +250,28 @@ def test_7_a_preemption_notice_is_answered_at_the_next_safe_point(tmp_path: Path
     finally:
         notice.close()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_7_a_notice_waits_for_what_is_being_written_and_then_writes_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice = OnSignal(signal.SIGTERM)
+    try:
+        these = pieces()
+        checkpointer = Checkpointer(Store(tmp_path), these, AnyOf(EverySteps(1), notice))
+        go_on = hold_at(monkeypatch, "checkpoint.write")
+        train(these, 1)
+        checkpointer.step(1)
+        train(these, 1)
+        assert not checkpointer.step(2), "one is being written: this one is left out"
+        train(these, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Timer(0.05, go_on.set).start()
+        assert checkpointer.step(3)
+        checkpointer.close()
+    finally:
+        notice.close()
+    assert [made.step for made in Store(tmp_path).manifests()] == [1, 3]
 
 
 def test_metrics_are_kept_with_the_checkpoint(tmp_path: Path) -> None:
