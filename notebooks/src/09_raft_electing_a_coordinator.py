@@ -14,14 +14,14 @@
 # # 09 Raft: electing a coordinator
 #
 # It is four in the morning, and the coordinator of a checkpoint is gone. Every rank has written its
-# shard and has said *yes*; nobody may say *commit*. In the last notebook they waited for it. Tonight
-# they choose another one, without a human, within a third of a second, and never two at once. The
+# shard and has said *yes*; nobody may say *commit*. In notebook 07 they waited for it. Tonight they
+# choose another one, without a human, within a third of a second, and never two at once. The
 # algorithm is Raft's election. It fits on two pages, and every line of it is there because somebody
 # left it out once: in this notebook you leave them out yourself and watch what breaks.
 #
 # **Routes** Core · All<br>
 # **Time** 60 minutes (you may skip the parts marked ⤳)<br>
-# **Before this** [02 Ring all-reduce](02_ring_all_reduce.ipynb)<br>
+# **Before this** [07 Two-phase commit](07_two_phase_commit.ipynb)<br>
 # **Afterwards you can** say why two majorities are enough; trace an election from time-out to
 # leader; name what must be on the disk before a vote is sent; choose an election time-out for a
 # disk and a network; and say what PreVote and CheckQuorum are for.
