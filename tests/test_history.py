@@ -68,6 +68,18 @@ def test_a_collective_without_one_of_its_members_is_waiting():
     ]
 
 
+def test_nobody_waits_for_one_that_dies_after_a_view_without_it():
+    """It stood still, was taken for dead, and ended when it went on."""
+    events = run_of(
+        (0.0, 1, "start", "", {}),
+        (1.0, 0, "view", "", {"number": 2, "members": [0, 2]}),
+        (2.0, 1, "death", "", {"rank": 1, "code": 1}),
+        (3.0, 0, "begin", "all-reduce", {}),
+        (4.0, 0, "end", "all-reduce", {}),
+    )
+    assert activities(events, 0) == [("all reduce", 3, 4)]
+
+
 def test_a_slice_of_another_thread_lies_beside_what_the_main_thread_does():
     events = run_of(
         (0.0, 0, "begin", "backward", {}),

@@ -137,15 +137,27 @@ def _messages(sends: list[Event], receives: list[Event]) -> list[Message]:
 
 def _absences(rank: int, past: History) -> list[Absence]:
     """When a peer was dead or stopped and `rank` had no view yet that takes account of it."""
-    gone = []
+    views = [v for v in past.views if v.rank == rank]
+    gone: list[Absence] = []
     for peer in past.trainers:
-        if peer != rank:
-            births = [begin for begin, _ in past.lives[peer]]
-            for time in (d.time for d in past.deaths if d.rank == peer):
-                gone.append((time, min((b for b in births if b > time), default=math.inf), True))
-            gone += [(begin, end, False) for begin, end in past.pauses[peer]]
-    views = [v.time for v in past.views if v.rank == rank]
-    return [Absence(a, min([b, *(t for t in views if t > a)]), dead) for a, b, dead in gone]
+        if peer == rank:
+            continue
+        births = [begin for begin, _ in past.lives[peer]]
+        moments = [(begin, end, False) for begin, end in past.pauses[peer]]
+        for time in (d.time for d in past.deaths if d.rank == peer):
+            moments.append((time, min((b for b in births if b > time), default=math.inf), True))
+        gone += [
+            Absence(a, min([b, *(v.time for v in views if v.time > a)]), dead)
+            for a, b, dead in moments
+            if _counts_on(peer, views, a)
+        ]
+    return gone
+
+
+def _counts_on(peer: int, views: list[Mark], time: float) -> bool:
+    """Whether the view in force then has the peer in it; without any view everybody counts."""
+    before = [v for v in views if v.time <= time]
+    return not before or peer in before[-1].data.get("members", (peer,))
 
 
 def _again(rank: int, past: History, spans: list[Event]) -> Times:

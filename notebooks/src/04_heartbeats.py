@@ -92,7 +92,7 @@ opinions(run, title="Rank 1 stands still for a second: suspected, and trusted ag
 # %%
 listeners = {"detector": partial(Heartbeat, interval=0.02)}
 busy = Cluster(world_size, backend=backend, device=device, protocols=listeners)
-seconds = 1.0 if fast else 2.0
+seconds = 0.8 if fast else 1.2
 
 
 def at_rest(worker):
@@ -124,22 +124,21 @@ def holding_the_lock(worker):
 from labkit.simulator.heard import beats, between, of_beats
 from labkit.views.detectors import mistakes_by_setting
 
-spans = {}
-for work in (at_rest, computing, holding_the_lock):
+spans = {"at rest": [], "computing": [], "holding the lock": []}
+for work in (at_rest, computing, holding_the_lock) * 2:
     begin = time.monotonic()
     busy.run(work).wait(timeout=60)
-    spans[work.__name__.replace("_", " ")] = (begin + 0.3, time.monotonic())
+    spans[work.__name__.replace("_", " ")].append((begin + 0.2, time.monotonic()))
 heard = beats(busy.directory, "detector")  # when each rank heard each other one
 busy.close()
 
 milliseconds = (25, 30, 40, 60, 80, 120, 160, 240)
-found = {
-    name: {
-        f"{ms} ms": of_beats(partial(FixedTimeout, timeout=ms / 1000), between(heard, *span))
-        for ms in milliseconds
+found = {}
+for name, times in spans.items():
+    came = [one for begin, end in times for one in between(heard, begin, end)]
+    found[name] = {
+        f"{ms} ms": of_beats(partial(FixedTimeout, timeout=ms / 1000), came) for ms in milliseconds
     }
-    for name, span in spans.items()
-}
 mistakes_by_setting(found, title="A time-out that is right at rest is wrong under load")
 
 # %% [markdown]
@@ -149,9 +148,7 @@ mistakes_by_setting(found, title="A time-out that is right at rest is wrong unde
 # %% tags=["nbval-ignore-output"]
 for name, by_timeout in found.items():
     right = [setting for setting, quality in by_timeout.items() if not quality.mistakes]
-    print(
-        f"{name}: no mistake in {seconds:g} s {'from ' + right[0] + ' on' if right else 'with none'}"
-    )
+    print(f"{name}: no mistake {'from ' + right[0] + ' on' if right else 'with none'}")
 
 # %% [markdown]
 # **Answer.** The lines above are yours. At rest a few beats' time is enough. With all cores
@@ -442,12 +439,16 @@ print("a probe that looks at steps:", set(probe_all(honest=True)))
 # %% [markdown]
 # ## From a suspicion to a step
 #
-# A suspicion by itself changes nothing. To go on without rank 1, it must be *gone*: as long as it may
-# wake up, it may also write. So the launcher does what torchrun, Slurm and Kubernetes do with a rank
-# that is suspected: it kills it, *fencing* in the literature, and a closed connection is a fact.
+# A suspicion by itself changes nothing, and who is suspected may wake up at any moment and write. To
+# go on without it takes two things. The others must *agree* that it is out, so that no two of them go
+# on with different members. And it must do no harm when it wakes: *fencing* is the word for that.
+# `silence=0.5` switches both on. (Half a second, since from now on a mistake costs a rank.)
 
 # %%
 from labkit import PeerLost
+
+cluster.close()
+cluster = Cluster(world_size, backend=backend, device=device, seed=seed, silence=0.5)
 
 
 def train_on(worker, steps):
@@ -463,27 +464,19 @@ def train_on(worker, steps):
         step += 1
 
 
-def watchdog(run, rank, votes):
-    """The launcher's part: kills a rank that so many others suspect."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        accusers = {e.rank for e in run.events if e.kind == "suspect" and e.data["peer"] == rank}
-        if len(accusers) >= votes:
-            return cluster.kill(rank)
-        time.sleep(0.01)
-
-
 # %% [markdown]
-# **Predict.** Rank 1 stands still and will never wake. How long does training stop? (a) 0.2 s and a
-# little, (b) a minute, the deadline of a collective, (c) until somebody looks.
+# **Predict.** Rank 1 stands still for a second and a half. How long does training stop, and what does
+# rank 1 do when it wakes? (a) 1.5 s, and all go on; (b) half a second and a little, and it comes back
+# to the others; (c) half a second and a little, and it ends.
+
+# %% tags=["nbval-ignore-output"]
+plan = FaultPlan(At(Pause(1, seconds=1.5), step=30))
+run = cluster.run(train_on, steps=100, faults=plan).wait(timeout=60)
+cluster.close()
 
 # %%
-run = cluster.run(train_on, steps=80, faults=FaultPlan(At(Pause(1), step=30)))
-watchdog(run, rank=1, votes=world_size // 2)
-run.wait(timeout=60)
-cluster.close()
-done = [steps for rank, steps in run.steps.items() if rank not in run.deaths]
-print("killed:", sorted(run.deaths), " all others did 80 steps:", set(done) == {80})
+done = {steps for rank, steps in run.steps.items() if rank not in run.deaths}
+print("ended:", sorted(run.deaths), " all others did their 100 steps:", done == {100})
 
 # %% tags=["nbval-ignore-output"]
 from itertools import pairwise
@@ -492,16 +485,24 @@ steps = [e.time for e in run.events if e.kind == "step" and e.rank == 0]
 print(f"no step for {max(b - a for a, b in pairwise(steps)):.2f} s")
 
 # %%
-run.timeline(title="Still, suspected, fenced: the others go on")
+from labkit.views.timeline import timeline
 
-# %%
-run.timeline(around=next(e for e in run.events if e.kind == "death"))
+told = [e for e in run.events if e.kind != "note"]
+timeline(told, title="Still, suspected, out: the others go on, and it ends when it wakes")
 
 # %% [markdown]
-# **Answer: (a).** Six and a half hours have become a fraction of a second. The price stands above: a
-# time-out this short kills a healthy rank as soon as a data loader holds the lock for too long. And
-# what if two halves of a cut network each fence the other? One launcher decided here, and who decides
-# when it is gone is a question for notebook 09.
+# **Answer: (c).** Six and a half hours have become half a second, and nobody outside did anything:
+# this notebook only injected the fault. The ranks took the silence for a death, agreed on view 2, and
+# did the step again. Rank 1 woke, found that a later view had gone on without it, and ended before it
+# could say a word. A launcher may start it anew.
+#
+# The price stands further above: a time-out this short takes a healthy rank for dead as soon as a data
+# loader holds the lock for too long. And if the network is cut in two halves, each suspects the other.
+# Why only one of them may go on is a question for notebook 09.
+#
+# **In real systems.** Kubernetes waits 50 s for a node's lease (40 s until version 1.31), and five
+# minutes more until it starts its pods elsewhere. HDFS takes a data node for dead after 10½ minutes of
+# silence. Both can wait, since others have the same data; a synchronous training job cannot.
 
 # %% [markdown]
 # ## Ten thousand members
