@@ -96,8 +96,7 @@ def torch_save(state: Any, folder: Path) -> None:
 
 def quiet_round(training: Training, ours: Checkpointer, folder: Path, times: Times) -> None:
     """Everybody once, with nothing else running."""
-    snapshot = ours._snapshot()
-    data = snapshot.make_room().numpy().data
+    data = ours._copy(None).make_room().numpy().data
     times[RAW].append(timed(lambda: write_raw(folder / "raw", data)))
     (folder / "raw").unlink()
     ours.save(len(times[RAW]))
@@ -120,7 +119,7 @@ def quiet_round(training: Training, ours: Checkpointer, folder: Path, times: Tim
 def busy_round(training: Training, ours: Checkpointer, folder: Path, times: Times) -> None:
     """The raw write and the lab's checkpoint on a thread, while training goes on."""
     times[ALONE].append(timed(training.step))
-    data = ours._snapshot().make_room().numpy().data
+    data = ours._copy(None).make_room().numpy().data
     took = []
 
     def raw() -> None:

@@ -22,13 +22,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
+
+from torch.optim import Optimizer
 
 from labkit import events, faults
 from labkit.checkpoint.manifest import Manifest, Shard
 from labkit.checkpoint.policy import Moment, Policy
-from labkit.checkpoint.snapshot import Snapshot
+from labkit.checkpoint.snapshot import SafePoint, Snapshot
 from labkit.checkpoint.state import Pieces, capture
 from labkit.checkpoint.store import Store
 from labkit.checkpoint.tiers import Uploader
@@ -96,8 +98,9 @@ class Checkpointer:
         self._error: BaseException | None = None
         self._copied = threading.Event()
         self._warm = False
-        optimizer = pieces.get("optimizer")
-        self._hook = optimizer and optimizer.register_step_pre_hook(self._before_optimizer_step)
+        optimizers = [piece for piece in pieces.values() if isinstance(piece, Optimizer)]
+        wait = self._before_optimizer_step
+        self._hooks = [optimizer.register_step_pre_hook(wait) for optimizer in optimizers]
 
     def step(self, step: int, metrics: Mapping[str, float] | None = None) -> bool:
         """After every step of the training; whether a checkpoint was begun.
@@ -107,7 +110,7 @@ class Checkpointer:
         """
         self.check()
         if not self._warm:
-            self._snapshot().make_room()  # once, beside all else that makes a first step slow
+            self._copy(None)  # makes the room for it, once, where all is slow anyway
             self._warm = True
         moment = Moment(step, time.monotonic(), metrics or {})
         if self.policy is None or not self.policy.wants(moment):
@@ -128,15 +131,13 @@ class Checkpointer:
         if self._thread is not None and self._thread.is_alive():
             return False
         begin = time.monotonic()
+        moment = Moment(step, begin, dict(metrics or {}))
         with events.span("snapshot", step=step):
             faults.point("checkpoint.snapshot")
-            snapshot = self._snapshot()
-            late = (lambda name: False) if at_once or not self._hook else self._moved_by_step()
-            snapshot.hold(lambda name: not late(name))
-        self._copied.clear()
-        moment = Moment(step, begin, dict(metrics or {}))
-        self._thread = threading.Thread(target=self._write, args=(snapshot, moment), name="writer")
-        self._thread.start()
+            self._copied.clear()
+            job = self._copy(None) if at_once or not self._hooks else SafePoint(self.pieces)
+            self._thread = threading.Thread(target=self._write, args=(job, moment), name="writer")
+            self._thread.start()
         self.stall = time.monotonic() - begin
         return True
 
@@ -157,40 +158,36 @@ class Checkpointer:
     def close(self) -> None:
         """Waits until all is durable, and uploaded; the optimizer is as it was before. Raises the
         writer's error, or the uploader's."""
-        if self._hook:
-            self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         with contextlib.ExitStack() as last:
             last.callback(self.store.close)
             if self.uploader is not None:
                 last.callback(self.uploader.close)
             self.wait()
 
-    # -- on the training thread
-
-    def _snapshot(self) -> Snapshot:
-        state = capture(self.pieces)
-        return self.store.snapshot(state, self.rank, self.size, self.sharded)
-
-    def _moved_by_step(self) -> Callable[[str], bool]:
-        """Which tensors only `optimizer.step` changes: the parameters that it has, and its own."""
-        groups = self.pieces["optimizer"].param_groups
-        its = {id(parameter) for group in groups for parameter in group["params"]}
-        named = self.pieces["model"].named_parameters() if "model" in self.pieces else ()
-        names = {f"model/{name}" for name, parameter in named if id(parameter) in its}
-        return lambda name: name.startswith("optimizer/") or name in names
-
     def _before_optimizer_step(self, *_: Any) -> None:
+        """On the training thread: what is being copied must not change yet."""
         if self._thread is not None and not self._copied.is_set():
             begin = time.monotonic()
             self._copied.wait()
             self.stall += time.monotonic() - begin
 
+    def _copy(self, point: SafePoint | None) -> Snapshot:
+        """Of a safe point, or of how things are now."""
+        state = capture(self.pieces) if point is None else point.state
+        snapshot = self.store.snapshot(state, self.rank, self.size, self.sharded)
+        snapshot.copy()
+        if point is not None:
+            point.check()
+        return snapshot
+
     # -- on the writer's thread
 
-    def _write(self, snapshot: Snapshot, moment: Moment) -> None:
+    def _write(self, job: SafePoint | Snapshot, moment: Moment) -> None:
         try:
             try:
-                snapshot.copy()
+                snapshot = self._copy(job) if isinstance(job, SafePoint) else job
             finally:
                 self._copied.set()
             made = self._agree(snapshot, moment)

@@ -81,6 +81,8 @@ def dtype_name(tensor: Tensor, name: str) -> str:
 
 def cuts(tensors: Mapping[str, Tensor], place: int = 0, size: int = 1) -> list[Cut]:
     """The part of the rank at `place` of `size`: the same bytes for each, up to one element."""
+    if size == 1:
+        return [Cut(name, tensor, 0, tensor.numel()) for name, tensor in tensors.items()]
     total = sum(tensor.nbytes for tensor in tensors.values())
     begin, end = place * total // size, (place + 1) * total // size
     found, at = [], 0

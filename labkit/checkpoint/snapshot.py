@@ -4,7 +4,7 @@ Weights and the optimizer's state change in `optimizer.step` and nowhere else. S
 not be there when `save` returns: another thread makes it while the next forward and backward pass
 only read, and the training thread waits for what is left of it just before the next
 `optimizer.step` (J. Mohan, A. Phanishayee and V. Chidambaram, "CheckFreq", FAST 2021, §4.2).
-Everything else, small things mostly, is held fast at once.
+Everything else, small things mostly, is copied at once (`SafePoint`).
 
 Whether that was true is checked, not believed: torch counts the changes of every tensor, and a
 snapshot during which one was changed is thrown away with its name.
@@ -12,17 +12,59 @@ snapshot during which one was changed is thrown away with its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from labkit import faults
 from labkit.checkpoint.shards import Cut, in_order
+from labkit.checkpoint.state import Pieces, capture
 
 
 class ChangedMeanwhile(RuntimeError):
     """A tensor changed while it was copied: the copy is of no moment in time."""
+
+
+class SafePoint:
+    """The state of `pieces` now. What only `optimizer.step` changes is referred to, and watched:
+    parameters of modules and what optimizers have; all else is copied in here."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.state: dict[str, Any] = {}
+        self._watched: list[tuple[str, Tensor, int]] = []
+        for name, state in capture(pieces).items():
+            piece = pieces[name]
+            if isinstance(piece, Optimizer):
+                self.state[name] = state
+                for place, values in state["state"].items():
+                    self._watch(f"{name}/state/{place}", values)
+            elif isinstance(piece, nn.Module):
+                weights = {key for key, _ in piece.named_parameters(remove_duplicate=False)}
+                late = {key: value for key, value in state.items() if key in weights}
+                early = {key: value for key, value in state.items() if key not in weights}
+                held = copy.deepcopy(early)  # running statistics, say: a forward pass moves them
+                self.state[name] = {key: late.get(key, held.get(key)) for key in state}
+                self._watch(name, late)
+            else:
+                self.state[name] = copy.deepcopy(state)
+
+    def _watch(self, way: str, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                self._watched.append((f"{way}/{key}", value, value._version))
+
+    def check(self) -> None:
+        """Raises ChangedMeanwhile when what is referred to is no more what it was."""
+        for name, tensor, version in self._watched:
+            if tensor._version != version:
+                raise ChangedMeanwhile(
+                    f"{name} changed while it was copied for a checkpoint: only optimizer.step "
+                    "may change it, after its hooks. Save with at_once=True"
+                )
 
 
 class Memory:
@@ -42,7 +84,7 @@ class Memory:
 class Snapshot:
     """The cuts of one rank, in the order of their file, and a flat copy of their bytes.
 
-    `metadata` goes into the file's header. Nothing is copied before `hold` and `copy`.
+    `metadata` goes into the file's header. Nothing is copied before `copy`.
     """
 
     def __init__(
@@ -50,41 +92,19 @@ class Snapshot:
     ) -> None:
         self.cuts, self.metadata = in_order(cuts), dict(metadata)
         self.memory = memory or Memory()
-        self.size = sum(cut.nbytes for cut in self.cuts)
-        self._versions = [cut.tensor._version for cut in self.cuts]
-        self._held: dict[int, Tensor] = {}
         self._places: list[slice] = []
         at = 0
         for cut in self.cuts:
-            self._places.append(slice(at, at + cut.nbytes))
-            at += cut.nbytes
-
-    def hold(self, which: Callable[[str], bool]) -> None:
-        """Copies the tensors of these names now: they may change before `copy` comes to them."""
-        for i, cut in enumerate(self.cuts):
-            if which(cut.name):
-                self._held[i] = cut.values().clone()
+            self._places.append(slice(at, at := at + cut.nbytes))
+        self.size = at
 
     def copy(self) -> None:
         """Copies everything, in another thread perhaps; tensors of a GPU through its default
-        stream, behind what it has been given to do.
-
-        Raises ChangedMeanwhile when a tensor that was not held is no more what it was when this
-        object was made.
-        """
-        room = self.make_room()
-        for i, cut in enumerate(self.cuts):
+        stream, behind what it has been given to do."""
+        self._bytes = self.make_room()
+        for cut, place in zip(self.cuts, self._places, strict=True):
             faults.point("checkpoint.copy")
-            values = self._held.get(i)
-            target = room[self._places[i]].view(cut.tensor.dtype)
-            target.copy_(cut.values() if values is None else values)
-            if values is None and cut.tensor._version != self._versions[i]:
-                raise ChangedMeanwhile(
-                    f"{cut.name} changed while it was copied for a checkpoint: only "
-                    "optimizer.step may change it, after its hooks. Save with at_once=True"
-                )
-        self._bytes = room
-        self._held.clear()
+            self._bytes[place].view(cut.tensor.dtype).copy_(cut.values())
 
     def make_room(self) -> Tensor:
         """The memory that `copy` fills; the first time it takes as long as ten copies."""

@@ -174,12 +174,12 @@ def test_saving_again_needs_no_new_memory(tmp_path: Path) -> None:
     train(these, 1)
     checkpointer = Checkpointer(Store(tmp_path), these)
     checkpointer.step(1)
-    first = checkpointer._snapshot().make_room().data_ptr()
+    first = checkpointer.store.memory.room(0).data_ptr()
     for step in (1, 2):
         train(these, 1)
         checkpointer.save(step)
         checkpointer.wait()
-    assert checkpointer._snapshot().make_room().data_ptr() == first
+    assert checkpointer.store.memory.room(0).data_ptr() == first
 
 
 # -- when
