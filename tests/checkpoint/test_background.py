@@ -93,6 +93,35 @@ def test_the_optimizer_waits_for_the_copy_and_nothing_else_does(
     assert bits(others) == saved
 
 
+class Counting:
+    """A piece whose state is what it works with, not a copy."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.counts = torch.zeros(3)
+
+    def state_dict(self) -> dict:
+        return {"seen": self.seen, "counts": self.counts}
+
+
+def test_38_a_piece_that_gives_its_live_state_is_held_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting()
+    these = {**pieces(), "counting": counting}
+    checkpointer = Checkpointer(Store(tmp_path), these)
+    go_on = hold_at(monkeypatch, "checkpoint.copy")
+    checkpointer.save(1)
+    counting.seen.append(7)
+    counting.counts += 1
+    go_on.set()
+    checkpointer.close()
+    loaded = Store(tmp_path).load()
+    assert loaded is not None
+    assert loaded.state["counting"]["seen"] == []
+    assert loaded.state["counting"]["counts"].tolist() == [0, 0, 0]
+
+
 def test_a_weight_that_changes_elsewhere_spoils_the_snapshot_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
