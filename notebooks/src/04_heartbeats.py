@@ -466,8 +466,8 @@ def train_on(worker, steps):
 
 # %% [markdown]
 # **Predict.** Rank 1 stands still for a second and a half. How long does training stop, and what does
-# rank 1 do when it wakes? (a) 1.5 s, and all go on; (b) half a second and a little, and it comes back
-# to the others; (c) half a second and a little, and it ends.
+# rank 1 do when it wakes? (a) 1.5 s, and all go on; (b) about half a second, and it comes back to
+# the others; (c) about half a second, and it ends.
 
 # %% tags=["nbval-ignore-output"]
 plan = FaultPlan(At(Pause(1, seconds=1.5), step=30))
