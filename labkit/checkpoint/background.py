@@ -186,11 +186,7 @@ class Checkpointer:
 
     def _write(self, job: SafePoint | Snapshot, moment: Moment) -> None:
         try:
-            try:
-                snapshot = self._copy(job) if isinstance(job, SafePoint) else job
-            finally:
-                self._copied.set()
-            made = self._agree(snapshot, moment)
+            made = self._agree(job, moment)
             self.duration = time.monotonic() - moment.time
             self.newest = made or self.newest
             if made:
@@ -204,12 +200,21 @@ class Checkpointer:
         except BaseException as error:
             self._error = error
 
-    def _agree(self, snapshot: Snapshot, moment: Moment) -> Manifest | None:
-        number = self.committer.begin(moment.step)
-        shard = None
+    def _agree(self, job: SafePoint | Snapshot, moment: Moment) -> Manifest | None:
+        """A rank that fails at anything says no, so that the others need not wait for it."""
+        shard, failure = None, None
         try:
+            snapshot = self._copy(job) if isinstance(job, SafePoint) else job
+        except Exception as error:
+            failure = error
+        finally:
+            self._copied.set()
+        number = self.committer.begin(moment.step)
+        try:
+            if failure is not None:
+                raise failure
             place = self.rank, self.size
             shard = self.store.prepare(snapshot, number, moment.step, *place, moment.metrics)
-        finally:  # a rank that could not says so: the others need not wait for it
+        finally:
             made = self.committer.vote(number, moment.step, shard, moment.metrics)
         return made

@@ -13,6 +13,7 @@ from trained import bits, pieces, train
 from labkit.checkpoint import BadCheckpoint, CheckpointFailed, Keep, Manifest, Store
 from labkit.checkpoint.background import Checkpointer
 from labkit.checkpoint.manifest import Shard, number_of
+from labkit.checkpoint.snapshot import ChangedMeanwhile
 from labkit.disk import RealDisk
 
 RANKS = 3
@@ -116,6 +117,31 @@ def test_32_when_one_cannot_write_nothing_is_visible_and_the_next_one_is_good(
     for rank in ranks:
         rank.close()
     assert [made.step for made in Store(tmp_path).manifests()] == [2]
+
+
+def test_a_rank_whose_snapshot_is_spoilt_votes_no_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    these = pieces()
+    train(these, 1)
+    ranks = together(tmp_path, these)
+
+    def spoilt(point: object) -> None:
+        raise ChangedMeanwhile("model/0.weight changed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ranks[2], "_copy", spoilt)
+        for rank in ranks:
+            rank.save(1)
+        for rank in ranks:
+            assert rank._thread is not None
+            rank._thread.join()
+    with pytest.raises(ChangedMeanwhile):
+        ranks[2].check()
+    for rank in ranks:
+        rank.close()
+        assert rank.newest is None
+    assert Store(tmp_path).load(0, RANKS) is None
 
 
 def test_what_was_prepared_is_committed_by_any_rank_of_a_later_life(tmp_path: Path) -> None:
