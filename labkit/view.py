@@ -43,5 +43,13 @@ class PeerLost(RuntimeError):
         )
 
 
+class Superseded(RuntimeError):
+    """There is a newer view than the one whose group was being formed."""
+
+
+class RunOver(RuntimeError):
+    """All others have ended the run that this rank was about to join."""
+
+
 class CollectiveTimeout(RuntimeError):
     """A collective did not end within the group's deadline, and no member is known to be dead."""

@@ -28,7 +28,7 @@ from labkit.collectives.group import Group, PeerLost
 from labkit.collectives.links.memory import memory_links
 from labkit.reliability.communication import Wire
 from labkit.training import data, models, scaling
-from labkit.training.buckets import Buckets, fill
+from labkit.training.buckets import TAIL, Buckets, fill
 from labkit.training.data import Data
 from labkit.training.in_order import sum_in_order
 from labkit.training.loop import State, catch_up, fingerprint, momentum, summed_loss, train
@@ -177,25 +177,25 @@ class World:
     def __init__(self, size: int, tell_at_once: bool = True) -> None:
         self.size, self.tell_at_once = size, tell_at_once
         self.lock = threading.RLock()
-        self.listeners: list[tuple[View, Callable[..., None]]] = []
+        self.listeners: list[tuple[View, Any]] = []
         self.dead: set[int] = set()
         self.links: dict[View, list[Any]] = {}
 
-    def subscribe(self, view: View, tell: Callable[..., None]) -> Callable[[], None]:
+    def subscribe(self, view: View, listener: Any) -> Callable[[], None]:
         with self.lock:
-            entry = (view, tell)
+            entry = (view, listener)
             self.listeners.append(entry)
             gone = self.dead & set(view.members)
         for rank in gone:
-            tell(rank, None)
+            listener.on_death(rank)
         return lambda: self.listeners.remove(entry) if entry in self.listeners else None
 
     def tell(self, rank: int) -> None:
         with self.lock:
             self.dead.add(rank)
-            listeners = [tell for view, tell in self.listeners if rank in view.members]
-        for tell in listeners:
-            tell(rank, None)
+            listeners = [heard for view, heard in self.listeners if rank in view.members]
+        for listener in listeners:
+            listener.on_death(rank)
 
     def link(self, view: View, rank: int) -> Any:
         with self.lock:
@@ -235,9 +235,10 @@ class Worker:
         self.world, self.rank, self.seed = world, rank, 0
         self.at_step, self.at_link = at_step, at_link
         self.device = torch.device("cpu")
+        self.elastic = self.must_regroup = False
         self.regroup()
 
-    def regroup(self) -> Group:
+    def regroup(self, minimum: int = 1) -> Group:
         while True:
             if self.rank in self.world.dead:
                 raise Died
@@ -613,7 +614,7 @@ def test_a_step_under_the_magnifying_glass(cluster_of: Callable[[int], Cluster])
     with cluster_of(2) as cluster:
         run = cluster.run(watch, model="cnn", bucket_bytes=1 << 15, steps=3).wait(timeout=60)
     for step in run.results.values():
-        assert sum(step.sizes) == 4 * (38282 + 1)  # and the loss
+        assert sum(step.sizes) == 4 * (38282 + TAIL)
         assert len(step.full) == len(step.travel) == len(step.sizes) > 1
         assert step.full == sorted(step.full)
         assert step.full[0] < step.backward <= step.end

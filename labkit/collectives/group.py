@@ -25,7 +25,7 @@ from labkit import collectives, events
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.pending import Pending, PendingCopy
-from labkit.view import CollectiveTimeout, PeerLost, View
+from labkit.view import CollectiveTimeout, PeerLost, Superseded, View
 
 GRACE = 5.0
 """Seconds in which the detector must explain an error of the transport, which came first."""
@@ -33,23 +33,32 @@ _SLICE = 0.5
 
 
 class Farewell(NamedTuple):
-    """The last group of a rank whose function is over, and how many of its collectives it has
-    completed: it has sent all that it owed to those, and comes to no other."""
+    """The last group of a rank that has left it, and how many of its collectives it has completed:
+    it has sent all that it owed to those, and comes to no other."""
 
     view: View
     collectives: int
 
 
-Tell = Callable[[int, Farewell | None], None]
+class Listener(Protocol):
+    """Who is told of what happens to the members of a view, from any thread."""
+
+    def on_death(self, rank: int) -> None:
+        """This member is dead."""
+
+    def on_farewell(self, rank: int, farewell: Farewell) -> None:
+        """It lives, and comes to no collective of its last group behind those that it names."""
+
+    def on_next_view(self) -> None:
+        """There is a newer view."""
 
 
 class FailureDetector(Protocol):
     """Whoever says that a rank is gone."""
 
-    def subscribe(self, view: View, tell: Tell) -> Callable[[], None]:
-        """Calls `tell(rank, None)`, from any thread, once for each member of `view` that is dead,
-        and `tell(rank, farewell)` for one whose function is over; also for those that were gone
-        before. The returned function ends that."""
+    def subscribe(self, view: View, listener: Listener) -> Callable[[], None]:
+        """Tells `listener` of the members of `view`, also of what happened before. The returned
+        function ends that."""
 
 
 left_behind: list[Any] = []
@@ -83,6 +92,7 @@ class Group:
         self.farewells: dict[int, Farewell] = {}
         self.started = self.completed = 0  # collectives, of which forming is the first
         self.abandoned = False
+        self.superseded = False  # by a newer view
         self.link: Link
         self.process_group: Any = None
         self._share = share
@@ -90,9 +100,9 @@ class Group:
         self._buckets: list[Tensor] = []
         self._tasks: SimpleQueue[Pending | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
-        self._unsubscribe = detector.subscribe(view, self._on_lost)
+        self._unsubscribe = detector.subscribe(view, self)
         self._thread.start()
-        with events.span("forming group", view=view.number):
+        with events.span("forming group", view=view.number, members=view.members):
             forming = self.submit(form, "forming the group")
             try:
                 self.link, self.process_group = forming.wait()
@@ -252,13 +262,25 @@ class Group:
             self._shared = self._share()
         return self._shared
 
-    def _on_lost(self, rank: int, farewell: Farewell | None) -> None:
+    def on_death(self, rank: int) -> None:
         with self.changed:
-            if farewell is not None:
-                self.farewells[rank] = farewell
-            elif self.lost is None:
-                self.lost = rank
+            self.lost = rank if self.lost is None else self.lost
             self.changed.notify_all()
+
+    def on_farewell(self, rank: int, farewell: Farewell) -> None:
+        with self.changed:
+            self.farewells[rank] = farewell
+            self.changed.notify_all()
+
+    def on_next_view(self) -> None:
+        with self.changed:
+            self.superseded = True
+            self.changed.notify_all()
+
+    @property
+    def _outdated(self) -> bool:
+        """Once it is formed its members leave it together; a part of them may never have come."""
+        return self.superseded and not self.completed
 
     def _missing(self, pending: Pending) -> int | None:
         """A member that does not come to this collective: dead, or gone before it."""
@@ -274,7 +296,7 @@ class Group:
         left, explained = self.deadline, GRACE
         with self.changed:
             while not (pending.ended and pending.error is None):
-                if self.abandoned or self._missing(pending) is not None:
+                if self.abandoned or self._outdated or self._missing(pending) is not None:
                     break
                 if pending.ended:
                     if not _transport(pending.error) or explained <= 0:
@@ -292,6 +314,8 @@ class Group:
         self.abandon()
         if missing is not None:
             raise PeerLost(missing, self.view)
+        if self._outdated:
+            raise Superseded(f"there is a newer view than {self.view}")
         if pending.error is not None:
             raise pending.error
         if left > 0:

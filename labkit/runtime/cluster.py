@@ -40,7 +40,8 @@ class Cluster:
     (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
     `patience` how long a wait without time-out goes on when no rank is heard. A rank whose
     connections close is gone; with `silence`, so is one that has said nothing for so many seconds,
-    and should it only have stood still it ends when it goes on. `protocols` are
+    and should it only have stood still it ends when it goes on. In an elastic run the launcher
+    starts a rank that died anew, `max_restarts` times in all. `protocols` are
     classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
     of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
     raises ValueError, before anything is started, for what cannot work here.
@@ -61,6 +62,7 @@ class Cluster:
         deadline: float = 60.0,
         patience: float = 60.0,
         silence: float | None = None,
+        max_restarts: int = 0,
         record: bool = True,
         protocols: Mapping[str, Any] | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class Cluster:
             patience=patience,
             protocols=packed,
             silence=silence,
+            max_restarts=operator.index(max_restarts),
         )
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)
@@ -146,12 +149,14 @@ class Cluster:
         /,
         *,
         faults: faults.FaultPlan | Sequence[faults.At] = (),
+        elastic: bool = False,
         **arguments: Any,
     ) -> Run:
         """Starts `function(worker, **arguments)` on every living rank, and returns at once.
 
         The function may be defined in the notebook; what it refers to goes with it. `await` the
-        returned run, or call its `wait()`. A run that is still under way is cancelled. Raises
+        returned run, or call its `wait()`. A run that is still under way is cancelled. An `elastic`
+        one also runs on the ranks that come back before it is over. Raises
         TypeError, naming it, for a function or an argument that cannot be sent.
         """
         self._check_open()
@@ -160,7 +165,7 @@ class Cluster:
         payload = pack(function, arguments)
         name = getattr(function, "__name__", type(function).__name__)
         driver = self._driver
-        run = driver.start(payload, name, plan, driver.seed, driver.deadline)
+        run = driver.start(payload, name, plan, driver.seed, driver.deadline, elastic)
         with run.changed:
             run.keep = None if run.done else self
         return run

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit import events, faults
-from labkit.collectives.group import Farewell, Group, Tell
+from labkit.collectives.group import Farewell, Group, Listener
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
 from labkit.runtime.wire import MAX_FRAME
-from labkit.view import PeerLost, View
+from labkit.view import PeerLost, RunOver, Superseded, View
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,8 @@ class Worker:
         self.world_size = welcome.world_size
         self.backend, self.device = welcome.backend, welcome.device
         self.seed = start.seed
-        self.view = View(start.view, start.members)
+        self.view = View(start.view, start.members)  # empty for who joins under way
+        self.elastic = start.elastic
         self.deadline = start.deadline
         self.last_step: int | None = None
         self._lives = {rank: host.lives.get(rank) for rank in start.members}
@@ -52,66 +53,116 @@ class Worker:
 
     @property
     def group(self) -> Group:
-        """The process group of the view, formed at first use: all members must use it."""
-        if self._group is None:
-            self._group = self._form(self.view)
-        return self._group
+        """The process group of the view, formed at first use: all members must use it.
 
-    def regroup(self, timeout: float = 30.0) -> Group:
-        """After PeerLost: waits until the survivors agree on the next view, and forms its group,
-        without those whose function is over already.
-
-        Forms again by itself when another member is lost meanwhile. Raises TimeoutError when no
-        new view is agreed on within `timeout` seconds.
+        A rank that joins a run under way comes into the view now: it should have made ready what
+        takes time. It raises RunOver when all others have ended the run.
         """
         if self._group is not None:
-            self._group.abandon()
-            self._group = None
+            return self._group
+        if not self.view.members:
+            self._host.get_ready()
+            return self.regroup()
+        try:
+            self._group = self._form(self.view)
+        except Superseded:
+            return self.regroup()
+        return self._group
+
+    @property
+    def must_regroup(self) -> bool:
+        """Whether there is a newer view than that of the group of this elastic run. All members
+        have to `regroup` at the same place, so they agree on it, in the next all-reduce, say."""
+        return self.elastic and self._group is not None and self._group.superseded
+
+    def regroup(self, timeout: float = 30.0, minimum: int = 1) -> Group:
+        """After PeerLost, or to let others in: waits until the members agree on the next view, and
+        forms its group, without those whose function is over already.
+
+        Forms again by itself when the view changes meanwhile. Raises TimeoutError when no new view
+        of `minimum` members is agreed on within `timeout` seconds.
+        """
+        self._leave_group()
         while True:
             with events.span("agreeing"):
-                self.view = self._next_view(timeout)
+                self.view = self._next_view(timeout, minimum)
             try:
                 self._group = self._form(self.view)
                 return self._group
-            except PeerLost:
+            except (PeerLost, Superseded):
                 continue
 
-    def _next_view(self, timeout: float) -> View:
-        """The next view with fewer members of this run. Two views may follow each other so closely
-        that some ranks never act on the first; who is left is the same for all."""
-        host = self._host
+    def _leave_group(self) -> None:
+        group, self._group = self._group, None
+        if group is None:
+            return
+        if group.lost is None and not group.abandoned:
+            group.close()  # all leave it here: nothing is stuck
+        else:
+            group.abandon()
+        self._host.regroup(self._run, Farewell(group.view, group.completed), group.lost)
+
+    def _next_view(self, timeout: float, minimum: int) -> View:
+        """The next view: its members of this run, whose function is not over."""
+        host, last = self._host, self.view
+
+        def left() -> dict[int, Farewell]:
+            return host.departures.left.get(self._run, {})
 
         def staying() -> tuple[int, ...]:
-            left = host.departures.left.get(self._run, {})
-            return tuple(rank for rank in host.view.members if same_life(rank) and rank not in left)
+            members = host.view.members
+            return tuple(rank for rank in members if self._takes_part(rank) and rank not in left())
 
-        def same_life(rank: int) -> bool:
-            """A later life of the rank knows nothing of this run."""
-            return rank in self._lives and host.lives.get(rank) == self._lives[rank]
+        def over() -> bool:
+            """For one that is about to join."""
+            return not last.members and bool(left()) and staying() in ((), (self.rank,))
+
+        def is_next() -> bool:
+            members = staying()
+            new = host.view.number > last.number or members != last.members
+            return over() or (new and self.rank in members and len(members) >= minimum)
 
         with host.view_changed:
-            if not host.view_changed.wait_for(lambda: staying() != self.view.members, timeout):
-                advice = "a member that stands still has to be resumed or killed"
-                raise TimeoutError(
-                    f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
-                    f"{timeout:g} s; {host.membership.why_no_view() or advice}"
-                )
+            if not host.view_changed.wait_for(is_next, timeout):
+                raise TimeoutError(self._why_no_view(timeout, minimum))
+            if over():
+                raise RunOver(f"run {self._run} was over before rank {self.rank} could join it")
             return View(host.view.number, staying())
+
+    def _takes_part(self, rank: int) -> bool:
+        """Unless the run is elastic, a later life of a rank knows nothing of it."""
+        same_life = rank in self._lives and self._host.lives.get(rank) == self._lives[rank]
+        return self.elastic or same_life
+
+    def _why_no_view(self, timeout: float, minimum: int) -> str:
+        few = minimum - len(self._host.view.members)
+        advice = "a member that stands still has to be resumed or killed"
+        if few > 0:
+            advice = f"{few} more of {minimum} ranks are needed: restart the dead"
+        return (
+            f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
+            f"{timeout:g} s; {self._host.membership.why_no_view() or advice}"
+        )
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
         from labkit.collectives.process_group import form
 
         place, size = view.members.index(self.rank), len(view.members)
-        store = self._store(f"run {self._run}, ranks {view.members}", view)
-        return Group(
-            view,
-            self.rank,
-            lambda: form(self.backend, self.device, store, place, size, view.members),
-            _Detector(self._host, self._run),
-            self.deadline,
-            lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
-        )
+        store = self._store(f"run {self._run}, {view}", view)
+        try:
+            return Group(
+                view,
+                self.rank,
+                lambda: form(self.backend, self.device, store, place, size, view.members),
+                _Detector(self._host, self._run),
+                self.deadline,
+                lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
+            )
+        except (PeerLost, Superseded) as error:
+            lost = error.rank if isinstance(error, PeerLost) else None
+            self._host.regroup(self._run, Farewell(view, 0), lost)
+            raise
 
     def _store(self, epoch: str, view: View) -> Any:
         from labkit.runtime.store import WireStore
@@ -196,6 +247,7 @@ class Worker:
     def leave(self) -> Farewell:
         """Ends the group, and the work that heartbeats tell of. What is stuck stays behind."""
         self._host.worked(0)
+        self._host.get_ready()
         if self._group is None:
             return Farewell(View(0, ()), 0)
         self._group.close()
@@ -215,5 +267,5 @@ class _Detector:
     def __init__(self, host: Host, run: int) -> None:
         self.host, self.run = host, run
 
-    def subscribe(self, view: View, tell: Tell) -> Callable[[], None]:
-        return self.host.departures.subscribe(self.run, view, tell)
+    def subscribe(self, view: View, listener: Listener) -> Callable[[], None]:
+        return self.host.departures.subscribe(self.run, view, listener)

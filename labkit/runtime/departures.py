@@ -1,20 +1,21 @@
-"""Who is gone, as the groups of this rank are told: a member that is dead, or whose function is
-over. What tells it is the host's failure detector: a closed connection."""
+"""Who is gone, as the groups of this rank are told: a member that is dead, whose function is over,
+or that has left the group for one of a newer view. What tells it is the host's failure detector: a
+closed connection."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from labkit.collectives.group import Farewell, Tell
+from labkit.collectives.group import Farewell, Listener
 from labkit.view import Member, View
 
 
 class _Subscriber(NamedTuple):
     run: int
     view: View
-    tell: Tell
+    listener: Listener
 
 
 class Departures:
@@ -23,6 +24,7 @@ class Departures:
     def __init__(self, lives: dict[int, int]) -> None:
         self.lives = lives
         self.left: dict[int, dict[int, Farewell]] = {}  # by run and rank: its function is over
+        self._newest = 0  # view
         self._gone: set[Member] = set()
         self._subscribers: list[_Subscriber] = []
         self._lock = threading.Lock()
@@ -30,7 +32,8 @@ class Departures:
     def died(self, member: Member) -> None:
         with self._lock:
             self._gone.add(member)
-        self._tell(member.rank, None)
+        for subscriber in self._that_have(member.rank):
+            subscriber.listener.on_death(member.rank)
 
     def returned(self, member: Member) -> None:
         """It was taken for dead, and is not. The groups that were told so have been left."""
@@ -40,23 +43,45 @@ class Departures:
     def finished(self, run: int, rank: int, farewell: Farewell) -> None:
         """The function of this run is over there."""
         self.left.setdefault(run, {})[rank] = farewell
-        self._tell(rank, farewell, run)
+        for subscriber in self._that_have(rank):
+            if subscriber.run == run:
+                subscriber.listener.on_farewell(rank, farewell)
+
+    def regroups(self, run: int, rank: int, farewell: Farewell, lost: int | None) -> None:
+        """It has left the group of that view, because it has lost another rank or for a newer
+        view. What it has lost is lost to all: nobody may wait in a group that others have left."""
+        for subscriber in self._that_have(rank):
+            if subscriber.run == run and subscriber.view == farewell.view:
+                if lost is None:
+                    subscriber.listener.on_farewell(rank, farewell)
+                else:
+                    subscriber.listener.on_death(lost)
+
+    def installed(self, view: View) -> None:
+        with self._lock:
+            self._newest = view.number
+            older = [s for s in self._subscribers if s.view.number < view.number]
+        for subscriber in older:
+            subscriber.listener.on_next_view()
 
     def forget_before(self, run: int) -> None:
         self.left = {n: left for n, left in self.left.items() if n >= run}
 
-    def subscribe(self, run: int, view: View, tell: Tell) -> Callable[[], None]:
+    def subscribe(self, run: int, view: View, listener: Listener) -> Callable[[], None]:
         """The failure detector of a group of this run: `FailureDetector` with the run's number."""
-        subscriber = _Subscriber(run, view, tell)
+        subscriber = _Subscriber(run, view, listener)
         with self._lock:
             self._subscribers.append(subscriber)
             present = {rank: self.lives.get(rank) for rank in view.members}
             gone = [m.rank for m in self._gone if present.get(m.rank) == m.life]
+            newer = self._newest > view.number
         for rank in gone:
-            tell(rank, None)
+            listener.on_death(rank)
         for rank, farewell in list(self.left.get(run, {}).items()):
             if rank in view.members:
-                tell(rank, farewell)
+                listener.on_farewell(rank, farewell)
+        if newer:
+            listener.on_next_view()
 
         def unsubscribe() -> None:
             with self._lock:
@@ -65,10 +90,8 @@ class Departures:
 
         return unsubscribe
 
-    def _tell(self, rank: int, farewell: Farewell | None, run: int | None = None) -> None:
-        """To the groups, of one run or of all, that have this rank."""
+    def _that_have(self, rank: int) -> Iterator[_Subscriber]:
+        """The groups of this rank."""
         with self._lock:
             told = [s for s in self._subscribers if rank in s.view.members]
-        for subscriber in told:
-            if run in (None, subscriber.run):
-                subscriber.tell(rank, farewell)
+        yield from told

@@ -68,10 +68,11 @@ class Driver:
         patience: float,
         protocols: bytes,
         silence: float | None,
+        max_restarts: int,
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
         self.directory, self.seed, self.protocols = directory, seed, protocols
-        self.silence = silence
+        self.silence, self.restarts_left = silence, max_restarts
         # The voters have disks, also where no record is kept.
         self._borrowed = "" if directory else tempfile.mkdtemp(prefix="labkit-")
         self.deadline, self.patience = deadline, patience
@@ -85,6 +86,7 @@ class Driver:
         self.run: Run | None = None
         self._numbers = itertools.count(1)
         self._timed: list[Any] = []
+        self._start: Start | None = None  # of the run under way
         self.in_force: list[faults.Fault] = []
         self.console = Console()
         path = directory / "events" / "driver.jsonl" if directory else None
@@ -151,6 +153,7 @@ class Driver:
         if self.directory is not None:
             seat.file = self.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         file = str(seat.file) if seat.file else None
+        start = self._start_for_joiner(seat)
         welcome = Welcome(
             self.world_size,
             home.backend,
@@ -160,14 +163,28 @@ class Driver:
             str(self.directory or self._borrowed),
             self.protocols,
             self.silence,
+            joins=start is not None,
         )
         connection.send(welcome)
+        if start is not None:
+            connection.send(start)
         for fault in self.in_force:
             connection.send(Inject(fault))
         with self.changed:
             seat.state = "ready"
             self.changed.notify_all()
         self._send_roster()
+
+    def _start_for_joiner(self, seat: Seat) -> Start | None:
+        """What a new life is told of an elastic run that is under way. Of the planned faults only
+        those come that strike at a step: the others have struck an earlier life."""
+        run, start = self.run, self._start
+        if run is None or start is None or not start.elastic or seat.witness:
+            return None
+        if not run.rejoin(seat.rank):
+            return None
+        plan = [entry for entry in start.plan if entry.step is not None]
+        return msgspec.structs.replace(start, view=0, members=(), plan=plan)
 
     def _send_roster(self) -> None:
         """Once all that are on their way have said where they are."""
@@ -271,13 +288,34 @@ class Driver:
         with self.changed:
             seat.state, seat.died = "dead", ended
             self.changed.notify_all()
-        self._end_on(seat.rank, ended)
+        again = self._may_restart(seat)
+        if again and self.run is not None:
+            self.run.lose(seat.rank, ended)
+        else:
+            self._end_on(seat.rank, ended)
         self._send_roster()
+        if again:
+            self.restarts_left -= 1
+            self.log.record("note", f"the launcher starts rank {seat.rank} anew")
+            self.seat_anew(seat)
+
+    def _may_restart(self, seat: Seat) -> bool:
+        """Whether the launcher gives the rank another life by itself."""
+        run = self.run
+        busy = run is not None and not run.done and not run.cancelled
+        elastic = self._start is not None and self._start.elastic
+        return busy and elastic and not (seat.witness or seat.replaced) and self.restarts_left > 0
 
     # -- runs
 
     def start(
-        self, payload: bytes, name: str, plan: faults.FaultPlan, seed: int, deadline: float
+        self,
+        payload: bytes,
+        name: str,
+        plan: faults.FaultPlan,
+        seed: int,
+        deadline: float,
+        elastic: bool,
     ) -> Run:
         if self.run is not None and not self.run.done:
             self.cancel(self.run)
@@ -296,8 +334,9 @@ class Driver:
                 if seat.died is not None:  # since the view was read
                     run.end(seat.rank, seat.died)
             entries = list(plan.entries)
-            message = Start(run.number, view.number, view.members, payload, entries, seed, deadline)
-            self.broadcast(message, ranks)
+            how = payload, entries, seed, deadline, elastic
+            self._start = Start(run.number, view.number, view.members, *how)
+            self.broadcast(self._start, ranks)
             self._timed = [
                 self.loop.call_later(entry.seconds, lambda f=entry.fault: inject(self, f))  # type: ignore[misc]
                 for entry in entries
@@ -311,6 +350,7 @@ class Driver:
         """Interrupts a run and waits for its end; ranks that cannot be interrupted are replaced."""
         if self.closed or run.done:
             return
+        run.cancelled = True
         self.loop.call(lambda: self.broadcast(Cancel(run.number)))
         self.loop.call(lambda: [timer.cancel() for timer in self._timed])
         end = time.monotonic() + CANCEL_SECONDS

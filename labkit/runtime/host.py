@@ -37,6 +37,7 @@ from labkit.runtime.messages import (
     Left,
     Parcel,
     PeerHello,
+    Regrouping,
     Roster,
     Said,
     Shutdown,
@@ -75,6 +76,7 @@ class Host:
         self._roster: list[tuple[Member, tuple[str, int]]] = []
         self._opening: set[Member] = set()
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
+        self._left: Left | None = None  # the last run that is over on this rank
         self.line = Line(self.loop)
         self.loop.start()
         self.loop.call(lambda: self._open(driver))
@@ -132,7 +134,13 @@ class Host:
         size = welcome.world_size
         self._engine = Engine(self.loop, self.me, Path(welcome.folder), self._say)
         self.membership = Membership(
-            self._engine, self.me, size, welcome.silence, self._install, self._drop
+            self._engine,
+            self.me,
+            size,
+            welcome.silence,
+            not welcome.joins,
+            self._install,
+            self._drop,
         )
         if self.me.rank < size:  # the witness is none of their members
             for group, factory in cloudpickle.loads(welcome.protocols).items():
@@ -197,6 +205,8 @@ class Host:
                 self._store.answered(message)
             case Left(run, view, collectives):
                 self._on_left(run, member.rank, Farewell(view, collectives))
+            case Regrouping(run, view, collectives, lost):
+                self.departures.regroups(run, member.rank, Farewell(view, collectives), lost)
             case Said(source=source) if source % CLIENTS == member.rank:
                 self._engine.deliver(message)
             case Parcel(clock=clock):
@@ -220,6 +230,8 @@ class Host:
         self._opening.discard(member)
         if first and not peer.connector:
             peer.send(PeerHello(self.me))
+        if self._left is not None:
+            self._to_peer(member.rank, self._left)
         self.membership.joined(member)
         self._engine.trust(member.rank)
 
@@ -256,9 +268,8 @@ class Host:
         self.membership.lost(member)
         self._engine.suspect(member.rank)
         self._ask_whether_out()
-        self.loop.call_later(
-            RETRY_SECONDS, lambda: self._meet(self._roster)
-        )  # it may only stand still
+        # It may only stand still.
+        self.loop.call_later(RETRY_SECONDS, lambda: self._meet(self._roster))
 
     def _drop(self, member: Member) -> None:
         peer = self._peers.get(member.rank)
@@ -289,10 +300,25 @@ class Host:
         _complain(f"{text}. cluster.restart({rank}) gives it another one.\n")
         os._exit(1)
 
+    def get_ready(self) -> None:
+        """Now this rank may come into the view. Any thread."""
+        self.loop.call_soon(self.membership.get_ready)
+
     def leave(self, run: int, farewell: Farewell) -> None:
         """Tells the others that the function is over on this rank. Any thread."""
+        self.loop.call_soon(self._leave_run, Left(run, *farewell))
+
+    def _leave_run(self, left: Left) -> None:
+        self._left = left
+        self._to_peers(left)
+
+    def regroup(self, run: int, farewell: Farewell, lost: int | None) -> None:
+        """Tells the others that this rank has left a group for the next view's. Any thread."""
+        self.loop.call_soon(self._to_peers, Regrouping(run, *farewell, lost))
+
+    def _to_peers(self, message: Any) -> None:
         for rank in list(self._outboxes):
-            self.loop.call_soon(self._to_peer, rank, Left(run, *farewell))
+            self._to_peer(rank, message)
 
     def _on_left(self, run: int, rank: int, farewell: Farewell) -> None:
         with self.view_changed:
@@ -304,6 +330,7 @@ class Host:
         with self.view_changed:
             self.view = view
             self.view_changed.notify_all()
+        self.departures.installed(view)
         self.line.send(Installed(view.number, view.members))
 
     def ask(self, owner: int, request: StoreRequest) -> Future[StoreReply]:

@@ -23,8 +23,9 @@ BEATS = 3
 
 
 class Membership:
-    """Of `me`, one of `world_size` ranks or the witness. `install(view)` is called for each view,
-    `drop(member)` for who is in it no more, and for who has been silent for `silence` seconds."""
+    """Of `me`, one of `world_size` ranks, which comes into a view once it is `ready`, or the
+    witness. `install(view)` is called for each view, `drop(member)` for who is in it no more, and
+    for who has been silent for `silence` seconds."""
 
     def __init__(
         self,
@@ -32,17 +33,19 @@ class Membership:
         me: Member,
         world_size: int,
         silence: float | None,
+        ready: bool,
         install: Callable[[View], None],
         drop: Callable[[Member], None],
     ) -> None:
         self.engine, self.me, self.install, self.drop = engine, me, install, drop
+        self.ready = ready
         self.alive: set[Member] = set()
         self.members: frozenset[Member] = frozenset()  # of the view that is installed
         self.excluded: set[Member] = set()  # of an earlier one, and in none since
         everybody = tuple(range(world_size + 1))
         self.node = engine.run(GROUP, Views, everybody, trace=False)
         self.node.on_record = self._recorded
-        self._say(Connected(me, ()))
+        self._say_connected()
         if silence is not None:
             detector = partial(FixedTimeout, timeout=silence)
             beats = partial(Heartbeat, interval=silence / BEATS, detector=detector)
@@ -51,12 +54,18 @@ class Membership:
     def joined(self, member: Member) -> None:
         """A connection to `member` is open."""
         self.alive.add(member)
-        self._say(Connected(self.me, tuple(sorted(self.alive))))
+        self._say_connected()
 
     def lost(self, member: Member) -> None:
         """The connection to `member` is closed."""
         self.alive.discard(member)
-        self._say(Connected(self.me, tuple(sorted(self.alive))))
+        self._say_connected()
+
+    def get_ready(self) -> None:
+        """It may come into the view now."""
+        if not self.ready:
+            self.ready = True
+            self._say_connected()
 
     def expect(self, roster: Iterable[Member]) -> None:
         """The launcher says who is on the way: the view does not grow before they are here."""
@@ -66,6 +75,9 @@ class Membership:
         """A sentence, if the voters are too few to agree on anything."""
         views = self.node.machine
         return views.why_no_quorum() if isinstance(views, Views) else None
+
+    def _say_connected(self) -> None:
+        self._say(Connected(self.me, tuple(sorted(self.alive)), self.ready))
 
     def _say(self, message: Message) -> None:
         self.engine.deliver(Said(GROUP, self.me.rank, self.me.rank, encode(message)))

@@ -73,7 +73,8 @@ class Strike(_Message, frozen=True):
 class Welcome(_Message, frozen=True):
     """What a worker must know before it touches torch: `events` is its file, if it writes one,
     `folder` has its disks, and `protocols` what is to run in its host, by name. After `silence`
-    seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`."""
+    seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`. Who
+    `joins` is told of a run at once, and comes into the view when its function asks for a group."""
 
     world_size: int
     backend: str
@@ -83,6 +84,7 @@ class Welcome(_Message, frozen=True):
     folder: str
     protocols: bytes
     silence: float | None
+    joins: bool
 
 
 class Roster(_Message, frozen=True):
@@ -92,7 +94,8 @@ class Roster(_Message, frozen=True):
 
 
 class Start(_Message, frozen=True):
-    """Run `function(worker, **arguments)` as a member of the view."""
+    """Run `function(worker, **arguments)` as a member of the view; in an `elastic` run, or of a
+    later one. Who joins under way has no view yet."""
 
     run: int
     view: int
@@ -101,6 +104,7 @@ class Start(_Message, frozen=True):
     plan: list[At]
     seed: int
     deadline: float
+    elastic: bool
 
 
 class Cancel(_Message, frozen=True):
@@ -162,6 +166,16 @@ class Left(_Message, frozen=True):
     collectives: int
 
 
+class Regrouping(_Message, frozen=True):
+    """The sender has left the group of `view`, in which it had completed so many collectives, for
+    another: because it has lost rank `lost`, or since there is a newer view."""
+
+    run: int
+    view: View
+    collectives: int
+    lost: int | None
+
+
 class Said(_Message, frozen=True):
     """A message between two nodes of a protocol, which are known to each other as `group`."""
 
@@ -183,5 +197,6 @@ class Parcel(_Message, frozen=True):
 CODEC = Codec(
     (Hello | Happened | Installed | Finished | Failed | Strike)
     | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
-    | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply | Left | Said | Parcel)
+    | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply)
+    | (Left | Regrouping | Said | Parcel)
 )

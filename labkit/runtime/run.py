@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
 
 _SLICE = 0.1
+HARMLESS = ("PeerLost", "Cancelled", "RunOver")
+"""What a function may raise because others died or ended, without a mistake of its own."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Run:
         self._packed: dict[int, bytes] = {}
         self.steps: dict[int, int] = {}
         self.total_steps: int | None = None
+        self.cancelled = False
         self.started = time.monotonic()
         self.news = self.started  # when anything was last heard from a rank
         self.changed = threading.Condition()
@@ -200,7 +203,7 @@ class Run:
 
     def _outcome(self) -> Run:
         self._driver.console.show()
-        wrong = [e for e in self.errors.values() if e.kind not in ("PeerLost", "Cancelled")]
+        wrong = [e for e in self.errors.values() if e.kind not in HARMLESS]
         if wrong:
             first = min(wrong, key=lambda e: e.rank)
             others = f" ({len(wrong) - 1} other ranks raised too)" if len(wrong) > 1 else ""
@@ -219,6 +222,22 @@ class Run:
                     self.total_steps = event.data["steps"]
             self.news = time.monotonic()
             self.changed.notify_all()
+
+    def lose(self, rank: int, death: Died) -> None:
+        """The rank died, and a new life of it is to go on with the run."""
+        with self.changed:
+            self.deaths[rank] = death
+            self.steps.pop(rank, None)
+            self.news = time.monotonic()
+            self.changed.notify_all()
+
+    def rejoin(self, rank: int) -> bool:
+        """A new life of the rank takes part; False when the run is over."""
+        with self.changed:
+            if self.done or self.cancelled:
+                return False
+            self.waiting = self.waiting | {rank}
+            return True
 
     def end(self, rank: int, outcome: Died | Raised | bytes) -> None:
         """What became of the run on `rank`: Died, Raised, or the pickled value that it returned."""

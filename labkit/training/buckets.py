@@ -26,6 +26,11 @@ IN_ORDER = "in_order"
 """The algorithm whose sum has the same bits whatever the number of ranks (`in_order.py`)."""
 
 
+TAIL = 2
+"""Elements behind the gradients that ride along in the last bucket: the loss, and the votes for
+leaving the group together after this step."""
+
+
 class Bucket:
     """Neighbouring parameters and a flat buffer `total` [size] for their summed gradients.
 
@@ -64,6 +69,8 @@ class Buckets:
         for shard in buckets.mine:
             buckets.backward(loss_of(shard))
         loss = buckets.wait()              # every .grad holds the sum over all shards
+
+    `votes` says how many shards of the last step came from ranks that began it with a vote.
     """
 
     def __init__(
@@ -86,18 +93,21 @@ class Buckets:
         ]
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
         self.shard = 0  # shards of this rank begun in this step
+        self.vote, self.votes = False, 0.0
         self.pending: list[Pending | PendingCopy] = []
 
-    def begin(self) -> None:
-        """Empties the buckets for a new step."""
-        self.shard, self.pending = 0, []
+    def begin(self, vote: bool = False) -> None:
+        """Empties the buckets for a new step; with a `vote` for leaving the group behind it."""
+        self.shard, self.pending, self.vote = 0, [], vote
         for bucket in self.buckets:
             bucket.empty()
 
     def backward(self, loss: Tensor) -> None:
         """Adds the next shard: `loss` is its part of the global batch's mean."""
         self.shard += 1
-        self._row(self.buckets[-1])[-1] += loss.detach()  # the loss rides along, at the very end
+        tail = self._row(self.buckets[-1])[-TAIL:]
+        tail[0] += loss.detach()
+        tail[1] += self.vote
         loss.backward()
 
     def wait(self) -> float:
@@ -112,7 +122,8 @@ class Buckets:
         for bucket in self.buckets:
             for parameter, place in bucket.places():
                 parameter.grad = bucket.total[place].view_as(parameter)
-        return self.buckets[-1].total[-1].item()
+        loss, self.votes = self.buckets[-1].total[-TAIL:].tolist()
+        return loss
 
     def close(self) -> None:
         """Takes the hooks off the model, so that the buckets of another group can be hung on it."""
@@ -123,8 +134,8 @@ class Buckets:
                 parameter.grad = None  # a view of memory that belongs to the group
 
     def _room(self, parameters: list[nn.Parameter], last: bool) -> Tensor:
-        """A flat buffer of the group; the last one has an element for the loss."""
-        size = sum(p.numel() for p in parameters) + last
+        """A flat buffer of the group; the last one has a tail."""
+        size = sum(p.numel() for p in parameters) + TAIL * last
         shared = self.algorithm == "shared_memory"
         return self.group.bucket(size, parameters[0].dtype, shared)
 

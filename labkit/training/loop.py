@@ -2,7 +2,7 @@
 
 `train_step` is what a training script does, with a name at every place where a fault may strike
 (`faults.point`) and a span around everything that takes time. `train` is the loop around it, which
-goes on with the ranks that are left.
+goes on with the ranks that are left, and in an elastic run lets those in that come back.
 
 What is promised of the result: the gradient of a logical shard does not depend on who computes it
 (`sampler.py`) and every rank applies the same sum, so all ranks hold the same bits. Between world
@@ -110,7 +110,8 @@ def train(
     shards: int = SHARDS,  # logical shards in a global batch
     algorithm: str = "ring",
     bucket_bytes: int = 1 << 20,
-    on_loss: str = "stop",  # or "continue" with the ranks that are left
+    on_loss: str = "stop",  # or "continue" with the ranks left, as an elastic run always does
+    minimum: int = 1,  # ranks; with fewer it waits for others
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
@@ -130,21 +131,23 @@ def train(
 
     worker.expect(steps)
     begin = time.monotonic()
-    while True:
+    score = None
+    while score is None:
         try:
             score = train_on(worker.group, job, state)
-            break
         except PeerLost:
-            if on_loss == "stop":
+            if on_loss == "stop" and not worker.elastic:
                 raise
-            worker.regroup()
+        if score is None:
+            worker.regroup(minimum=minimum)
     speed = state.step * sampler.batch / (time.monotonic() - begin)
     result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(network)}
     return result | {"samples_per_second": speed}
 
 
-def train_on(group: Group, job: Job, state: State) -> dict[str, float]:
-    """Trains to the end on one group, from wherever its most advanced member is, and evaluates."""
+def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
+    """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
+    until a member wants to let others in: then returns None, at the same step on all."""
     catch_up(group, state)
     shares = [share(place, group.size, job.shards) for place in range(group.size)]
     buckets = Buckets(state.model, group, shares, job.algorithm, job.bucket_bytes)
@@ -153,6 +156,8 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float]:
             train_step(job, state, buckets)
             job.worker.report(state.step, loss=state.loss)
             job.worker.step(state.step)
+            if buckets.votes and state.step < job.steps:
+                return None
     finally:
         buckets.close()
     return evaluate(group, state.model, job.examine)
@@ -165,7 +170,7 @@ def train_step(job: Job, state: State, buckets: Buckets) -> None:
     shards = cut(rows, job.shards)
     targets = job.learn.targets[rows].numel()
     with faults.work("computing", step=state.step):
-        buckets.begin()
+        buckets.begin(vote=job.worker.must_regroup)
         for shard in buckets.mine:
             randomness(job.worker.seed, state.step, shard)
             faults.point("forward")
@@ -197,11 +202,15 @@ def catch_up(group: Group, state: State) -> None:
         return
     with events.span("restoring", step=max(steps)):
         source = steps.index(max(steps))
+        behind = state.step < max(steps)
+        faults.point("catch_up")
         packed = state.pack() if group.rank == source else b""
         length = group.broadcast(torch.tensor([len(packed)], device=device), source)
         blank = bytearray(int(length)) if group.rank != source else bytearray(packed)
         file = torch.frombuffer(blank, dtype=torch.uint8).to(device)
-        state.unpack(group.broadcast(file, source).cpu().numpy().tobytes())
+        packed = group.broadcast(file, source).cpu().numpy().tobytes()
+        if behind:
+            state.unpack(packed)
 
 
 def evaluate(group: Group, model: nn.Module, examine: Dataset) -> dict[str, float]:

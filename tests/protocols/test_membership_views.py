@@ -172,6 +172,48 @@ def test_a_member_that_has_lost_another_is_believed_after_a_while() -> None:
     assert proposed(n)[-1] == NextView(2, lives(1, 2))
 
 
+def test_a_connection_that_broke_and_is_whole_again_gives_a_view_of_the_same_members() -> None:
+    """Two members have left their group, and the others with them: they wait for another view."""
+    n = with_view()
+
+    deliver(n, 3, report(3, 0, 2, count=9, view=1))
+    assert len(proposed(n)) == 1  # nothing is decided while it may be a death
+    mended = Report(Member(3, 0), 10, lives(0, 1, 2), 1, 0, broken=1)
+    deliver(n, 3, mended)
+    fire(n, "beat")
+
+    assert proposed(n)[1:] == [NextView(2, lives(1, 2, 3))]
+
+
+def test_a_member_remembers_that_it_has_lost_another_until_the_next_view() -> None:
+    n = node(Views, 2)
+    deliver(n, 2, Connected(Member(2, 0), lives(0, 1)))
+    deliver(n, 0, Announce(1, NextView(4, lives(1, 2)), -1))
+
+    deliver(n, 2, Connected(Member(2, 0), lives(0)))
+    deliver(n, 2, Connected(Member(2, 0), lives(0, 1)))
+
+    assert n.report().broken == 4
+
+
+def test_who_is_not_ready_is_in_no_view_and_keeps_nobody_out() -> None:
+    n = with_view()
+    again, late = Member(2, 1), Member(3, 1)
+    here = (Member(1, 0), again, late)
+    deliver(n, 0, Expect(here))
+    deliver(n, 0, Connected(Member(0, 0), here))
+    assert proposed(n)[-1].members == lives(1)
+
+    deliver(n, 1, Report(Member(1, 0), 5, (Member(0, 0), again, late), 1, 0))
+    deliver(n, 2, Report(again, 1, (Member(0, 0), Member(1, 0), late), 0, 0))
+    assert len(proposed(n)) == 2  # rank 3 is on the way as well
+    deliver(n, 3, Report(late, 1, (Member(0, 0), Member(1, 0), again), 0, 0, ready=False))
+    assert proposed(n)[-1].members == (Member(1, 0), again)
+    deliver(n, 3, Report(late, 2, (Member(0, 0), Member(1, 0), again), 0, 0, ready=True))
+
+    assert proposed(n)[-1].members == here
+
+
 def test_a_report_from_before_the_view_says_nothing_of_its_members() -> None:
     n = with_view()
 

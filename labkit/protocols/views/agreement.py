@@ -2,8 +2,10 @@
 
 Each rank's host sees which connections to the others are open and says so to the leader. As soon as
 the members of the view are not those that are connected with one another, the leader proposes the
-next view: it shrinks at once, and grows when all that were launched are here. A view is in force
-when it is committed, so that two halves of a network never have two views.
+next view: it shrinks at once, and grows when all that were launched are here and ready. Where a
+connection was closed and is open again the next view has the same members: they have left their
+group, and wait for it. A view is in force when it is committed, so that two halves of a network
+never have two views.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class Agreement(Raft):
         # What this node's host sees
         self.life: Member | None = None
         self.connected: tuple[Member, ...] = ()
+        self.ready = False
+        self.broken = 0  # the last view in which it lost a connection to a member
         self.expected: tuple[Member, ...] | None = None
         self.count = 0  # of the reports
         self.view = NextView()  # the one that is installed here
@@ -53,9 +57,12 @@ class Agreement(Raft):
     def on_connected(self, host: int, m: Connected) -> Effects:
         if host != self.me:
             return
-        before, self.connected, self.life = self.connected, m.peers, m.me
+        before, self.connected = self.connected, m.peers
+        self.life, self.ready = m.me, m.ready
         for member in before:
             if member not in m.peers:
+                if member in self.view.members:
+                    self.broken = self.view.number
                 yield from self.on_suspect(member.rank)
         for member in m.peers:
             self.on_trust(member.rank)
@@ -120,7 +127,7 @@ class Agreement(Raft):
             self.reports[self.me] = self.report()
             last = self.last_view()
             members = self.right_members(last)
-            if members != last.members:
+            if members != last.members or self.is_broken(last):
                 yield from self.propose(NextView(last.number + 1, members))
 
     def last_view(self) -> NextView:
@@ -148,7 +155,8 @@ class Agreement(Raft):
     def newcomers(self, last: NextView) -> Iterator[Member]:
         for node, report in sorted(self.reports.items()):
             member = report.me
-            if node != self.witness and member not in last.members and self.is_here(member):
+            new = node != self.witness and member not in last.members
+            if new and report.ready and self.is_here(member):
                 yield member
 
     def is_here(self, member: Member) -> bool:
@@ -176,11 +184,23 @@ class Agreement(Raft):
                 self.doubts.setdefault((m.me, member), self.context.now)
 
     def is_complete(self, members: list[Member]) -> bool:
-        """Whether all that are expected are among them, but for those that are lost."""
+        """Whether all that are expected are among them, but for the lost and those not ready."""
         return self.expected is not None and all(
-            member in members or member.rank in self.suspects or member.rank == self.witness
+            member in members or member.rank in self.suspects or self.does_not_count(member)
             for member in self.expected
         )
+
+    def does_not_count(self, member: Member) -> bool:
+        report = self.reports.get(member.rank)
+        warms_up = report is not None and report.me == member and not report.ready
+        return member.rank == self.witness or warms_up
+
+    def is_broken(self, view: NextView) -> bool:
+        """Whether a member has lost a connection to another, and all is well between them again."""
+        if any(a in view.members and b in view.members for a, b in self.doubts):
+            return False
+        reports = self.reports.values()
+        return any(r.me in view.members and r.broken == view.number for r in reports)
 
     def why_no_quorum(self) -> str | None:
         """A sentence, if fewer than a majority of the voters are here."""
@@ -204,7 +224,8 @@ class Agreement(Raft):
 
     def report(self) -> Report:
         assert self.life is not None, "a node whose host has not spoken yet has nothing to report"
-        return Report(self.life, self.count, self.connected, self.view.number, self.identity)
+        told = self.count, self.connected, self.view.number, self.identity
+        return Report(self.life, *told, self.ready, self.broken)
 
     def install(self, view: NextView) -> Effects:
         """A life that is not in the view leaves it alone."""

@@ -21,10 +21,12 @@ class NextView(Struct, Command, frozen=True, tag=True):
 
 
 class Connected(Message, frozen=True):
-    """Of the own host: which life this is, and to which lives of others connections are open."""
+    """Of the own host: which life this is, to which lives of others connections are open, and
+    whether it is ready to be in a view."""
 
     me: Member
     peers: tuple[Member, ...]
+    ready: bool = True
 
 
 class Expect(Message, frozen=True):
@@ -34,14 +36,17 @@ class Expect(Message, frozen=True):
 
 
 class Report(Message, frozen=True):
-    """To the leader, what the host of a node sees; `view` is the one that it has installed, and
-    `count` numbers the reports of one life."""
+    """To the leader, what the host of a node sees; `view` is the one that it has installed,
+    `broken` the one in which it has lost a connection to a member, and `count` numbers the reports
+    of one life."""
 
     me: Member
     count: int
     peers: tuple[Member, ...]
     view: int
     identity: int  # of its disk
+    ready: bool = True
+    broken: int = 0
 
 
 class Announce(Message, frozen=True):

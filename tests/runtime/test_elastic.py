@@ -1,0 +1,182 @@
+"""Elastic runs: ranks die and come back while the others train, and nothing of it is seen in the
+weights. The numbers are those of the fault cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outside import wait_until
+
+from labkit import At, Cluster, FaultPlan, Kill, Restart
+from labkit.runtime.run import Run
+from labkit.training.loop import train
+
+STEPS = 80
+JOB = {"model": "cnn", "steps": STEPS, "algorithm": "in_order"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Any:
+    """What comes of the same job on one rank."""
+    with Cluster(1, record=False) as one:
+        return one.run(train, **JOB).wait().results[0]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(4) as cluster:
+        yield cluster
+
+
+def views(run: Run, rank: int = 0) -> list[tuple[int, ...]]:
+    """The members of the groups that the rank has formed in this run."""
+    formed = [e for e in run.events if e.kind == "begin" and e.name == "forming group"]
+    return [tuple(e.data["members"]) for e in formed if e.rank == rank]
+
+
+def hashes(run: Run) -> dict[int, str]:
+    return {rank: result["hash"] for rank, result in run.results.items()}
+
+
+def test_a_rank_that_comes_back_goes_on_with_the_others(cluster: Cluster, undisturbed: Any) -> None:
+    """1, 51: it joins between two steps, and every step counts once."""
+    run = cluster.run(train, elastic=True, **JOB)
+
+    run.wait_step(20)
+    cluster.kill(2)
+    cluster.restart(2)
+    run.wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert views(run)[-2:] == [(0, 1, 3), (0, 1, 2, 3)]
+    assert run.deaths[2].signal == "SIGKILL"
+    steps = [e.data["step"] for e in run.events if e.kind == "step" and e.rank == 0]
+    assert steps == sorted(set(steps))  # one that only others had applied came to it as a state
+    assert steps[-1] == STEPS
+
+
+def test_rank_0_and_the_witness_come_back_as_well(cluster: Cluster, undisturbed: Any) -> None:
+    """3: rank 0 keeps the store in which a group meets, the witness leads."""
+    run = cluster.run(train, elastic=True, **JOB)
+
+    run.wait_step(20)
+    cluster.kill(cluster.witness)
+    cluster.kill(0)
+    cluster.restart(0, cluster.witness)
+    run.wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert views(run, rank=1)[-1] == (0, 1, 2, 3)
+
+
+def test_a_death_while_another_joins(cluster: Cluster, undisturbed: Any) -> None:
+    """52, 53: the rank whose state goes to the newcomer dies on the way to it."""
+    plan = FaultPlan(
+        At(Kill(2), step=20),
+        At(Restart(2), step=21, on=0),
+        At(Kill(0), point="catch_up"),
+    )
+
+    run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+
+    assert sorted(run.deaths) == [0, 2]
+    assert hashes(run) == dict.fromkeys((1, 2, 3), undisturbed["hash"])
+
+
+def test_below_its_minimum_a_run_waits_for_others(cluster: Cluster, undisturbed: Any) -> None:
+    """5: pause, not crash."""
+    run = cluster.run(train, elastic=True, minimum=3, **JOB)
+
+    run.wait_step(20)
+    cluster.kill(1)
+    cluster.kill(2)
+    wait_until(lambda: lost(run) == {1, 2}, "nobody is lost")
+    reached = run.steps[0]
+    cluster.restart(2)
+    run.wait()
+
+    assert hashes(run) == dict.fromkeys((0, 2, 3), undisturbed["hash"])
+    assert set(views(run)) == {(0, 1, 2, 3), (0, 2, 3)}
+    assert reached < STEPS
+
+
+def lost(run: Run) -> set[int]:
+    return {e.data["peer"] for e in run.events if e.kind == "lost" and e.rank == 0}
+
+
+def test_the_launcher_replaces_the_dead_so_many_times(undisturbed: Any) -> None:
+    """54: the same rank dies again and again, each time as a new member."""
+    plan = FaultPlan(*(At(Kill(3), step=step) for step in (20, 40, 60)))
+    with Cluster(4, max_restarts=2) as cluster:
+        run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+
+    lives = {e.life for e in run.events if e.rank == 3}
+    assert lives == {0, 1, 2}
+    assert hashes(run) == dict.fromkeys((0, 1, 2), undisturbed["hash"])
+
+
+def test_a_function_that_fails_at_once_is_not_started_for_ever() -> None:
+    """14."""
+
+    def crash(worker: Any) -> None:
+        import os
+        import signal
+
+        if worker.rank == 1:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        worker.group.barrier()
+
+    with Cluster(2, max_restarts=3) as cluster:
+        run = cluster.run(crash, elastic=True).wait()
+
+    assert run.deaths[1].signal == "SIGSEGV"
+    assert {e.life for e in run.events if e.kind == "death" or e.rank == 1} >= {0, 1, 2, 3}
+    assert run.errors[0].kind == "PeerLost"
+
+
+def test_who_comes_after_the_end_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """It must not train alone, from the beginning."""
+
+    def work(worker: Any) -> int:
+        import time
+
+        gate = tmp_path / ("open for all" if worker.view.members else "open for latecomers")
+        while not gate.exists():
+            time.sleep(0.005)
+        return int(worker.group.size) if worker.rank == 1 else 0
+
+    run = cluster.run(work, elastic=True)
+    cluster.kill(1)
+    cluster.inject(Restart(1))
+    wait_until(lambda: any(e.life for e in run.events if e.kind == "start"), "no second life")
+    (tmp_path / "open for all").touch()
+    wait_until(lambda: sorted(run.results) == [0, 2, 3], "the others do not end")
+    (tmp_path / "open for latecomers").touch()
+    run.wait()
+
+    assert run.errors[1].kind == "RunOver"
+
+
+def test_a_run_that_is_not_elastic_knows_nothing_of_later_lives(cluster: Cluster) -> None:
+    def work(worker: Any) -> list[tuple[int, ...]]:
+        from labkit import PeerLost
+
+        members = [worker.group.members]
+        for step in range(1, 400):
+            try:
+                worker.group.all_reduce(worker.tensor(4))
+            except PeerLost:
+                members.append(worker.regroup().members)
+            worker.step(step)
+        return members
+
+    run = cluster.run(work)
+    run.wait_step(20)
+    cluster.kill(2)
+    cluster.restart(2)
+    run.wait()
+
+    assert run.results == dict.fromkeys((0, 1, 3), [(0, 1, 2, 3), (0, 1, 3)])
