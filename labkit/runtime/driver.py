@@ -289,22 +289,22 @@ class Driver:
             seat.state, seat.died = "dead", ended
             self.changed.notify_all()
         again = self._may_restart(seat)
-        if again and self.run is not None:
+        if again and not seat.witness and self.run is not None:
             self.run.lose(seat.rank, ended)
         else:
             self._end_on(seat.rank, ended)
         self._send_roster()
         if again:
             self.restarts_left -= 1
-            self.log.record("note", f"the launcher starts rank {seat.rank} anew")
+            self.log.record("note", f"the launcher starts {seat.name} anew")
             self.seat_anew(seat)
 
     def _may_restart(self, seat: Seat) -> bool:
-        """Whether the launcher gives the rank another life by itself."""
+        """Whether the launcher gives the rank, or the witness, another life by itself."""
         run = self.run
         busy = run is not None and not run.done and not run.cancelled
         elastic = self._start is not None and self._start.elastic
-        return busy and elastic and not (seat.witness or seat.replaced) and self.restarts_left > 0
+        return busy and elastic and not seat.replaced and self.restarts_left > 0
 
     # -- runs
 

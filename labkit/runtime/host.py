@@ -267,22 +267,20 @@ class Host:
         self._store.lost(member.rank)
         self.membership.lost(member)
         self._engine.suspect(member.rank)
-        self._ask_whether_out()
-        # It may only stand still.
-        self.loop.call_later(RETRY_SECONDS, lambda: self._meet(self._roster))
+        self.loop.call_later(RETRY_SECONDS, self._retry)
 
     def _drop(self, member: Member) -> None:
         peer = self._peers.get(member.rank)
         if peer is not None and peer.peer == member:
             peer.close()
 
-    def _ask_whether_out(self) -> None:
-        """When nobody speaks to this rank any more: it may be cut off; or it stood still, and the
-        others have gone on without it."""
-        others = [address for member, address in self._roster if member != self.me]
-        if self._peers or not others or len(self.view.members) < 2:
-            return
-        for address in others:
+    def _retry(self) -> None:
+        """A peer that was lost may only have stood still. Or this rank did, or was cut off, and
+        those of its view that do not speak to it any more have gone on without it."""
+        self._meet(self._roster)
+        members = ((m, address) for m, address in self._roster if m.rank in self.view.members)
+        silent = [address for m, address in members if m not in (self.me, *self.membership.alive)]
+        for address in silent:
             with contextlib.suppress(OSError):
                 wire.connect(
                     *(self.loop, address, self.token, CODEC),
@@ -290,7 +288,8 @@ class Host:
                     self._from_peer,
                     lambda peer: None,
                 )
-        self.loop.call_later(RETRY_SECONDS, self._ask_whether_out)
+        if silent:
+            self.loop.call_later(RETRY_SECONDS, self._retry)
 
     def _fence(self, view: View) -> None:
         """Nothing that this life still does may count: it ends."""
