@@ -16,6 +16,7 @@ LIMIT = 2 << 30
 """Bytes below `runs/`; LABKIT_RUNS_LIMIT sets another limit."""
 
 _count = itertools.count(1)
+_pruned: set[Path] = set()
 
 
 def root() -> Path:
@@ -24,9 +25,13 @@ def root() -> Path:
 
 
 def new_run(below: Path | None = None) -> Path:
-    """A new directory for one run, named by the time; makes room for it first."""
+    """A new directory for one run, named by the time. The first one of this process makes room: a
+    process that lives loses none of its runs, so there is little to find later, and to look takes
+    longer than to start a cluster when there are many."""
     below = root() if below is None else below
-    prune(below)
+    if below not in _pruned:
+        _pruned.add(below)
+        prune(below)
     name = f"{time.strftime('%Y-%m-%dT%H-%M-%S')}-{os.getpid()}-{next(_count)}"
     path = below / name
     path.mkdir(parents=True)

@@ -503,6 +503,20 @@ def test_jupyterlabs_layout_is_not_dropped_with_the_oldest_runs(tmp_path: Path) 
     assert [path.name for path in runs.prune(tmp_path, limit=5)] == ["an-older-run"]
 
 
+def test_the_first_run_of_a_process_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_RUNS_LIMIT", "5")
+    old, later = tmp_path / "an-older-run", tmp_path / "a-later-run"
+    for place in (old, later):
+        place.mkdir()
+        (place / "file").write_text("ten bytes.")
+        runs.new_run(tmp_path)
+
+    assert not old.exists()
+    assert later.exists()
+
+
 # -- the command line
 
 

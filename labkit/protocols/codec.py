@@ -20,15 +20,13 @@ encode = msgspec.msgpack.Encoder().encode
 
 def copied(message: Message) -> Message:
     """The message as its receiver gets it over a wire."""
-    copy: Message = _decoder_of(type(message)).decode(encode(message))
+    copy: Message = decoder(type(message)).decode(encode(message))
     return copy
 
 
+@cache
 def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind, dec_hook=_command)
-
-
-_decoder_of = cache(decoder)
 
 
 def _command(kind: type, plain: Any) -> Any:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from labkit import events
-from labkit.protocols.codec import encode
-from labkit.protocols.effects import Message, Record
+from labkit.protocols.codec import encode, message_decoder
+from labkit.protocols.effects import Message, Record, stored_types
 from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
+from labkit.protocols.journal import Codec
 from labkit.protocols.views import Connected, Expect, Views
 from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
@@ -20,6 +21,12 @@ from labkit.view import Member, View
 GROUP = "views"
 BEATS = 3
 """In the time that a silence may last: two may be late."""
+
+
+def read_types() -> None:
+    """What a node makes of the annotations of `Views`, ahead of time: it takes 4 ms."""
+    message_decoder(Views)
+    Codec(stored_types(Views))
 
 
 class Membership:

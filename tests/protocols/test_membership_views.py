@@ -393,6 +393,20 @@ def test_the_witness_stands_once_the_ranks_have_come() -> None:
     assert [e for e in effects if isinstance(e, Send)] == []
 
 
+def test_the_witness_stands_at_once_when_all_that_are_expected_have_come() -> None:
+    n = Views(2, (0, 1, 2), node(Views).context, Views.found(2, (0, 1, 2)))
+    start(n)
+    deliver(n, 2, Expect(lives(0, 1, 2)))
+
+    waits = {}
+    for here in (lives(0), lives(0, 1)):
+        (timer,) = deliver(n, 2, Connected(Member(2, 0), here))
+        assert isinstance(timer, SetTimer)
+        waits[here] = timer.after
+
+    assert waits == {lives(0): HEAD_START, lives(0, 1): 0.0}
+
+
 def test_who_has_no_majority_says_who_has_to_come_back() -> None:
     n = node(Views, 0, 5)
     deliver(n, 0, Connected(Member(0, 0), lives(1, 2, 3, 4)))

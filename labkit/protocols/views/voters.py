@@ -35,7 +35,12 @@ class Voters(Agreement):
         yield from super().on_connected(host, m)
         new = set(self.connected) - set(before)
         if new and self.me == self.witness and self.role == FOLLOWER and self.leader is None:
-            yield SetTimer("election", HEAD_START)  # it stands once all have come
+            yield SetTimer("election", 0.0 if self.all_have_come() else HEAD_START)
+
+    def all_have_come(self) -> bool:
+        """Whether all that are expected are here: there is nobody to wait for."""
+        here = {self.life, *self.connected}
+        return self.expected is not None and here.issuperset(self.expected)
 
     def on_suspect(self, peer: int) -> Effects:
         """When the leader is gone the others stand in turn: the witness, then rank after rank. Of

@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 PRELOADED = (
+    "encodings.idna",  # the first look-up of any address imports it: 3 ms, in each worker
     "numpy",
     "torch",
     "torch.distributed",
@@ -173,10 +174,20 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def prepare() -> None:
+    """Does once what each worker would do first. What is here then lives for ever: the collector
+    looks for nothing in it while it comes (0.4 s), and need not touch, and so copy, its pages."""
+    gc.disable()
     for name in PRELOADED:
         importlib.import_module(name)
-    # What is here now lives for ever: the collector need not touch, and so copy, its pages.
+    from labkit.runtime.membership import read_types
+
+    read_types()
     gc.collect()
     gc.freeze()
+    gc.enable()
+
+
+if __name__ == "__main__":
+    prepare()
     ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
