@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from labkit.collectives.group import Group
     from labkit.faults import (
         At,
+        CorruptWeights,
         Cut,
         Delay,
         Drop,
         FaultPlan,
         Heal,
+        HoldGIL,
         Kill,
         Partition,
         Pause,
+        PoisonGradient,
+        Preempt,
         Restart,
         Resume,
         Slow,
@@ -36,7 +40,10 @@ if sys.platform not in ("linux", "darwin"):
 
 # Loaded at first use: `from labkit import Cluster` takes milliseconds and imports no torch.
 _HOMES = {
-    "labkit.faults": ("At Cut Delay Drop FaultPlan Heal Kill Partition Pause Restart Resume Slow"),
+    "labkit.faults": (
+        "At CorruptWeights Cut Delay Drop FaultPlan Heal HoldGIL Kill Partition Pause "
+        "PoisonGradient Preempt Restart Resume Slow"
+    ),
     "labkit.runtime.cluster": "Cluster",
     "labkit.runtime.run": "Run RunError",
     "labkit.collectives.group": "Group",
@@ -47,16 +54,20 @@ __all__ = [
     "At",
     "Cluster",
     "CollectiveTimeout",
+    "CorruptWeights",
     "Cut",
     "Delay",
     "Drop",
     "FaultPlan",
     "Group",
     "Heal",
+    "HoldGIL",
     "Kill",
     "Partition",
     "Pause",
     "PeerLost",
+    "PoisonGradient",
+    "Preempt",
     "Restart",
     "Resume",
     "Run",

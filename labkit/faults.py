@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -66,6 +66,36 @@ class Slow(_Fault, frozen=True):
 
     rank: int
     factor: float
+
+
+class HoldGIL(_Fault, frozen=True):
+    """A thread keeps the interpreter's lock, as a pathological regular expression or a C extension
+    does: the process lives, and none of its other threads runs. For `seconds`, or for ever."""
+
+    rank: int
+    seconds: float | None = None
+
+
+class Preempt(_Fault, frozen=True):
+    """SIGTERM, as from a cloud that takes its machine back; SIGKILL `grace` seconds later."""
+
+    rank: int
+    grace: float = 30.0
+
+
+class PoisonGradient(_Fault, frozen=True):
+    """One element of the rank's next gradient becomes `value`, as after a flipped exponent bit."""
+
+    rank: int
+    value: float = float("nan")
+
+
+class CorruptWeights(_Fault, frozen=True):
+    """Silent corruption: bit number `bit` of one of the rank's weights flips before its next step.
+    (23 is the lowest bit of a float32's exponent.)"""
+
+    rank: int
+    bit: int = 23
 
 
 class Partition(_Fault, frozen=True):
@@ -149,9 +179,14 @@ class Heal(_Fault, frozen=True):
 SimulatedOnly = Duplicate | CrashAt | LostWrite | DiskError | WipeDisk | Revive | Drift
 """They need a clock and a disk that obey: no real cluster injects them."""
 
+RealOnly = HoldGIL | Preempt | PoisonGradient | CorruptWeights
+"""They need a process, or tensors: the simulator has neither."""
+
 Fault = (
-    Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal
-) | SimulatedOnly
+    (Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal)
+    | SimulatedOnly
+    | RealOnly
+)
 
 
 def describe(fault: Fault) -> dict[str, Any]:
@@ -217,6 +252,9 @@ class LinkState(msgspec.Struct):
     drop: float = 0.0
 
 
+F = TypeVar("F", PoisonGradient, CorruptWeights)
+
+
 class Conditions:
     """The faults in force as one process sees them: its own speed, and the links that leave it.
 
@@ -229,6 +267,7 @@ class Conditions:
         self.random = random.Random(seed)
         self._slow: dict[int, float] = {}
         self._links: dict[tuple[int, int], LinkState] = {}
+        self._once: list[PoisonGradient | CorruptWeights] = []
 
     def apply(self, fault: Fault) -> None:
         with self.changed:
@@ -247,13 +286,28 @@ class Conditions:
                     self._link(source, target).delay = seconds
                 case Drop(source, target, probability):
                     self._link(source, target).drop = probability
+                case PoisonGradient() | CorruptWeights():
+                    self._once.append(fault)
                 case Heal():
                     self._slow.clear()
                     self._links.clear()
             self.changed.notify_all()
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._once)
+
     def slowness(self, rank: int) -> float:
         return self._slow.get(rank, 1.0)
+
+    def take(self, kind: type[F], rank: int) -> F | None:
+        """A fault of this kind that strikes `rank` once, and is then over."""
+        with self.changed:
+            for fault in self._once:
+                if isinstance(fault, kind) and fault.rank == rank:
+                    self._once.remove(fault)
+                    return fault
+        return None
 
     def link(self, source: int, target: int) -> LinkState:
         return self._links.get((source, target), _clear)
@@ -295,6 +349,11 @@ def arm(entries: tuple[At, ...], strike: Callable[[Fault], None]) -> None:
     """Sets the faults that wait in this process, in place of any earlier ones."""
     global armed
     armed = Armed(entries, strike)
+
+
+def struck(kind: type[F]) -> F | None:
+    """A fault of this kind that strikes this process now; training asks before it goes on."""
+    return conditions.take(kind, events.current().rank) if conditions.waiting else None
 
 
 def point(name: str) -> None:

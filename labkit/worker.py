@@ -26,13 +26,15 @@ from labkit import events, faults
 from labkit.collectives.group import left_behind
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
+from labkit.runtime.inspect import dump_on_signal
 from labkit.runtime.messages import Failed, Finished, Start, Welcome
+from labkit.runtime.ship import unpack
+from labkit.runtime.strike import strike
 from labkit.runtime.wire import MAX_FRAME
 from labkit.view import Member
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
 WELCOME_SECONDS = 30.0
-STRIKE_SECONDS = 30.0
 MANY_LEFT_BEHIND = 16
 SWITCH_SECONDS = 0.0005
 """A training function in plain Python keeps the host's thread waiting so long, each time that it
@@ -53,6 +55,7 @@ def main(join: str, rank: int, life: int = 0) -> None:
     signal.signal(signal.SIGUSR2, running.interrupt)
     host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
     welcome = host.welcome.result(WELCOME_SECONDS)
+    dump_on_signal(welcome.folder, rank, life)
     if rank == welcome.world_size:
         events.record("start", "witness", pid=os.getpid())
         threading.Event().wait()  # its host does all that there is to do
@@ -84,13 +87,14 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     """Runs one function and tells the driver what became of it."""
     worker = Worker(host, welcome, start)
     mine = tuple(entry for entry in start.plan if entry.striker == host.me.rank)
-    faults.arm(mine, lambda fault: _strike(host, fault))
+    faults.arm(mine, lambda fault: strike(host, fault))
     faults.conditions.random.seed(f"{start.seed} {host.me.rank}")
+    host.inspector.begin(start.run, start.members, start.deadline / 2)
     try:
         running.run = start.run
         try:
             running.interrupt()  # cancelled before it began
-            function, arguments = cloudpickle.loads(start.function)
+            function, arguments = unpack(start.function)
             with events.span("run", run=start.run):
                 result = _packed(function(worker, **arguments))
         finally:
@@ -101,6 +105,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     except BaseException as error:
         outcome = _failed(start.run, worker, error)
     running.run = None
+    host.inspector.end()
     faults.arm((), lambda fault: None)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -141,22 +146,6 @@ def _failed(run: int, worker: Worker, error: BaseException) -> Failed:
 def _clean(text: str) -> str:
     """At most a megabyte, its end, that can be encoded."""
     return text[-(1 << 20) :].encode(errors="backslashreplace").decode()
-
-
-def _strike(host: Host, fault: faults.Fault) -> None:
-    """A planned fault whose moment this rank has reached."""
-    me = host.me.rank
-    match fault:
-        case faults.Kill(rank) if rank == me:
-            events.record("fault", str(fault), **faults.describe(fault))
-            sys.stdout.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        case _:
-            # The driver injects it, and says so to everyone: go on when it is in force here.
-            struck = host.strike(fault)
-            # In slices, each of which counts once, however long this process itself stood still.
-            if not any(struck.wait(0.5) for _ in range(int(2 * STRIKE_SECONDS))):
-                raise TimeoutError(f"rank {me}: the driver did not inject {fault} as planned")
 
 
 class _Running:

@@ -25,6 +25,7 @@ from labkit import collectives, events
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.pending import Pending, PendingCopy
+from labkit.flight import FlightRecorder, said
 from labkit.view import CollectiveTimeout, PeerLost, Superseded, View
 
 GRACE = 5.0
@@ -61,6 +62,16 @@ class FailureDetector(Protocol):
         function ends that."""
 
 
+class Observer(Protocol):
+    """Whoever can ask the other members what they are doing."""
+
+    def watch(self, group: Group) -> None:
+        """This is the group of the function that runs here from now on."""
+
+    def explain(self) -> str:
+        """What keeps that group from going on, in words. Takes a second or two."""
+
+
 left_behind: list[Any] = []
 """Abandoned groups: dropping the last reference to a stuck one would block for ever. Each keeps
 about 4 threads and 20 descriptors, so that a worker with many of them is better replaced."""
@@ -72,7 +83,7 @@ class Group:
     `form() -> (link, process group or None)` runs on the group's own thread, since it blocks when
     a member does not come; so does `share() -> SharedMemoryLink`, when it is first needed.
     `deadline` is in seconds of time in which this process was awake: a laptop that sleeps does not
-    use it up.
+    use it up. When it has passed `observer` explains.
     """
 
     def __init__(
@@ -83,10 +94,12 @@ class Group:
         detector: FailureDetector,
         deadline: float = 60.0,
         share: Callable[[], SharedMemoryLink] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.view, self.members, self.size = view, view.members, len(view.members)
         self.rank = view.members.index(rank)
-        self.deadline = deadline
+        self.deadline, self.observer = deadline, observer
+        self.flight = FlightRecorder()
         self.changed = threading.Condition()
         self.lost: int | None = None
         self.farewells: dict[int, Farewell] = {}
@@ -99,9 +112,11 @@ class Group:
         self._shared: SharedMemoryLink | None = None
         self._buckets: list[Tensor] = []
         self._tasks: SimpleQueue[Pending | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
+        self.thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
         self._unsubscribe = detector.subscribe(view, self)
-        self._thread.start()
+        self.thread.start()
+        if observer is not None:
+            observer.watch(self)
         with events.span("forming group", view=view.number, members=view.members):
             forming = self.submit(form, "forming the group")
             try:
@@ -144,7 +159,8 @@ class Group:
                     link = self._shared_link() if algorithm == "shared_memory" else self.link
                     collectives.all_reduce(link, own, op, algorithm)
 
-        return PendingCopy(self.submit(task, "all_reduce"), own, tensor)
+        what = said("all_reduce", tensor, op, algorithm)
+        return PendingCopy(self.submit(task, "all_reduce", what), own, tensor)
 
     def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
         return self._in_place(tensor, "broadcast", source)
@@ -178,7 +194,8 @@ class Group:
         for the algorithm "shared_memory": all members ask for it, in the same order."""
         if shared:
             nbytes = elements * dtype.itemsize
-            make = self.submit(lambda: self._shared_link().bucket(nbytes), "making a bucket")
+            what = said("bucket", nbytes)
+            make = self.submit(lambda: self._shared_link().bucket(nbytes), "making a bucket", what)
             bucket = make.wait().view(dtype)
         else:
             device = getattr(self.link, "device", "cpu")
@@ -186,9 +203,10 @@ class Group:
         self._buckets.append(bucket)
         return bucket
 
-    def submit(self, task: Callable[[], Any], name: str) -> Pending:
-        """Runs a collective of the caller's own on the group's thread, after those before it."""
-        pending = Pending(self, task, name)
+    def submit(self, task: Callable[[], Any], name: str, what: str = "") -> Pending:
+        """Runs a collective of the caller's own on the group's thread, after those before it;
+        `what` it is must be the same on all members."""
+        pending = Pending(self, task, name, what or name)
         self._tasks.put(pending)
         return pending
 
@@ -214,8 +232,8 @@ class Group:
             return
         self._unsubscribe()
         self._tasks.put(None)
-        self._thread.join(_SLICE)
-        if self._thread.is_alive():
+        self.thread.join(_SLICE)
+        if self.thread.is_alive():
             self.abandon()
             return
         self.abandoned = True
@@ -233,7 +251,8 @@ class Group:
     def _run(self, name: str, *arguments: Any) -> Any:
         collective = getattr(collectives, name)
         with events.span(name.replace("_", "-")):
-            return self.submit(lambda: collective(self.link, *arguments), name).wait()
+            what = said(name, *arguments)
+            return self.submit(lambda: collective(self.link, *arguments), name, what).wait()
 
     def _in_place(self, tensor: Tensor, name: str, *arguments: Any) -> Tensor:
         own = self._own(tensor)
@@ -311,20 +330,31 @@ class Group:
             return pending.value
         if pending.error is not None and not _transport(pending.error):
             raise pending.error  # a mistake in the call: nothing was sent, the group is whole
-        self.abandon()
+        try:
+            raise self._failure(pending, missing, late=left <= 0)
+        finally:
+            self.abandon()
+
+    def _failure(self, pending: Pending, missing: int | None, late: bool) -> BaseException:
+        """Why it has not ended. Asked before the group is left, so that others can ask the same."""
         if missing is not None:
-            raise PeerLost(missing, self.view)
+            return PeerLost(missing, self.view)
         if self._outdated:
-            raise Superseded(f"there is a newer view than {self.view}")
+            return Superseded(f"there is a newer view than {self.view}")
+        if self.abandoned or not (late or pending.error):
+            text = f"{pending.name}: the group of {self.view} was left behind"
+            return pending.error or Abandoned(text)
+        why = (
+            self.observer.explain()
+            if self.observer is not None
+            else "one of them is slow, stopped, cut off, or never called it"
+        )
         if pending.error is not None:
-            raise pending.error
-        if left > 0:
-            raise Abandoned(f"{pending.name}: the group of {self.view} was left behind")
-        raise CollectiveTimeout(
+            pending.error.add_note(why)
+            return pending.error
+        return CollectiveTimeout(
             f"{pending.name} of rank {self.members[self.rank]} in {self.view} did not end within "
-            f"{self.deadline:g} s, and no member is known to be dead: one of them is slow, "
-            "stopped, cut off, or never called it. Resume, heal or kill it: a death gives the next "
-            "view, which worker.regroup() waits for"
+            f"{self.deadline:g} s, and no member is known to be dead: {why}"
         )
 
     def _doze(self) -> float:

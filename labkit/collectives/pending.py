@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 class Pending:
     """A collective under way on the group's thread."""
 
-    def __init__(self, group: Group, task: Callable[[], Any], name: str) -> None:
+    def __init__(self, group: Group, task: Callable[[], Any], name: str, what: str) -> None:
         self.group, self.task, self.name = group, task, name
         self.value: Any = None
         self.error: BaseException | None = None
         self.ended = False
         group.started += 1
         self.number = group.started  # the same on all members, which call in the same order
+        self.call = group.flight.queued(self.number, what)
 
     def done(self) -> bool:
         return self.ended
@@ -30,10 +31,12 @@ class Pending:
         return self.group._await(self)
 
     def run(self) -> None:
+        self.call.turn("started")
         try:
             self.value = self.task()
         except BaseException as error:
             self.error = error
+        self.call.turn("completed" if self.error is None else "failed")
         with self.group.changed:
             self.ended = True
             self.group.completed += self.error is None

@@ -231,6 +231,14 @@ class Cluster:
 
         return status_table(rows(self._driver))
 
+    def stacks(self) -> Any:
+        """A table of what each rank is doing, down to the line of code; `verdict` says who keeps
+        whom waiting, and `dumps` has the whole stacks. Also while collectives hang."""
+        from labkit.runtime.stacks import stacks
+
+        self._check_open()
+        return stacks(self._driver)
+
     # -- inside
 
     def _inject(self, fault: faults.Fault) -> None:

@@ -158,6 +158,7 @@ class Worker:
                 _Detector(self._host, self._run),
                 self.deadline,
                 lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
+                self._host.inspector,
             )
         except (PeerLost, Superseded) as error:
             lost = error.rank if isinstance(error, PeerLost) else None
@@ -219,6 +220,7 @@ class Worker:
         """This rank has completed training step `step`; a fault planned for it strikes here."""
         self.last_step = step = operator.index(step)
         events.record("step", step=step)
+        self._host.inspector.stepped(step)
         faults.armed.reach(step=step)
 
     def progress(self, count: int) -> None:

@@ -35,6 +35,7 @@ from labkit.runtime.messages import (
     Happened,
     Hello,
     Inject,
+    Inspected,
     Installed,
     Roster,
     Shutdown,
@@ -75,6 +76,7 @@ class Driver:
         self.silence, self.restarts_left = silence, max_restarts
         # The voters have disks, also where no record is kept.
         self._borrowed = "" if directory else tempfile.mkdtemp(prefix="labkit-")
+        self.folder = str(directory or self._borrowed)
         self.deadline, self.patience = deadline, patience
         self.world_size = self.witness = len(placement.ranks)
         self.token = secrets.token_bytes(32)
@@ -160,7 +162,7 @@ class Driver:
             home.device,
             home.visible,
             file,
-            str(self.directory or self._borrowed),
+            self.folder,
             self.protocols,
             self.silence,
             joins=start is not None,
@@ -212,6 +214,10 @@ class Driver:
             case Failed(run, kind, text, trace, step, error, tired):
                 raised = Raised(seat.rank, kind, text, trace, step, error)
                 self._on_outcome(seat, run, raised, tired)
+            case Inspected(record):
+                with self.changed:
+                    seat.record = record
+                    self.changed.notify_all()
             case Strike(fault):
                 inject(self, fault)
 

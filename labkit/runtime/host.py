@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -23,6 +24,7 @@ from labkit.collectives.group import Farewell
 from labkit.runtime import wire
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
+from labkit.runtime.inspect import Inspector
 from labkit.runtime.line import Line
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
@@ -33,6 +35,8 @@ from labkit.runtime.messages import (
     Excluded,
     Hello,
     Inject,
+    Inspect,
+    Inspected,
     Installed,
     Left,
     Parcel,
@@ -49,6 +53,8 @@ from labkit.runtime.messages import (
 )
 from labkit.runtime.outbox import Outbox
 from labkit.runtime.store import StoreClient
+from labkit.runtime.strike import hold_lock
+from labkit.runtime.watchdog import Watchdog
 from labkit.view import Member, View
 
 RETRY_SECONDS = 0.2
@@ -73,6 +79,7 @@ class Host:
         self._outboxes: dict[int, Outbox] = {}
         self.departures = Departures(self.lives)
         self._store = StoreClient(me.rank, self._to_peer)
+        self.inspector = Inspector(me.rank, partial(self.loop.call_soon, self._to_peer))
         self._roster: list[tuple[Member, tuple[str, int]]] = []
         self._opening: set[Member] = set()
         self._striking: dict[faults.Fault, list[threading.Event]] = {}
@@ -112,6 +119,10 @@ class Host:
                     outbox.flush()
                 for struck in self._striking.pop(fault, []):
                     struck.set()
+                if isinstance(fault, faults.HoldGIL) and fault.rank == self.me.rank:
+                    hold_lock(fault.seconds)
+            case Inspect():
+                self.line.send(Inspected(self.inspector.record()))
             case Shutdown():
                 self._leave(driver)
 
@@ -143,6 +154,8 @@ class Host:
             self._drop,
         )
         if self.me.rank < size:  # the witness is none of their members
+            folder = Path(welcome.folder)
+            self._watchdog = Watchdog(self.loop, self.inspector, folder, _complain)
             for group, factory in cloudpickle.loads(welcome.protocols).items():
                 self._engine.run(group, factory, tuple(range(size)))
         ours = self.loop, self.token, CODEC
@@ -203,6 +216,10 @@ class Host:
                 self._store.serve(member.rank, message)
             case StoreReply():
                 self._store.answered(message)
+            case Inspect():
+                self._to_peer(member.rank, Inspected(self.inspector.record()))
+            case Inspected(record):
+                self.inspector.answered(record)
             case Left(run, view, collectives):
                 self._on_left(run, member.rank, Farewell(view, collectives))
             case Regrouping(run, view, collectives, lost):

@@ -36,6 +36,11 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
                 _later(driver, seconds, faults.Resume(rank))
         case faults.Resume(rank):
             driver.seats[rank].send(signal.SIGCONT)
+        case faults.Preempt(rank, grace):
+            driver.seats[rank].send(signal.SIGTERM)
+            _later(driver, grace, faults.Kill(rank), of=driver.seats[rank])
+        case faults.HoldGIL() | faults.PoisonGradient() | faults.CorruptWeights():
+            pass  # the rank does it to itself, once
         case faults.Restart(rank):
             driver.seats[rank].replaced = True
             driver.loop.call_soon(_replace, driver, driver.seats[rank])
@@ -45,9 +50,12 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
             driver.in_force.append(fault)
 
 
-def _later(driver: Driver, seconds: float, fault: faults.Fault) -> None:
+def _later(driver: Driver, seconds: float, fault: faults.Fault, of: Seat | None = None) -> None:
+    """Unless the life that it is meant for, if it is, has ended by then."""
+
     def strike() -> None:
-        if not driver.closed:
+        over = of is not None and (of.state == "dead" or driver.seats[of.rank] is not of)
+        if not driver.closed and not over:
             inject(driver, fault)
 
     driver.loop.call_soon(driver.loop.call_later, seconds, strike)

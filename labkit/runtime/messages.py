@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from labkit.events import Event
 from labkit.faults import At, Fault
+from labkit.flight import Record
 from labkit.runtime.wire import Codec
 from labkit.view import Member, View
 
@@ -67,6 +68,12 @@ class Strike(_Message, frozen=True):
     fault: Fault
 
 
+class Inspected(_Message, frozen=True):
+    """The answer to `Inspect`, also between workers."""
+
+    record: Record
+
+
 # -- driver → worker
 
 
@@ -113,6 +120,10 @@ class Cancel(_Message, frozen=True):
 
 class Inject(_Message, frozen=True):
     fault: Fault
+
+
+class Inspect(_Message, frozen=True):
+    """What are you doing? Also between workers."""
 
 
 class Shutdown(_Message, frozen=True):
@@ -195,8 +206,8 @@ class Parcel(_Message, frozen=True):
 
 
 CODEC = Codec(
-    (Hello | Happened | Installed | Finished | Failed | Strike)
-    | (Welcome | Roster | Start | Cancel | Inject | Shutdown)
+    (Hello | Happened | Installed | Finished | Failed | Strike | Inspected)
+    | (Welcome | Roster | Start | Cancel | Inject | Inspect | Shutdown)
     | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply)
     | (Left | Regrouping | Said | Parcel)
 )

@@ -8,6 +8,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labkit.flight import Record
 from labkit.runtime import wire
 from labkit.runtime.run import Died
 from labkit.view import Member, View
@@ -30,6 +31,7 @@ class Seat:
     doing: str = ""
     file: Path | None = None
     died: Died | None = None
+    record: Record | None = None  # what it said last when asked what it is doing
     killed: bool = False  # by this driver
     replaced: bool = False  # its rank is about to have another life
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import cloudpickle
 
 from labkit.protocols.codec import message_decoder
 from labkit.runtime.structs import dumps
@@ -15,7 +18,7 @@ def pack(function: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
     if not callable(function):
         raise TypeError(f"cluster.run takes a function, not {function!r}")
     try:
-        packed = dumps((function, arguments))
+        packed = dumps((function, arguments, _cells()))
     except Exception as error:
         raise TypeError(_culprit(function, arguments)) from error
     if len(packed) > MAX_FRAME - 4096:
@@ -24,6 +27,19 @@ def pack(function: Callable[..., Any], arguments: dict[str, Any]) -> bytes:
             f"{MAX_FRAME >> 20} MB: let each rank load or make its own data"
         )
     return packed
+
+
+def unpack(packed: bytes) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """In the worker: function and arguments. Tracebacks show the lines of cells from now on."""
+    function, arguments, cells = cloudpickle.loads(packed)
+    linecache.cache.update(cells)
+    return function, arguments
+
+
+def _cells() -> dict[str, Any]:
+    """The cells of the notebook, which are in no file: IPython keeps their lines for tracebacks, as
+    entries that never go out of date (no time of change)."""
+    return {file: entry for file, entry in linecache.cache.items() if entry[1:2] == (None,)}
 
 
 def pack_protocols(protocols: Mapping[str, Any]) -> bytes:

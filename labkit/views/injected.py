@@ -12,7 +12,10 @@ import msgspec
 from labkit.events import Event
 from labkit.faults import Fault
 
-MOMENTS = ("Kill", "Resume", "Restart", "Heal", "Revive", "CrashAt", "DiskError", "WipeDisk")
+MOMENTS = (
+    *("Kill", "Resume", "Restart", "Heal", "Revive", "CrashAt", "DiskError", "WipeDisk"),
+    *("Preempt", "PoisonGradient", "CorruptWeights"),
+)
 """Faults that are over when they have happened; the others last until something ends them."""
 
 
@@ -67,7 +70,9 @@ def injected(faults: list[Event], heals: list[Event], end: float) -> list[Inject
 
 
 def _by_itself(event: Event, kind: str, data: dict[str, Any]) -> list[float]:
-    seconds = event.data.get("seconds") or (data.get("seconds") if kind == "Pause" else None)
+    seconds = event.data.get("seconds") or (
+        data.get("seconds") if kind in ("Pause", "HoldGIL") else None
+    )
     return [event.time + float(seconds)] if seconds else []
 
 

@@ -51,11 +51,11 @@ class TorchLink(Link):
             if tensor.is_cuda:
                 tensor, target = torch.empty_like(tensor, device="cpu", pin_memory=True), tensor
                 staged.append((tensor, target))
-            works.append(self.group.recv([tensor], source, 0))
+            works.append(self.group.recv([tensor], source, _tag(tensor)))
         for tensor, to in sends:
             if tensor.is_cuda:
                 tensor = torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)
-            works.append(self.group.send([tensor], to, 0))
+            works.append(self.group.send([tensor], to, _tag(tensor)))
         return _GlooTransfer(works, staged)
 
     def _start_grouped(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
@@ -69,6 +69,12 @@ class TorchLink(Link):
         finally:
             work = self.group._end_coalescing()
         return _NcclTransfer(self, work)
+
+
+def _tag(tensor: Tensor) -> int:
+    """Messages of different sizes never meet: Gloo ends the process that receives more than it has
+    room for (`op.preamble.length <= op.nbytes`), where two that wait can still say for what."""
+    return tensor.nbytes & 0x3FFFFFFF
 
 
 class _GlooTransfer:
