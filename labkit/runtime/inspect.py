@@ -101,7 +101,7 @@ class Inspector:
     def record(self) -> Record:
         """What this rank is doing now. Any thread."""
         group, now = self.group, time.monotonic()
-        threads, stacks = ({}, "") if self.over else self._threads(group)
+        threads, stacks = self._threads(group)
         calls = [] if group is None else [call.told(now) for call in group.flight.calls()]
         idle = now - self.since
         return Record(self.rank, self.name, calls, threads, self.over, stacks, self.step, idle)
@@ -113,7 +113,7 @@ class Inspector:
 
     def _threads(self, group: Group | None) -> tuple[dict[str, Place], str]:
         frames = sys._current_frames()
-        ours = {"main": threading.main_thread()}
+        ours = {} if self.over else {"main": threading.main_thread()}
         if group is not None:
             ours["group"] = group.thread
         at = {name: frames.get(thread.ident or 0) for name, thread in ours.items()}
