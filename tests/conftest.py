@@ -10,7 +10,13 @@ import pytest
 
 # Files that start many processes. In others, slow tests are marked one by one.
 SLOW = {"test_bench", "test_check", "test_cluster", "test_engine", "test_kernel", "test_life"}
-SLOW |= {"test_detector_processes", "test_elastic", "test_links", "test_raft_processes"}
+SLOW |= {
+    "test_chaos",
+    "test_detector_processes",
+    "test_elastic",
+    "test_links",
+    "test_raft_processes",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

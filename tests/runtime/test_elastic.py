@@ -99,7 +99,8 @@ def test_below_its_minimum_a_run_waits_for_others(cluster: Cluster, undisturbed:
     run.wait()
 
     assert hashes(run) == dict.fromkeys((0, 2, 3), undisturbed["hash"])
-    assert set(views(run)) == {(0, 1, 2, 3), (0, 2, 3)}
+    assert all(len(members) >= 3 for members in views(run))
+    assert views(run)[-1] == (0, 2, 3)
     assert reached < STEPS
 
 
