@@ -41,12 +41,12 @@ def all_reduce(link: Link, tensor: Tensor, op: str) -> None:
     for peer in range(link.size):
         if peer != link.rank:
             link.hold(peer)
-    where, views = _find(link, tensor)
+    where, parts = _find(link, tensor)
     link.calls += 1
     link.raise_flag(CALL, crc32(f"{op} {tensor.dtype} {tensor.numel()} {where}".encode()))
     link.raise_flag(BEGUN, link.calls)
-    if views:
-        _in_bucket(link, views, op)
+    if parts is not None:
+        _in_bucket(link, parts, op)
     else:
         _private(link, tensor, op)
 
@@ -94,31 +94,35 @@ def _sum(link: SharedMemoryLink, piece: Tensor, number: int) -> Tensor:
     return link.sums[number % PIECES, : piece.nbytes].view(piece.dtype)
 
 
-def _in_bucket(link: SharedMemoryLink, views: list[Tensor], op: str) -> None:
-    """`views` are everyone's tensors. Chunk r of any of them is touched by rank r alone."""
+def _in_bucket(link: SharedMemoryLink, parts: Tensor, op: str) -> None:
+    """`parts` [size, numel] are everyone's tensors. Chunk r of any of them is touched by rank r
+    alone. Each view costs microseconds, and ranks that share a core add them up: so there are few.
+    """
     _agree(link)
-    chunks = [view.tensor_split(link.size)[link.rank] for view in views]
-    order = chunks[link.rank :] + chunks[: link.rank]  # mine first
-    for total, *others in zip(*(c.split(BLOCK // c.element_size()) for c in order), strict=True):
+    mine = parts.tensor_split(link.size, dim=1)[link.rank]
+    for block in mine.split(BLOCK // parts.element_size(), dim=1):
         faults.point("shared_memory.combine")
+        everyones = block.unbind()
+        total = everyones[link.rank]
+        others = everyones[link.rank + 1 :] + everyones[: link.rank]
         for other in others:
             combine(op, total, other)
         for other in others:
             other.copy_(total)
-    _count(link, views[0].nbytes, order[0].nbytes)
+    _count(link, parts[0].nbytes, mine[0].nbytes)
     link.raise_flag(ENDED, link.calls)
     link.await_flags(ENDED, link.calls)
 
 
-def _find(link: SharedMemoryLink, tensor: Tensor) -> tuple[str, list[Tensor]]:
-    """Which bucket holds the tensor, and everyone's views of that place; none if it is private."""
+def _find(link: SharedMemoryLink, tensor: Tensor) -> tuple[str, Tensor | None]:
+    """Which bucket holds the tensor, and everyone's view of that place [size, numel]; none if it is
+    private."""
     for number, parts in enumerate(link.buckets):
-        begin = tensor.data_ptr() - parts[link.rank].data_ptr()
+        begin = tensor.data_ptr() - parts.data_ptr() - link.rank * parts.stride(0)
         end = begin + tensor.nbytes
         if begin >= 0 and end <= parts.shape[1]:
-            views = [part[begin:end].view(tensor.dtype) for part in parts]
-            return f"bucket {number}, byte {begin}", views
-    return "private", []
+            return f"bucket {number}, byte {begin}", parts[:, begin:end].view(tensor.dtype)
+    return "private", None
 
 
 def _agree(link: SharedMemoryLink) -> None:
