@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from outside import wait_until, workers
 
+import labkit
 from labkit import At, Cluster, Kill, RunError
 from labkit.faults import Restart
 
@@ -155,3 +159,25 @@ def test_what_the_workers_could_not_read_is_refused_at_once(cluster: Cluster) ->
     assert cluster.run(total).wait().results == dict.fromkeys((0, 2, 3), 3.0)
     with pytest.raises(RunError, match="nonsense"):
         cluster.run(lambda worker: worker.group.all_reduce(worker.tensor(1), "nonsense")).wait()
+
+
+@pytest.mark.parametrize("launcher", ["local", "mpi"])
+def test_workers_import_the_drivers_lab_not_that_of_the_directory(
+    launcher: str, tmp_path: Path
+) -> None:
+    other, script = tmp_path / "checkout" / "labkit", tmp_path / "driver.py"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('of another checkout')")
+    script.write_text(
+        "import sys\n"
+        f"sys.path[0] = {str(Path(labkit.__file__).parents[1])!r}\n"
+        "import labkit\n"
+        "sys.path[0] = ''\n"
+        "def where(worker):\n"
+        "    return __import__('labkit').__file__\n"
+        f"with labkit.Cluster(1, launcher={launcher!r}) as cluster:\n"
+        "    assert cluster.run(where).wait().results == {0: labkit.__file__}\n"
+    )
+    command = [sys.executable, str(script)]
+    driver = subprocess.run(command, cwd=other.parent, capture_output=True, text=True, timeout=90)
+    assert driver.returncode == 0, driver.stderr

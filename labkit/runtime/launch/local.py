@@ -16,7 +16,7 @@ import threading
 import msgspec
 
 from labkit.runtime.launch import forkserver
-from labkit.runtime.launch.process import OnExit, OnOutput, Process
+from labkit.runtime.launch.process import OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
 START_SECONDS = 60.0
@@ -63,10 +63,10 @@ class _Server:
         self.owner = os.getpid()
         self.ended = False
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**os.environ, "PYTHONPATH": import_path()}
         with tempfile.TemporaryFile() as words:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "labkit.runtime.launch.forkserver", str(theirs.fileno())],
+                [*python("labkit.runtime.launch.forkserver"), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=words,

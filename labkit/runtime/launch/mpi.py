@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from labkit.runtime.launch.process import OnExit, OnOutput, Process
+from labkit.runtime.launch.process import OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
 TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
@@ -60,13 +60,13 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> Process:
-        environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**environment, "PYTHONPATH": import_path()}
         if os.geteuid() == 0:  # mpiexec asks twice
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         alone = len(ranks) == 1
         if alone:
             environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
-        worker = [sys.executable, "-m", "labkit.worker", "--join", join]
+        worker = [*python("labkit.worker"), "--join", join]
         options = ["--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "--output", "tag"]
         command = [self.mpiexec, "-n", str(len(ranks)), *options, *worker]
 

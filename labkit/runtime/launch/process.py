@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
 
+import labkit
 from labkit.runtime.loop import Loop
 
 OnOutput = Callable[[int, str], None]
@@ -13,6 +17,21 @@ OnExit = Callable[["Process", int], None]
 """Called with the process and its exit code; minus the signal's number when a signal ended it."""
 
 MAX_LINE = 64 << 10
+
+
+def python(module: str) -> list[str]:
+    """The command that runs a module of the lab, with `import_path()`. `-P`: not the one of another
+    checkout in which the driver happens to stand."""
+    return [sys.executable, "-P", "-m", module]
+
+
+def import_path() -> str:
+    """PYTHONPATH of a Python that is to import what this process imports, and the same lab."""
+    path = [entry or os.getcwd() for entry in sys.path]
+    found = PathFinder.find_spec("labkit", path)
+    if found is None or found.origin != labkit.__file__:  # a hook found it, or a path now gone
+        path.insert(0, str(Path(labkit.__file__).parents[1]))
+    return os.pathsep.join(path)
 
 
 class Process:
