@@ -247,6 +247,10 @@ class Group:
     def _serve(self) -> None:
         while (pending := self._tasks.get()) is not None:
             pending.run()
+            if _transport(pending.error):
+                # It broke off half-way. What comes after it would reach peers that are still in it,
+                # and Gloo ends a process that receives more bytes than it expects.
+                return
 
     def _run(self, name: str, *arguments: Any) -> Any:
         collective = getattr(collectives, name)

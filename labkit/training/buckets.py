@@ -105,9 +105,7 @@ class Buckets:
     def backward(self, loss: Tensor) -> None:
         """Adds the next shard: `loss` is its part of the global batch's mean."""
         self.shard += 1
-        tail = self._row(self.buckets[-1])[-TAIL:]
-        tail[0] += loss.detach()
-        tail[1] += self.vote
+        self._collect_tail(self.buckets[-1], loss.detach())
         loss.backward()
 
     def wait(self) -> float:
@@ -121,7 +119,7 @@ class Buckets:
             pending.wait()
         for bucket in self.buckets:
             for parameter, place in bucket.places():
-                parameter.grad = bucket.total[place].view_as(parameter)
+                parameter.grad = self._summed(bucket.total[place], parameter)
         loss, self.votes = self.buckets[-1].total[-TAIL:].tolist()
         return loss
 
@@ -142,12 +140,25 @@ class Buckets:
     def _row(self, bucket: Bucket) -> Tensor:
         return bucket.total if bucket.rows is None else bucket.rows[self.shard - 1]
 
+    # What a sum in another kind of number does otherwise (`exact.py`):
+
+    def _collect(self, bucket: Bucket, place: slice, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        self._row(bucket)[place] += parameter.grad.flatten()
+
+    def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
+        tail = self._row(bucket)[-TAIL:]
+        tail[0] += loss
+        tail[1] += self.vote
+
+    def _summed(self, total: Tensor, parameter: nn.Parameter) -> Tensor:
+        return total.view_as(parameter)
+
     def _collector(self, bucket: Bucket, place: slice) -> Callable[[Tensor], None]:
         """A hook that autograd calls when a parameter's gradient for one shard is complete."""
 
         def collect(parameter: Tensor) -> None:
-            assert parameter.grad is not None
-            self._row(bucket)[place] += parameter.grad.flatten()
+            self._collect(bucket, place, parameter)
             parameter.grad = None
             if self.shard == len(self.mine):  # no shard of this rank follows
                 bucket.missing -= 1

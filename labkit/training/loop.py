@@ -8,7 +8,8 @@ What is promised of the result: the gradient of a logical shard does not depend 
 (`sampler.py`) and every rank applies the same sum, so all ranks hold the same bits. Between world
 sizes the *order* of the sum differs. With "ring" (and every algorithm but one) the losses agree up
 to rounding, and drift apart as rounding does; with "in_order" the bits are the same for every
-number of ranks, also when it changes on the way (`in_order.py` says what that costs).
+number of ranks, also when it changes on the way (`in_order.py` says what that costs), and so they
+are with exact=True, by any algorithm (`exact.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from labkit.training import data as datasets
 from labkit.training import models
 from labkit.training.buckets import Buckets
 from labkit.training.data import Data, Dataset
+from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
 from labkit.view import PeerLost
@@ -71,6 +73,7 @@ class Job:
     shards: int
     algorithm: str
     bucket_bytes: int
+    exact: Exact | None
 
 
 @dataclass
@@ -112,6 +115,7 @@ def train(
     bucket_bytes: int = 1 << 20,
     on_loss: str = "stop",  # or "continue" with the ranks left, as an elastic run always does
     minimum: int = 1,  # ranks; with fewer it waits for others
+    exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
@@ -127,7 +131,8 @@ def train(
     steps = (epochs or recipe.epochs) * sampler.steps_per_epoch if steps is None else steps
     network = models.build(model, worker.seed).to(worker.device)
     state = State(network, recipe.optimizer(network.parameters(), lr), sampler)
-    job = Job(worker, learn, examine, steps, lr, schedule, shards, algorithm, bucket_bytes)
+    fixed = Exact() if exact is True else exact or None
+    job = Job(worker, learn, examine, steps, lr, schedule, shards, algorithm, bucket_bytes, fixed)
 
     worker.expect(steps)
     begin = time.monotonic()
@@ -149,8 +154,7 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
     until a member wants to let others in: then returns None, at the same step on all."""
     catch_up(group, state)
-    shares = [share(place, group.size, job.shards) for place in range(group.size)]
-    buckets = Buckets(state.model, group, shares, job.algorithm, job.bucket_bytes)
+    buckets = hang(group, job, state)
     try:
         while state.step < job.steps:
             train_step(job, state, buckets)
@@ -161,6 +165,13 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     finally:
         buckets.close()
     return evaluate(group, state.model, job.examine)
+
+
+def hang(group: Group, job: Job, state: State) -> Buckets:
+    """The buckets that this job wants, hung on the model."""
+    shares = [share(place, group.size, job.shards) for place in range(group.size)]
+    common = state.model, group, shares, job.algorithm, job.bucket_bytes
+    return ExactBuckets(*common, job.exact) if job.exact else Buckets(*common)
 
 
 def train_step(job: Job, state: State, buckets: Buckets) -> None:
