@@ -374,6 +374,21 @@ def test_a_full_bucket_sets_off_while_earlier_layers_are_still_computed() -> Non
     assert order[-1] == "bucket"
 
 
+def test_a_collective_that_broke_off_is_the_last_of_its_group() -> None:
+    """Peers may still be in it: whatever came next would reach them in its place."""
+
+    def work(worker: Worker) -> bool:
+        def broken() -> None:
+            raise RuntimeError("Connection closed by peer")
+
+        first = worker.group.submit(broken, "all_reduce")
+        second = worker.group.submit(lambda: None, "all_reduce")
+        worker.group._thread.join(DEADLINE)
+        return first.ended and not second.ended
+
+    assert World(1).run(work) == {0: True}
+
+
 def test_the_sum_in_order_has_the_same_bits_for_every_world_size() -> None:
     generator = torch.Generator().manual_seed(0)
     scale = torch.logspace(-4, 4, SHARDS)[:, None]

@@ -136,7 +136,9 @@ class ExactBuckets(Buckets):
 
     def _start_next(self) -> None:
         if self._next is self.buckets[-1]:  # all of this rank's gradients are there
-            self._next.total[-TAIL - 1] = (~(self.peaks <= self.limit)).sum()  # also where one is NaN
+            self._next.total[-TAIL - 1] = (
+                ~(self.peaks <= self.limit)
+            ).sum()  # also where one is NaN
         super()._start_next()
 
     def _complaint(self) -> ArithmeticError:
