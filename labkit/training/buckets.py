@@ -66,7 +66,7 @@ class Buckets:
     `algorithm` is one of the group's ("builtin" is torch's own), or "in_order".
 
         buckets.begin()
-        for shard in buckets.mine:
+        for shard in buckets.shards():
             buckets.backward(loss_of(shard))
         loss = buckets.wait()              # every .grad holds the sum over all shards
 
@@ -101,6 +101,10 @@ class Buckets:
         self.shard, self.pending, self.vote = 0, [], vote
         for bucket in self.buckets:
             bucket.empty()
+
+    def shards(self) -> Iterable[int]:
+        """Which shards this rank computes in this step, in this order."""
+        return self.mine
 
     def backward(self, loss: Tensor) -> None:
         """Adds the next shard: `loss` is its part of the global batch's mean."""
@@ -140,7 +144,11 @@ class Buckets:
     def _row(self, bucket: Bucket) -> Tensor:
         return bucket.total if bucket.rows is None else bucket.rows[self.shard - 1]
 
-    # What a sum in another kind of number does otherwise (`exact.py`):
+    # What a sum in another kind of number does otherwise (`exact.py`, `redundant.py`):
+
+    def _is_last_shard(self) -> bool:
+        """No shard of this rank follows: a bucket may start as soon as it is full."""
+        return self.shard == len(self.mine)
 
     def _collect(self, bucket: Bucket, place: slice, parameter: Tensor) -> None:
         assert parameter.grad is not None
@@ -160,7 +168,7 @@ class Buckets:
         def collect(parameter: Tensor) -> None:
             self._collect(bucket, place, parameter)
             parameter.grad = None
-            if self.shard == len(self.mine):  # no shard of this rank follows
+            if self._is_last_shard():
                 bucket.missing -= 1
                 while len(self.pending) < len(self.buckets) and not self._next.missing:
                     self._start_next()

@@ -79,8 +79,8 @@ class ExactBuckets(Buckets):
     ) -> None:
         if algorithm == IN_ORDER:
             raise ValueError('exact sums need no order: use algorithm="ring"')
-        self.exact = exact
-        self.limit = exact.limit(sum(map(len, shares))) * 2.0**-exact.fraction_bits
+        self.exact, self.count = exact, sum(map(len, shares))
+        self.limit = exact.limit(self.count) * 2.0**-exact.fraction_bits
         self.names = [name for name, _ in model.named_parameters()]
         self.columns: dict[Tensor, int] = {p: i for i, p in enumerate(model.parameters())}
         self.was = deterministic(True)
@@ -94,7 +94,7 @@ class ExactBuckets(Buckets):
     def begin(self, vote: bool = False) -> None:
         super().begin(vote)
         # The largest entry of each shard's gradient of each parameter, and of its loss.
-        shape = len(self.mine), len(self.names) + 1
+        shape = self.count, len(self.names) + 1
         self.peaks = torch.zeros(shape, dtype=torch.float64, device=self.buckets[0].total.device)
 
     def wait(self) -> float:
@@ -119,16 +119,23 @@ class ExactBuckets(Buckets):
 
     def _collect(self, bucket: Bucket, place: slice, parameter: Tensor) -> None:
         assert parameter.grad is not None
-        self._add(bucket.total[place], parameter.grad.flatten(), self.columns[parameter])
+        self._add(self._steps(bucket)[place], parameter.grad.flatten(), self.columns[parameter])
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        loss_at, votes_at = bucket.total[-TAIL:].split(1)
+        loss_at, votes_at = self._steps(bucket)[-TAIL:].split(1)
         self._add(loss_at, loss.view(1), len(self.names))
         votes_at += self.vote
 
+    def _steps(self, bucket: Bucket) -> Tensor:
+        """Where the integers of the shard under way are added."""
+        return bucket.total
+
+    def _current(self) -> int:
+        return self.mine[self.shard - 1]
+
     def _add(self, total: Tensor, values: Tensor, column: int) -> None:
         if values.numel():
-            self.peaks[self.shard - 1, column] = torch.linalg.vector_norm(values, math.inf)
+            self.peaks[self._current(), column] = torch.linalg.vector_norm(values, math.inf)
         total += self.exact.encode(values)
 
     def _summed(self, total: Tensor, parameter: nn.Parameter) -> Tensor:
@@ -144,8 +151,8 @@ class ExactBuckets(Buckets):
     def _complaint(self) -> ArithmeticError:
         """The worst of all ranks, the same at each."""
         worst = self.peaks.new_tensor([-1.0, 0.0, 0.0])
-        for row, shard in enumerate(self.mine):
-            for column, peak in enumerate(self.peaks[row].tolist()):
+        for shard, peaks in enumerate(self.peaks.tolist()):
+            for column, peak in enumerate(peaks):
                 size = math.inf if math.isnan(peak) else peak
                 if size > worst[0]:
                     worst = self.peaks.new_tensor([size, shard, column])

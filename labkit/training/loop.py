@@ -18,7 +18,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +31,7 @@ from labkit.training import models
 from labkit.training.buckets import Buckets
 from labkit.training.data import Data, Dataset
 from labkit.training.exact import Exact, ExactBuckets
+from labkit.training.redundant import Kept, RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
 from labkit.view import PeerLost
@@ -74,6 +75,7 @@ class Job:
     algorithm: str
     bucket_bytes: int
     exact: Exact | None
+    redundancy: int
 
 
 @dataclass
@@ -85,6 +87,7 @@ class State:
     sampler: Sampler
     step: int = 0  # steps applied
     loss: float = float("nan")  # of the last of them
+    kept: Kept = field(default_factory=Kept)  # what this rank has computed of the next
 
     def pack(self) -> bytes:
         file = io.BytesIO()
@@ -116,6 +119,7 @@ def train(
     on_loss: str = "stop",  # or "continue" with the ranks left, as an elastic run always does
     minimum: int = 1,  # ranks; with fewer it waits for others
     exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
+    redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
@@ -123,7 +127,7 @@ def train(
     samples_per_second (of all ranks together). What is not given comes from the model's recipe;
     `steps` wins over `epochs`. Raises PeerLost when a rank dies and on_loss is "stop".
     """
-    check(model, batch, shards, on_loss)
+    check(model, batch, shards, on_loss, redundancy)
     recipe = RECIPES[model]
     lr = recipe.lr if lr is None else lr
     learn, examine = (part.to(worker.device) for part in data or recipe.data())
@@ -131,8 +135,9 @@ def train(
     steps = (epochs or recipe.epochs) * sampler.steps_per_epoch if steps is None else steps
     network = models.build(model, worker.seed).to(worker.device)
     state = State(network, recipe.optimizer(network.parameters(), lr), sampler)
-    fixed = Exact() if exact is True else exact or None
-    job = Job(worker, learn, examine, steps, lr, schedule, shards, algorithm, bucket_bytes, fixed)
+    fixed = exact if isinstance(exact, Exact) else Exact() if exact or redundancy > 1 else None
+    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy
+    job = Job(worker, learn, examine, steps, lr, *how)
 
     worker.expect(steps)
     begin = time.monotonic()
@@ -171,6 +176,8 @@ def hang(group: Group, job: Job, state: State) -> Buckets:
     """The buckets that this job wants, hung on the model."""
     shares = [share(place, group.size, job.shards) for place in range(group.size)]
     common = state.model, group, shares, job.algorithm, job.bucket_bytes
+    if job.redundancy > 1 and job.exact:
+        return RedundantBuckets(*common, job.exact, state.kept, state.step)
     return ExactBuckets(*common, job.exact) if job.exact else Buckets(*common)
 
 
@@ -182,7 +189,7 @@ def train_step(job: Job, state: State, buckets: Buckets) -> None:
     targets = job.learn.targets[rows].numel()
     with faults.work("computing", step=state.step):
         buckets.begin(vote=job.worker.must_regroup)
-        for shard in buckets.mine:
+        for shard in buckets.shards():
             randomness(job.worker.seed, state.step, shard)
             faults.point("forward")
             loss = summed_loss(state.model, job.learn.rows(shards[shard])) / targets
@@ -251,7 +258,7 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def check(model: str, batch: int | None, shards: int, on_loss: str) -> None:
+def check(model: str, batch: int | None, shards: int, on_loss: str, redundancy: int) -> None:
     """Raises ValueError with what to write instead."""
     if model not in RECIPES:
         raise ValueError(f"there is no model {model!r}: use one of {', '.join(RECIPES)}")
@@ -261,3 +268,5 @@ def check(model: str, batch: int | None, shards: int, on_loss: str) -> None:
         raise ValueError(f"a batch cannot be cut into {shards} shards: use 1 or more")
     if on_loss not in ("stop", "continue"):
         raise ValueError(f'on_loss={on_loss!r} means nothing: use "stop" or "continue"')
+    if redundancy not in (1, 2):
+        raise ValueError(f"redundancy={redundancy}: a shard is computed by 1 rank or by 2")
