@@ -150,16 +150,15 @@ class RedundantBuckets(ExactBuckets):
             sure = sure and told
             for place in alone:
                 wrong[self.group.members[place]].append(shard)
-        what = "; ".join(
-            f"rank {r} in shards {', '.join(map(str, wrong[r]))}" for r in sorted(wrong)
-        )
+        lists = {rank: ", ".join(map(str, shards)) for rank, shards in sorted(wrong.items())}
+        what = "; ".join(f"rank {rank} in shards {shards}" for rank, shards in lists.items())
         advice = (
             "another two ranks agree against it: replace it, its memory or processor may be faulty"
             if sure
             else "and nobody can tell who is right: with three ranks or more a third would decide"
         )
         return SilentCorruption(
-            f"step {self.kept.step + 1}: results differ, {what}; {advice}. No rank has applied the step",
+            f"step {self.kept.step + 1}: results differ, {what}; {advice}. No rank has applied it",
             tuple(sorted(wrong)),
             tuple(disputed),
         )
@@ -181,7 +180,7 @@ class RedundantBuckets(ExactBuckets):
 
 def checksum(row: Tensor) -> int:
     """64 bits of it, as a signed number."""
-    digest = xxhash.xxh3_64_intdigest(memoryview(row.cpu().numpy()))
+    digest = xxhash.xxh3_64_intdigest(row.cpu().numpy().data)
     return digest - (1 << 64) if digest >> 63 else digest
 
 

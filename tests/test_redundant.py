@@ -1,0 +1,309 @@
+"""Every shard by two ranks: who dies costs no work, who computes something else is named.
+
+Most ranks are threads over a memory link, as in test_training; the last tests are real processes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_training import Died, World, training
+from test_training import plain as plain  # a fixture
+
+from labkit import At, Cluster, CorruptWeights, FaultPlan, Kill, faults
+from labkit.training import exact as exact_sums
+from labkit.training import loop, train
+from labkit.training.redundant import (
+    RedundantBuckets,
+    SilentCorruption,
+    arbiter,
+    differing,
+    first_with,
+    outvoted,
+)
+from labkit.training.sampler import SHARDS
+
+LAST = 3  # the step, counted from 0, in which something happens
+redundant = partial(training, redundancy=2)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch, plain: None) -> Counter[tuple[int, int]]:
+    """How often each (step, shard) was computed, by all ranks together."""
+    counts: Counter[tuple[int, int]] = Counter()
+    lock = threading.Lock()
+
+    def counted(seed: int, step: int, shard: int) -> None:
+        with lock:
+            counts[step, shard] += 1
+
+    torch.use_deterministic_algorithms(True)  # one switch for all threads
+    monkeypatch.setattr(exact_sums, "deterministic", lambda on: on)
+    monkeypatch.setattr(loop, "randomness", counted)
+    yield counts
+    torch.use_deterministic_algorithms(False)
+
+
+def undisturbed() -> str:
+    return World(1).run(partial(training, exact=True))[0]["hash"]
+
+
+def in_step(monkeypatch: pytest.MonkeyPatch, method: str, strike: Callable[..., None]) -> None:
+    """`strike(buckets, rank)` before this method of the buckets, in step LAST."""
+    original = getattr(RedundantBuckets, method)
+
+    def struck(self: Any, *arguments: Any, **named: Any) -> Any:
+        # `next_step` is ahead by one after `begin`
+        if self.next_step - (method != "begin") == LAST:
+            strike(self, self.group.members[self.group.rank])
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(RedundantBuckets, method, struck)
+
+
+# -- who has what
+
+
+TABLE = [{0: 5, 1: 6}, {1: 6, 2: 7}, {2: 8, 0: 5}]
+
+
+def test_the_first_copy_counts_and_a_third_rank_decides_between_two_that_differ() -> None:
+    assert [first_with(TABLE, shard) for shard in range(3)] == [0, 0, 1]
+    assert differing(TABLE) == [2]
+    assert arbiter(TABLE, 2) == 0
+    assert outvoted(TABLE, 2) == ([1, 2], False)
+    TABLE[0][2] = 7
+    assert outvoted(TABLE, 2) == ([2], True)
+    assert arbiter(TABLE, 2) is None
+
+
+# -- training, threads as ranks
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
+def test_the_weights_are_those_of_exact_sums(size: int, computed: Counter[Any]) -> None:
+    results = World(size).run(redundant)
+    twice = Counter(computed)
+    assert {result["hash"] for result in results.values()} == {undisturbed()}
+    assert set(twice.values()) == {1 if size == 1 else 2}
+    assert len(twice) == 6 * SHARDS
+
+
+def test_a_death_in_the_sum_costs_no_work(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collective is done again by the survivors, who still have all rows."""
+
+    def dies(buckets: Any, rank: int) -> None:
+        if rank == 2:
+            raise Died
+
+    in_step(monkeypatch, "wait", dies)
+    results = World(4).run(partial(redundant, on_loss="continue"))
+    once = Counter(computed)
+    assert isinstance(results.pop(2), Died)
+    assert {result["hash"] for result in results.values()} == {undisturbed()}
+    assert set(once.values()) == {2}
+
+
+def test_a_death_before_the_sum_leaves_one_copy_and_nothing_to_do_again(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(buckets: Any, rank: int) -> None:
+        if rank == 2:
+            raise Died
+
+    in_step(monkeypatch, "begin", dies)
+    results = World(4).run(partial(redundant, on_loss="continue"))
+    counts = [computed[LAST, shard] for shard in range(SHARDS)]
+    assert isinstance(results.pop(2), Died)
+    assert {result["hash"] for result in results.values()} == {undisturbed()}
+    assert counts == [2, 2, 1, 1, 1, 1, 2, 2]  # ranks 1 and 2 had 2, 3 and 4, 5
+
+
+def test_what_two_neighbours_take_with_them_is_computed_again(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 2 and 3 the share of 2 is lost: two survivors compute it, as always."""
+
+    def die(buckets: Any, rank: int) -> None:
+        if rank in (2, 3):
+            raise Died
+
+    in_step(monkeypatch, "wait", die)
+    results = World(4).run(partial(redundant, on_loss="continue"))
+    counts = [computed[LAST, shard] for shard in range(SHARDS)]
+    assert [results.pop(rank).__class__ for rank in (2, 3)] == [Died, Died]
+    assert {result["hash"] for result in results.values()} == {undisturbed()}
+    assert counts == [2, 2, 2, 2, 4, 4, 2, 2]
+
+
+def test_what_was_computed_for_a_step_that_another_has_applied_is_dropped(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 applies the step, and rank 2 dies before rank 1 has its sum."""
+    applied = threading.Event()
+    world = World(3, tell_at_once=False)
+
+    def at_step(worker: Any, step: int) -> None:
+        if (worker.rank, step) == (0, LAST + 1):
+            applied.set()
+
+    def held(buckets: Any, rank: int) -> None:
+        if rank == 1:
+            buckets.group.all_reduce_async = broken(buckets.group, applied, world)
+
+    def dies(buckets: Any, vote: bool) -> None:
+        begin(buckets, vote)
+        if buckets.next_step == LAST + 2 and buckets.group.view.number == 1:
+            assert buckets.group.members[buckets.group.rank] != 1
+            if buckets.group.members[buckets.group.rank] == 2:
+                raise Died
+
+    begin = RedundantBuckets.begin
+    in_step(monkeypatch, "wait", held)
+    monkeypatch.setattr(RedundantBuckets, "begin", dies)
+    results = world.run(partial(redundant, on_loss="continue"), at_step=at_step)
+    assert isinstance(results.pop(2), Died)
+    assert {result["hash"] for result in results.values()} == {undisturbed()}
+
+
+def broken(group: Any, applied: threading.Event, world: World) -> Callable[..., Any]:
+    """An all-reduce that takes part, and never says so to its caller: he hears of a death."""
+    start = type(group).all_reduce_async
+
+    def all_reduce_async(tensor: torch.Tensor, **named: Any) -> Any:
+        pending = start(group, tensor, **named)
+        real = pending.wait
+
+        def wait() -> Any:
+            real()
+            assert applied.wait(30)
+            world.tell(2)
+            group.abandon()
+            raise loop.PeerLost(2, group.view)
+
+        pending.wait = wait
+        return pending
+
+    return all_reduce_async
+
+
+# -- silent corruption
+
+
+def flip(buckets: Any) -> None:
+    """One bit of a weight."""
+    with torch.no_grad():
+        weight = buckets.buckets[-1].parameters[0].view(-1)[:1]
+        weight.copy_((weight.view(torch.int32) ^ (1 << 23)).view(torch.float32))
+
+
+def test_a_rank_with_a_wrong_weight_is_named_by_all_and_nothing_is_applied(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_step(monkeypatch, "begin", lambda buckets, rank: flip(buckets) if rank == 1 else None)
+    applied: list[int] = []
+    results = World(4).run(redundant, at_step=lambda worker, step: applied.append(step))
+    for error in results.values():
+        assert isinstance(error, SilentCorruption)
+        assert error.ranks == (1,)
+        assert error.shards == (0, 1, 2, 3)
+        assert f"step {LAST + 1}: results differ, rank 1 in shards 0, 1, 2, 3" in str(error)
+    assert max(applied) == LAST
+
+
+def test_one_wrong_gradient_is_named_by_its_rank_and_shard(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but a third rank's copy tells which of the two is wrong."""
+
+    def poison(buckets: Any, rank: int) -> None:
+        if rank == 3 and 6 in buckets.kept.rows:
+            buckets.kept.rows[6][17] += 1
+
+    in_step(monkeypatch, "_show", poison)
+    for error in World(4).run(redundant).values():
+        assert isinstance(error, SilentCorruption)
+        assert (error.ranks, error.shards) == ((3,), (6,))
+    assert computed[LAST, 6] == 3
+    assert computed[LAST, 5] == 2
+
+
+def test_of_two_ranks_nobody_can_tell_who_is_wrong(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_step(monkeypatch, "begin", lambda buckets, rank: flip(buckets) if rank == 1 else None)
+    error = World(2).run(redundant)[0]
+    assert error.ranks == (0, 1)
+    assert "with three ranks or more a third would decide" in str(error)
+
+
+def test_a_gradient_that_does_not_fit_is_still_named(
+    computed: Counter[Any],
+) -> None:
+    results = World(2).run(partial(redundant, exact=exact_sums.Exact(62)))
+    assert all(isinstance(error, OverflowError) for error in results.values())
+    assert "use Exact(fraction_bits=" in str(results[0])
+
+
+def test_more_than_two_is_refused() -> None:
+    error = World(1).run(partial(training, redundancy=3))[0]
+    assert "redundancy=3: a shard is computed by 1 rank or by 2" in str(error)
+
+
+# -- real processes
+
+
+@pytest.fixture
+def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Cluster]:
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
+    return partial(Cluster, backend="gloo", device="cpu")
+
+
+def test_killed_ranks_leave_the_weights_of_a_run_without_deaths(
+    cluster_of: Callable[[int], Cluster],
+) -> None:
+    steps = {"steps": 10, "redundancy": 2}
+    with cluster_of(1) as cluster:
+        alone = cluster.run(train, **steps).wait(timeout=60).results[0]
+    plan = FaultPlan(
+        At(Kill(2), point="ring.reduce_scatter", count=10), At(Kill(0), point="forward", count=26)
+    )
+    with cluster_of(4) as cluster:
+        run = cluster.run(train, faults=plan, on_loss="continue", **steps).wait(timeout=60)
+    assert sorted(run.deaths) == [0, 2]
+    assert {result["hash"] for result in run.results.values()} == {alone["hash"]}
+
+
+def corruptible(worker: Any) -> None:
+    """Where the training loop itself does not strike with this fault, its buckets do."""
+    begin = RedundantBuckets.begin
+
+    def struck(self: Any, vote: bool = False) -> None:
+        begin(self, vote)
+        if faults.struck(CorruptWeights):
+            flip(self)
+
+    RedundantBuckets.begin = struck  # type: ignore[method-assign]
+    try:
+        train(worker, steps=8, redundancy=2)
+    finally:
+        RedundantBuckets.begin = begin  # type: ignore[method-assign]
+
+
+def test_a_flipped_bit_on_a_real_rank_is_found_in_the_step_in_which_it_flips(
+    cluster_of: Callable[[int], Cluster],
+) -> None:
+    """27: silent corruption of one replica's weights."""
+    with cluster_of(3) as cluster:
+        run = cluster.run(corruptible, faults=FaultPlan(At(CorruptWeights(1), step=3)))
+        with pytest.raises(Exception, match="step 4: results differ, rank 1 in shards"):
+            run.wait(timeout=60)
