@@ -44,8 +44,9 @@ class Committer(Protocol):
     calls `Store.commit_prepared` or `Store.abandon`.
     """
 
-    def begin(self, step: int) -> int:
-        """The number of a new attempt, the same on all ranks (`Store.next_number` on one)."""
+    def begin(self, step: int) -> int | None:
+        """The number of a new attempt, the same on all ranks (`Store.next_number` on one); None
+        when there can be none any more, since a rank is gone."""
 
     def vote(
         self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
@@ -115,8 +116,8 @@ class Checkpointer:
         moment = Moment(step, time.monotonic(), metrics or {})
         if self.policy is None or not self.policy.wants(moment):
             return False
-        if self.policy.urgent:
-            self.wait()
+        if self.policy.urgent or self.size > 1:
+            self.wait()  # among many, some would find the last one written and others not
         return self.save(step, metrics)
 
     def save(
@@ -137,9 +138,18 @@ class Checkpointer:
             self._copied.clear()
             job = self._copy(None) if at_once or not self._hooks else SafePoint(self.pieces)
             self._thread = threading.Thread(target=self._write, args=(job, moment), name="writer")
+            if self.policy is not None and self.size > 1:
+                # Now, and not when it is written: all ranks must come to want the same next step.
+                self.policy.saved(moment, self.stall, self.duration)
             self._thread.start()
         self.stall = time.monotonic() - begin
         return True
+
+    def move(self, committer: Committer, rank: int, size: int) -> None:
+        """Into another view, with another place among other ranks. What is under way is first
+        brought to its end: those who left may have spoilt it. Raises the writer's error."""
+        self.wait()
+        self.committer, self.rank, self.size = committer, rank, size
 
     def check(self) -> None:
         """Raises the writer's error, or the uploader's, once."""
@@ -210,6 +220,8 @@ class Checkpointer:
         finally:
             self._copied.set()
         number = self.committer.begin(moment.step)
+        if number is None:
+            return None
         try:
             if failure is not None:
                 raise failure

@@ -28,7 +28,7 @@ class Folder:
     """
 
     def __init__(self, where: str | os.PathLike[str] | Disk, run: str | None = None) -> None:
-        self.run = run or uuid.uuid4().hex
+        self.run, self._named = run or uuid.uuid4().hex, run is not None
         self.path: Path | None = None
         self.disk: Disk | None = None
         if isinstance(where, str | os.PathLike):
@@ -36,6 +36,10 @@ class Folder:
         else:
             self.disk = where
         self._lock: Lock | None = None
+
+    def share(self, run: str) -> None:
+        """The word of this run, where its user has given none."""
+        self.run = self.run if self._named else run
 
     @contextlib.contextmanager
     def reading(self, doing: str) -> Iterator[Disk]:

@@ -50,12 +50,14 @@ class Rule:
 
 @dataclass
 class EverySteps(Rule):
-    """At least so many steps after the last one."""
+    """At each multiple of `steps`, or the first chance after it: many ranks come to want the same
+    step, also one that joins late, and one whose last checkpoint failed."""
 
     steps: int
 
     def wants(self, now: Moment) -> bool:
-        return now.step - (self.last.step if self.last else 0) >= self.steps
+        self.last = self.last or now._replace(step=now.step - 1)
+        return now.step // self.steps > self.last.step // self.steps
 
 
 @dataclass

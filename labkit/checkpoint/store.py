@@ -29,6 +29,7 @@ import torch
 
 import labkit
 from labkit import events, faults
+from labkit.checkpoint import attempts
 from labkit.checkpoint import manifest as manifests
 from labkit.checkpoint.files import publish
 from labkit.checkpoint.folder import CheckpointFailed, Folder
@@ -182,21 +183,23 @@ class Store:
         """It is decided that attempt `number` is committed: does that, from what all its ranks have
         written down. Any of them may, several at once, and again after a crash.
 
-        Raises BadCheckpoint when a rank's note is not there or damaged, and CheckpointFailed.
+        Raises BadCheckpoint when a rank's note is not there or not of this attempt, and
+        CheckpointFailed.
         """
-        with self.folder.reading(f"reading what was prepared as {number}") as disk:
-            mine = [name for name in disk.list() if manifests.number_of(name) == number]
-            for name in mine:
-                if name.endswith(".manifest"):
-                    return manifests.from_bytes(disk.read(name), name, Manifest)
-            called = [name for name in mine if name.endswith(".prepared")]
-            notes = [manifests.from_bytes(disk.read(name), name, Prepared) for name in called]
-        notes.sort(key=lambda note: note.shard.rank)
-        if not notes or [n.shard.rank for n in notes] != list(range(notes[0].world_size)):
-            raise BadCheckpoint(f"attempt {number}: prepared by {called or 'nobody'}, not by all.")
-        first, shards = notes[0], [note.shard for note in notes]
-        made = manifests.assemble(number, first.step, shards, first.made, first.metrics)
-        return self._publish(made, rank)
+        while True:
+            with self.folder.reading(f"reading what was prepared as {number}") as disk:
+                found = attempts.whole(disk, number)
+            if isinstance(found, Manifest):
+                return found
+            first, shards = found[0], [note.shard for note in found]
+            made = manifests.assemble(number, first.step, shards, first.made, first.metrics)
+            with contextlib.suppress(FileNotFoundError):  # committed and tidied up by another rank
+                return self._publish(made, rank)
+
+    def in_doubt(self) -> dict[int, list[int]]:
+        """By number, the attempts that are prepared and not committed, and by which ranks."""
+        with self.folder.reading("looking for what was not finished") as disk:
+            return attempts.in_doubt(disk.list())
 
     def _publish(self, made: Manifest, rank: int = 0) -> Manifest:
         """From the rename in here on the checkpoint is there."""
@@ -221,10 +224,10 @@ class Store:
                     return
             publish(disk, LATEST, [f"{made.name}\n".encode()])
 
-    def abandon(self, number: int) -> None:
-        """It is decided that attempt `number` is not committed: removes all that is left of it.
-        One that is committed stays."""
-        self._remove(number, None)
+    def abandon(self, number: int, rank: int | None = None) -> None:
+        """It is decided that attempt `number` is not committed: removes all that is left of it, or
+        what is one rank's: others may still be writing. One that is committed stays."""
+        self._remove(number, rank)
 
     def _remove(self, number: int, rank: int | None) -> None:
         """Of an attempt without a manifest, the files of one rank or of all, as far as possible."""
@@ -234,8 +237,7 @@ class Store:
                 return
             for name in names:
                 if rank is None or manifests.rank_of(name) == rank:
-                    with contextlib.suppress(FileNotFoundError):
-                        disk.unlink(name)
+                    _unlink(disk, name)
 
     def collect(self) -> list[str]:
         """Removes what `keep` does not keep, and the remains of earlier attempts; returns it."""
@@ -246,12 +248,12 @@ class Store:
             visible = [name for name in going if name.endswith(".manifest")]
             for name in visible:
                 faults.point("checkpoint.forget")
-                disk.unlink(name)
+                _unlink(disk, name)
             if visible:
                 disk.fsync_dir()  # before any file of theirs goes
             for name in going[len(visible) :]:
                 faults.point("checkpoint.collect")
-                disk.unlink(name)
+                _unlink(disk, name)
         return going
 
     # -- reading
@@ -289,6 +291,12 @@ class Store:
     def close(self) -> None:
         """Lets the next run write here."""
         self.folder.close()
+
+
+def _unlink(disk: Disk, name: str) -> None:
+    """Another rank may have done it, or given the file the name that it was to have."""
+    with contextlib.suppress(FileNotFoundError):
+        disk.unlink(name)
 
 
 def _is_whole(made: Manifest, disk: Disk) -> bool:

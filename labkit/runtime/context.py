@@ -15,13 +15,16 @@ import cloudpickle
 
 from labkit import events, faults
 from labkit.collectives.group import Farewell, Group, Listener
+from labkit.runtime.committer import ViewCommitter
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
 from labkit.runtime.wire import MAX_FRAME
-from labkit.view import PeerLost, RunOver, Superseded, View
+from labkit.view import Member, PeerLost, RunOver, Superseded, View
 
 if TYPE_CHECKING:
     import torch
+
+    from labkit.checkpoint import Store
 
 FORMING_SECONDS = 10.0
 """A member that does not come within this time is taken for absent (Gloo's connect time-out)."""
@@ -185,6 +188,13 @@ class Worker:
         )
         self._default_group = True
 
+    def committer(self, store: Store) -> ViewCommitter:
+        """Who commits what the ranks of this view write into `store`, all of it or nothing: for a
+        `Checkpointer`, whose rank and size are its `place`. In another view ask for another."""
+        lives = self._host.lives
+        members = tuple(Member(rank, lives.get(rank, 0)) for rank in self.view.members)
+        return ViewCommitter(self._host.desk, self._run, self.rank, members, store)
+
     # -- messages between functions
 
     def send(self, to: int, value: Any) -> None:
@@ -250,6 +260,7 @@ class Worker:
         """Ends the group, and the work that heartbeats tell of. What is stuck stays behind."""
         self._host.worked(0)
         self._host.get_ready()
+        self._host.desk.over(self._run)
         if self._group is None:
             return Farewell(View(0, ()), 0)
         self._group.close()

@@ -77,11 +77,19 @@ class Engine:
         self.loop, self.me, self.folder, self.send = loop, me, folder, send
         self.nodes: dict[tuple[str, int], Node] = {}
 
-    def run(self, group: str, factory: Any, members: tuple[int, ...], trace: bool = True) -> Node:
+    def run(
+        self,
+        group: str,
+        factory: Any,
+        members: tuple[int, ...],
+        trace: bool = True,
+        id: int | None = None,
+    ) -> Node:
         """Starts this rank's node: `group` is the name under which its peers know the protocol.
-        With `trace`, what it handles is written down."""
-        node = Node(self, group, self.me.rank, factory, members, trace)
-        self.nodes[group, self.me.rank] = node
+        With `trace`, what it handles is written down. A client has an `id` of its own."""
+        id = self.me.rank if id is None else id
+        node = Node(self, group, id, factory, members, trace)
+        self.nodes[group, id] = node
         return node
 
     def deliver(self, said: Said) -> None:

@@ -22,6 +22,7 @@ import cloudpickle
 from labkit import events, faults
 from labkit.collectives.group import Farewell
 from labkit.runtime import wire
+from labkit.runtime.committer import Desk
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
 from labkit.runtime.inspect import Inspector
@@ -156,6 +157,7 @@ class Host:
         if self.me.rank < size:  # the witness is none of their members
             folder = Path(welcome.folder)
             self._watchdog = Watchdog(self.loop, self.inspector, folder, _complain)
+            self.desk = Desk(self._engine, self.me, size)
             for group, factory in cloudpickle.loads(welcome.protocols).items():
                 self._engine.run(group, factory, tuple(range(size)))
         ours = self.loop, self.token, CODEC

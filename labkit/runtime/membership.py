@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from labkit import events
+from labkit import events, faults
+from labkit.protocols.checkpoints import ViewsAndCheckpoints
 from labkit.protocols.codec import encode, message_decoder
 from labkit.protocols.effects import Message, Record, stored_types
 from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
@@ -22,11 +23,19 @@ GROUP = "views"
 BEATS = 3
 """In the time that a silence may last: two may be late."""
 
+POINTS = {
+    "asks for votes": "commit.ask",
+    "proposes to commit": "commit.propose",
+    "decides to commit": "commit.decide",
+    "decides to abort": "commit.abort",
+}
+"""Of the coordinator of checkpoints, before it says so to anybody."""
+
 
 def read_types() -> None:
-    """What a node makes of the annotations of `Views`, ahead of time: it takes 4 ms."""
-    message_decoder(Views)
-    Codec(stored_types(Views))
+    """What a node makes of the annotations of the protocol, ahead of time: it takes 4 ms."""
+    message_decoder(ViewsAndCheckpoints)
+    Codec(stored_types(ViewsAndCheckpoints))
 
 
 class Membership:
@@ -50,7 +59,7 @@ class Membership:
         self.members: frozenset[Member] = frozenset()  # of the view that is installed
         self.excluded: set[Member] = set()  # of an earlier one, and in none since
         everybody = tuple(range(world_size + 1))
-        self.node = engine.run(GROUP, Views, everybody, trace=False)
+        self.node = engine.run(GROUP, ViewsAndCheckpoints, everybody, trace=False)
         self.node.on_record = self._recorded
         self._say_connected()
         if silence is not None:
@@ -91,7 +100,9 @@ class Membership:
 
     def _recorded(self, record: Record) -> None:
         """How the voters elect and follow one another is of no interest in a run's record."""
-        if record.kind == "pause":
+        if record.name in POINTS:
+            faults.point(POINTS[record.name])
+        elif record.kind == "pause":
             events.record("note", record.name)
         elif record.kind == "view":
             assert isinstance(self.node.machine, Views)
