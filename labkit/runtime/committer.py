@@ -28,8 +28,16 @@ from labkit.runtime.messages import Said
 from labkit.view import Member
 
 if TYPE_CHECKING:
-    from labkit.checkpoint import Manifest, Store
-    from labkit.checkpoint.manifest import Shard
+    from labkit.checkpoint import Store
+    from labkit.checkpoint.manifest import Manifest, Shard
+
+
+POINTS = {
+    "prepares": "commit.prepare",
+    "has voted yes": "commit.voted",
+    "is committed": "commit.decided",
+    "is aborted": "commit.decided",
+}
 
 
 class Desk:
@@ -45,7 +53,9 @@ class Desk:
         self._changed = threading.Condition()
         self._number: int | None = None  # of the attempt that this rank prepares
         self._outdated = False
-        self._outcomes: dict[int, bool | None] = {}  # by attempt: committed or not; None: open
+        self._outcomes: dict[int, bool] = {}  # by attempt: committed or not
+        self._answers: dict[int, bool | None] = {}  # to questions about others; None: open
+        self._finished: set[int] = set()
 
     # -- any thread
 
@@ -60,38 +70,36 @@ class Desk:
     def vote(self, number: int, yes: bool) -> bool:
         """Waits for the decision: whether it is committed."""
         self._say(Voted(number, yes))
-        return self._outcome(number) is True
+        with self._changed:
+            self._changed.wait_for(lambda: number in self._outcomes)
+            return self._outcomes[number]
 
     def ask(self, number: int) -> bool | None:
-        """What became of an attempt of an earlier life; None when it is still open."""
+        """What became of an attempt that others have prepared, or an earlier life; None when it is
+        still open, or this rank is at it."""
         with self._changed:
-            known = number in self._outcomes
-        if not known:
-            self._say(Ask(number))
-        outcome = self._outcome(number)
-        if outcome is None:
-            self._outcomes.pop(number, None)
-        return outcome
+            if number == self._number and number not in self._finished:
+                return None
+            self._answers.pop(number, None)
+            if number not in self._outcomes:
+                self._say(Ask(number))
+            self._changed.wait_for(lambda: number in self._outcomes or number in self._answers)
+            return self._outcomes.get(number, self._answers.get(number))
 
     def finished(self, number: int) -> None:
         """The files of the attempt are as it was decided."""
         with self._changed:
-            self._outcomes.pop(number, None)
+            self._finished.add(number)
         self._say(Finished(number))
 
-    def decided(self) -> dict[int, bool | None]:
+    def decided(self) -> dict[int, bool]:
         """What was decided, and is not finished here."""
         with self._changed:
-            return dict(self._outcomes)
+            return {n: yes for n, yes in self._outcomes.items() if n not in self._finished}
 
     def over(self, run: int) -> None:
         """No function of this run will want anything any more."""
         self._say(Over(run))
-
-    def _outcome(self, number: int) -> bool | None:
-        with self._changed:
-            self._changed.wait_for(lambda: number in self._outcomes)
-            return self._outcomes[number]
 
     def _say(self, message: Message) -> None:
         said = Said(GROUP, self.id, self.id, encode(message))
@@ -103,31 +111,19 @@ class Desk:
         if record.kind != "save":
             events.record(record.kind, record.name, **record.data)
             return
-        match record.name:
-            case "prepares":
-                faults.point("commit.prepare")
-                self._tell(number=record.data["transaction"])
-            case "is outdated":
-                self._tell(outdated=True)
-            case "has voted yes":
-                faults.point("commit.voted")
-            case "is known":
-                self._tell(outcome=(record.data["transaction"], record.data["commit"]))
-            case _:
-                faults.point("commit.decided")
-                self._tell(outcome=(record.data["transaction"], record.data["commit"]))
-
-    def _tell(
-        self,
-        number: int | None = None,
-        outdated: bool = False,
-        outcome: tuple[int, bool | None] | None = None,
-    ) -> None:
+        if record.name in POINTS:
+            faults.point(POINTS[record.name])
+        number: int = record.data.get("transaction", 0)
         with self._changed:
-            self._number = number if number is not None else self._number
-            self._outdated = outdated or self._outdated
-            if outcome is not None:
-                self._outcomes[outcome[0]] = outcome[1]
+            match record.name:
+                case "prepares":
+                    self._number = number
+                case "is outdated":
+                    self._outdated = True
+                case "is committed" | "is aborted":
+                    self._outcomes[number] = record.data["commit"]
+                case "is known":
+                    self._answers[number] = record.data["commit"]
             self._changed.notify_all()
 
 
@@ -164,6 +160,8 @@ class ViewCommitter:
     def recover(self) -> None:
         """What was prepared and decided, and then all died: it is finished now. What was prepared
         and is not in the log was not committed, and never will be."""
+        from labkit.checkpoint import BadCheckpoint  # which imports torch: the witness does not
+
         there = self.store.in_doubt()
         for number in sorted(there):
             outcome = self.desk.ask(number)
@@ -171,8 +169,12 @@ class ViewCommitter:
                 continue  # those who are at it will finish it
             what = "committed" if outcome else "not committed"
             events.record("note", f"finds attempt {number} prepared; it was {what}")
-            for place in [self.place[0]] if outcome else there[number]:
-                self._finish(number, outcome, place)
+            try:
+                for place in [self.place[0]] if outcome else there[number]:
+                    self._finish(number, outcome, place)
+            except BadCheckpoint as error:  # the disk has lost it, or it was being collected
+                events.record("note", str(error))
+                self.desk.finished(number)
         made = self.store.manifests()
         if made and self.place[0] == 0:
             self.store.point_to(made[-1])

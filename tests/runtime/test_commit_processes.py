@@ -1,0 +1,250 @@
+"""Checkpoints of real ranks, and SIGKILL at every named point of one: there is the old one or the
+new one, whole; the others do not wait for the dead; and the next one is written.
+
+Fault cases 29 to 31 and 40 among many ranks, 33 (the coordinator dies after all have voted yes), 34
+(a participant dies after its yes), 35 (a decision that comes twice), 32 (one rank cannot write).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from outside import wait_until
+
+from labkit import At, Cluster, Kill
+from labkit.checkpoint import Store
+
+RANKS, STEPS = 4, 4
+
+PARTICIPANT = ("begin", "prepare", "vote", "voted", "decided", "finish")
+COORDINATOR = ("ask", "propose", "decide", "abort")
+WRITER = ("copy", "write", "fsync", "rename", "fsync_dir", "durable")
+MANIFEST = ("prepared", "commit", "committed")
+TIDIED = ("forget", "collect")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+class End(NamedTuple):
+    """Of a rank: the last step that it knew to be committed before somebody died, the one that it
+    found then, and the last one."""
+
+    known: int
+    found: int
+    last: int
+
+
+def save_each_step(worker: Any, folder: str, steps: int, refuses: tuple[int, int] | None) -> End:
+    """`steps` steps from the newest checkpoint on, each of which is saved. In `refuses` = (rank, n)
+    the n-th checkpoint of this rank fails."""
+    import torch
+
+    from labkit.checkpoint import CheckpointFailed, Keep, Store
+    from labkit.checkpoint.background import Checkpointer
+    from labkit.checkpoint.policy import EverySteps
+    from labkit.view import PeerLost
+
+    class Weights:
+        """All of them say how many steps they have behind them."""
+
+        values = torch.zeros(400)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"values": self.values}
+
+    weights = Weights()
+    store = Store(folder, Keep(last=1))
+    write, attempts = store.prepare, iter(range(1, 1000))
+
+    def prepare(*arguments: Any) -> Any:
+        if refuses == (worker.rank, next(attempts)):
+            raise CheckpointFailed("the disk is full")
+        return write(*arguments)
+
+    store.prepare = prepare  # type: ignore[method-assign]
+
+    def newest() -> int:
+        worker.group.all_reduce(torch.zeros(1))  # all have finished what they were at
+        loaded = store.load(*committer.place, reshard=True)  # compares every checksum
+        step = loaded.manifest.step if loaded else 0
+        assert loaded is None or loaded.state["model"]["values"].eq(step).all(), "a mixture"
+        assert loaded is None or all("cut anew" in remark for remark in loaded.remarks)
+        return step
+
+    committer = worker.committer(store)
+    checkpointer = Checkpointer(
+        store, {"model": weights}, EverySteps(1), committer, *committer.place
+    )
+    step = found = newest()
+    known, end = 0, step + steps
+    while step < end:
+        try:
+            worker.group.all_reduce(torch.zeros(1))
+            step += 1
+            weights.values.fill_(step)
+            worker.step(step)
+            checkpointer.step(step)
+        except CheckpointFailed:
+            pass
+        except PeerLost:
+            while True:
+                try:
+                    group = worker.regroup()
+                    known = checkpointer.newest.step if checkpointer.newest else known
+                    committer = worker.committer(store)
+                    checkpointer.move(committer, *committer.place)
+                    step = found = newest()
+                    break
+                except PeerLost:
+                    continue
+            assert group is worker.group
+    with contextlib.suppress(CheckpointFailed):
+        checkpointer.close()
+    assert checkpointer.newest is not None
+    return End(known, found, checkpointer.newest.step)
+
+
+def kill_at(
+    cluster: Cluster,
+    folder: Path,
+    point: str,
+    victim: int,
+    count: int = 1,
+    on: int | None = None,
+    refuses: tuple[int, int] | None = None,
+) -> None:
+    """A run in which the victim dies there; the others go on, and write on."""
+    before = newest_step(folder)
+    plan = [At(Kill(victim), point=point, count=count, on=on)]
+    run = cluster.run(
+        save_each_step, faults=plan, folder=str(folder), steps=STEPS, refuses=refuses
+    ).wait()
+    ends = run.results.values()
+    what = f"rank {victim} killed at visit {count} of {point}: {run.results}"
+    if victim < RANKS:
+        assert sorted(run.deaths) == [victim], f"{what} {run.errors}"
+    assert len(ends) == RANKS - (victim < RANKS), f"{what} {run.errors}"
+    (found,) = {end.found for end in ends}
+    assert max(end.known for end in ends) <= found <= before + STEPS, what
+    assert {end.last for end in ends} == {before + STEPS}, f"{what}: the others write on"
+    assert newest_step(folder) == before + STEPS, what
+    if victim < RANKS:
+        cluster.restart(victim)
+
+
+def newest_step(folder: Path) -> int:
+    store = Store(folder)
+    made = store.manifests()
+    if not made:
+        return 0
+    loaded = store.load(0, made[-1].world_size)
+    assert loaded is not None
+    assert loaded.remarks == []
+    return loaded.manifest.step
+
+
+def all_is_tidy(cluster: Cluster, folder: Path) -> None:
+    """After one more run of all ranks, nothing of all that is left behind."""
+    before = newest_step(folder)
+    run = cluster.run(save_each_step, folder=str(folder), steps=2, refuses=None).wait()
+    assert run.results == dict.fromkeys(range(RANKS), End(0, before, before + 2))
+    (made,) = Store(folder).manifests()
+    assert made.world_size == RANKS
+    left = {path.name for path in folder.iterdir()}
+    assert left == {made.name, *(file.name for file in made.files), "latest", "lock"}
+    assert (folder / "latest").read_text() == made.name + "\n"
+
+
+def test_a_participant_is_killed(cluster: Cluster, folder: Path) -> None:
+    """34 among them: it dies when it has voted."""
+    for point in ("commit.prepare", "commit.vote", "commit.voted", "commit.decided"):
+        kill_at(cluster, folder, point, victim=2, count=2)
+    kill_at(cluster, folder, "checkpoint.rename", victim=2, count=3)
+    all_is_tidy(cluster, folder)
+
+
+def test_the_first_rank_is_killed_which_tidies_up(cluster: Cluster, folder: Path) -> None:
+    """31, 40."""
+    for point in ("checkpoint.committed", "checkpoint.forget", "checkpoint.collect"):
+        kill_at(cluster, folder, point, victim=0)
+    all_is_tidy(cluster, folder)
+
+
+def test_33_the_coordinator_is_killed_which_is_a_rank(cluster: Cluster, folder: Path) -> None:
+    cluster.kill(cluster.witness)
+    for point in ("commit.ask", "commit.propose", "commit.decide"):
+        kill_at(cluster, folder, point, victim=leader(cluster), count=2)
+    all_is_tidy(cluster, folder)
+
+
+def test_the_witness_is_killed_which_coordinates(cluster: Cluster, folder: Path) -> None:
+    """At what a rank does just then. No rank is lost, so nobody aborts for a view's sake."""
+    for point in ("commit.begin", "commit.vote", "commit.finish"):
+        kill_at(cluster, folder, point, victim=cluster.witness, count=2, on=2)
+        cluster.restart(cluster.witness)
+    all_is_tidy(cluster, folder)
+
+
+def leader(cluster: Cluster) -> int:
+    """The rank that leads the views, which the witness does not."""
+
+    def leads(worker: Any) -> bool:
+        return bool(worker._host.membership.node.machine.leads)
+
+    leading: list[int] = []
+
+    def found() -> bool:
+        results = cluster.run(leads).wait().results
+        leading[:] = [rank for rank, answer in results.items() if answer]
+        return len(leading) == 1
+
+    wait_until(found, "nobody leads")
+    return leading[0]
+
+
+GRID: Sequence[tuple[str, int]] = [
+    *((f"commit.{name}", count) for name in PARTICIPANT for count in (1, 2)),
+    *((f"checkpoint.{name}", count) for name in WRITER for count in (1, 2, 3, 4)),
+    *((f"checkpoint.{name}", count) for name in MANIFEST for count in (1, 2)),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 2])
+def test_killed_anywhere(cluster: Cluster, folder: Path, victim: int) -> None:
+    for point, count in GRID:
+        kill_at(cluster, folder, point, victim, count)
+    for point in TIDIED if victim == 0 else ():
+        for count in (1, 2, 3, 4):
+            kill_at(cluster, folder, f"checkpoint.{point}", victim, count)
+    all_is_tidy(cluster, folder)
+
+
+@pytest.mark.long
+def test_the_coordinator_is_killed_anywhere(cluster: Cluster, folder: Path) -> None:
+    """As a rank that leads, at its own points and at a participant's."""
+    cluster.kill(cluster.witness)
+    for name in COORDINATOR:
+        for count in (1,) if name == "abort" else (1, 2, 3):
+            first = leader(cluster)
+            refuses = ((first + 1) % RANKS, 2) if name == "abort" else None
+            kill_at(cluster, folder, f"commit.{name}", first, count, refuses=refuses)
+    for point, count in GRID:
+        kill_at(cluster, folder, point, leader(cluster), count)
+    all_is_tidy(cluster, folder)
+
+
+@pytest.mark.long
+def test_the_witness_is_killed_anywhere(cluster: Cluster, folder: Path) -> None:
+    mine = [g for g in GRID if g[0] not in ("commit.prepare", "commit.voted", "commit.decided")]
+    for point, count in mine:
+        kill_at(cluster, folder, point, cluster.witness, count, on=2)
+        cluster.restart(cluster.witness)
+    all_is_tidy(cluster, folder)
