@@ -13,6 +13,7 @@ SLOW = {"test_bench", "test_check", "test_cluster", "test_engine", "test_kernel"
 SLOW |= {
     "test_chaos",
     "test_detector_processes",
+    "test_durable",
     "test_elastic",
     "test_links",
     "test_raft_processes",

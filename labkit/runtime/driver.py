@@ -178,14 +178,16 @@ class Driver:
         self._send_roster()
 
     def _start_for_joiner(self, seat: Seat) -> Start | None:
-        """What a new life is told of an elastic run that is under way. Of the planned faults only
-        those come that strike at a step: the others have struck an earlier life."""
+        """What a new life is told of an elastic run that is under way. Of the planned faults those
+        come that strike at a later step than an earlier life has reached."""
         run, start = self.run, self._start
         if run is None or start is None or not start.elastic or seat.witness:
             return None
         if not run.rejoin(seat.rank):
             return None
-        plan = [entry for entry in start.plan if entry.step is not None]
+        death = run.deaths.get(seat.rank)
+        reached = death.step or 0 if death is not None else 0
+        plan = [entry for entry in start.plan if entry.step is not None and entry.step > reached]
         return msgspec.structs.replace(start, view=0, members=(), plan=plan)
 
     def _send_roster(self) -> None:

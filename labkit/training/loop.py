@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from labkit.training import data as datasets
 from labkit.training import models
 from labkit.training.buckets import Buckets
 from labkit.training.data import Data, Dataset
+from labkit.training.durable import Durable
 from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.redundant import Kept, RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
@@ -76,6 +78,7 @@ class Job:
     bucket_bytes: int
     exact: Exact | None
     redundancy: int
+    durable: Durable | None
 
 
 @dataclass
@@ -120,8 +123,12 @@ def train(
     minimum: int = 1,  # ranks; with fewer it waits for others
     exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
     redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
+    checkpoints: str | os.PathLike[str] | None = None,  # a folder that all ranks see
+    every: int = 50,  # steps, a checkpoint
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
+
+    With `checkpoints` it goes on from the newest in that folder.
 
     Keys: loss (of the last global batch), test_loss, accuracy, steps, hash (of the weights) and
     samples_per_second (of all ranks together). What is not given comes from the model's recipe;
@@ -136,7 +143,10 @@ def train(
     network = models.build(model, worker.seed).to(worker.device)
     state = State(network, recipe.optimizer(network.parameters(), lr), sampler)
     fixed = exact if isinstance(exact, Exact) else Exact() if exact or redundancy > 1 else None
-    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy
+    durable = Durable(worker, state, learn, checkpoints, every) if checkpoints else None
+    if durable is not None:
+        durable.restore()
+    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, durable
     job = Job(worker, learn, examine, steps, lr, *how)
 
     worker.expect(steps)
@@ -150,6 +160,8 @@ def train(
                 raise
         if score is None:
             worker.regroup(minimum=minimum)
+    if durable is not None:
+        durable.close()
     speed = state.step * sampler.batch / (time.monotonic() - begin)
     result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(network)}
     return result | {"samples_per_second": speed}
@@ -159,11 +171,15 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
     until a member wants to let others in: then returns None, at the same step on all."""
     catch_up(group, state)
+    if job.durable is not None:
+        job.durable.enter()
     buckets = hang(group, job, state)
     try:
         while state.step < job.steps:
             train_step(job, state, buckets)
             job.worker.report(state.step, loss=state.loss)
+            if job.durable is not None:
+                job.durable.step()
             job.worker.step(state.step)
             if buckets.votes and state.step < job.steps:
                 return None

@@ -1,0 +1,104 @@
+"""The checkpoints of an elastic training: what is left when no rank is.
+
+A death of a few costs nothing but time, since the state of those that are left goes to those that
+come. When all die, or the job is stopped, the newest checkpoint is what there is. All ranks write
+it together, each its cut, and it is one only if all have (`labkit.runtime.committer`). In every new
+view the ranks share out the cuts anew; any number of ranks can read it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import events
+from labkit.checkpoint import CheckpointFailed, Keep, Made, Store, capture, fingerprint, restore
+from labkit.checkpoint.background import Checkpointer
+from labkit.checkpoint.policy import EverySteps
+
+if TYPE_CHECKING:
+    from labkit.training.data import Dataset
+    from labkit.training.loop import State
+
+LAST = 2
+"""Checkpoints that are kept: the second takes over where the disk has spoilt the first."""
+
+
+class Durable:
+    """Checkpoints of `state` in `folder` every so many steps. Belongs to the training thread."""
+
+    def __init__(
+        self, worker: Any, state: State, data: Dataset, folder: str | os.PathLike[str], every: int
+    ) -> None:
+        self.worker, self.state, self.every = worker, state, every
+        made = Made(data=fingerprint(data.inputs))
+        self.store = Store(Path(folder), keep=Keep(last=LAST), made=made)
+        self.pieces = {
+            "model": state.model,
+            "optimizer": state.optimizer,
+            "sampler": state.sampler,
+            "progress": _Place(state),
+        }
+        self.checkpointer: Checkpointer | None = None
+
+    def restore(self) -> None:
+        """The newest good checkpoint, if there is any; what is newer and not good is said.
+
+        Raises NoGoodCheckpoint when none of those that are there is.
+        """
+        with events.span("loading a checkpoint"):
+            loaded = self.store.load(like=capture(self.pieces), reshard=True)
+            if loaded is not None:
+                restore(self.pieces, loaded.state)
+                events.record(
+                    "note", f"goes on from {loaded.manifest.name}, step {self.state.step}"
+                )
+
+    def enter(self) -> None:
+        """The group of a new view has been formed, and all of it is at the same step."""
+        committer = self.worker.committer(self.store)
+        if self.checkpointer is None:
+            policy = EverySteps(self.every)
+            self.checkpointer = Checkpointer(
+                self.store, self.pieces, policy, committer, *committer.place
+            )
+            return
+        try:
+            self.checkpointer.move(committer, *committer.place)
+        except CheckpointFailed as error:
+            self._say(error)
+
+    def step(self) -> None:
+        """A step is complete. A checkpoint that fails is no reason to stop: the last one holds."""
+        assert self.checkpointer is not None, "enter() comes first"
+        try:
+            self.checkpointer.step(self.state.step, {"loss": self.state.loss})
+        except CheckpointFailed as error:
+            self._say(error)
+
+    def close(self) -> None:
+        """Waits for the last one."""
+        try:
+            if self.checkpointer is not None:
+                self.checkpointer.close()
+        except CheckpointFailed as error:
+            self._say(error)
+
+    def _say(self, error: CheckpointFailed) -> None:
+        events.record("note", f"no checkpoint: {error}")
+        print(f"no checkpoint, training goes on: {error}", file=sys.stderr, flush=True)
+
+
+class _Place:
+    """How far the training is, as a piece of its state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self._state.step, "loss": self._state.loss}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self._state.step, self._state.loss = saved["step"], saved["loss"]
