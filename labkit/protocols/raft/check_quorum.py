@@ -19,12 +19,9 @@ class CheckQuorum(PreVote):
     def __init__(self, *arguments: Any, check_quorum: bool = True, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.check_quorum = check_quorum
-        # Volatile state on leaders
-        self.heard_at: dict[int, float] = {}
-        self.beat_at = 0.0
+        self.beat_at = 0.0  # on leaders
 
     def become_leader(self) -> Effects:
-        self.heard_at = dict.fromkeys(self.others, self.context.now)
         self.beat_at = self.context.now
         yield from super().become_leader()
 
@@ -35,10 +32,6 @@ class CheckQuorum(PreVote):
             yield from self.become_follower(None)
         else:
             yield from super().on_beat()
-
-    def heard(self, follower: int, round: int) -> None:
-        super().heard(follower, round)
-        self.heard_at[follower] = self.context.now
 
     def hears_a_quorum(self) -> bool:
         since = self.context.now - self.timeout

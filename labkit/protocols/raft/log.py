@@ -56,10 +56,12 @@ class Log(Entries):
         self.commit_index = self.last_applied = self.snapshot.index
         self.machine = machine()
         # Volatile state on leaders
-        self.followers = self.voters  # and their identities
-        self.next_index: dict[int, int] = {}
-        self.match_index: dict[int, int] = {}
         self.round = 0
+        self.followers = self.voters  # and their identities
+        self.next_index: dict[int, int] = {}  # by follower
+        self.match_index: dict[int, int] = {}
+        self.rounds: dict[int, int] = {}  # the latest beat that each has answered in this term
+        self.heard_at: dict[int, float] = {}  # when it answered last, or was first asked
 
     # -- messages
 
@@ -93,12 +95,14 @@ class Log(Entries):
             return  # an answer to what this node sent in an earlier term says nothing now
         if self.followers.get(follower) != m.identity:
             return  # it has been removed, or it is another disk than the one that belongs
-        self.heard(follower, m.round)
+        self.heard_at[follower] = self.context.now
+        if m.round > self.rounds[follower]:
+            self.rounds[follower] = m.round
         before = self.next_index[follower]
         if m.success and m.index > self.match_index[follower]:
             self.match_index[follower] = m.index
             self.next_index[follower] = max(before, m.index + 1)
-            yield from self.advance_commit_index()
+            yield from self.progressed(follower)
         elif not m.success and self.match_index[follower] < m.index < before:
             self.next_index[follower] = m.index
         # Only an answer that says something new is answered at once: else each duplicate would
@@ -115,8 +119,8 @@ class Log(Entries):
     # -- the leader
 
     def become_leader(self) -> Effects:
-        self.next_index = dict.fromkeys(self.others, self.last_index + 1)
-        self.match_index = dict.fromkeys(self.others, 0)
+        self.next_index, self.match_index, self.rounds, self.heard_at = {}, {}, {}, {}
+        self.follow(self.others)
         yield from super().become_leader()
         yield from self.propose(None)  # §5.4.2, §8: its own entry commits what earlier terms left
 
@@ -124,6 +128,14 @@ class Log(Entries):
         if leader is not None:
             self.leader_seen = self.context.now
         yield from super().become_follower(leader)
+
+    def follow(self, nodes: tuple[int, ...]) -> None:
+        """These are sent the log, and nobody else; of a new one nothing is known yet."""
+        next_index, now = self.last_index + 1, self.context.now
+        self.next_index = {node: self.next_index.get(node, next_index) for node in nodes}
+        self.match_index = {node: self.match_index.get(node, 0) for node in nodes}
+        self.rounds = {node: self.rounds.get(node, 0) for node in nodes}
+        self.heard_at = {node: self.heard_at.get(node, now) for node in nodes}
 
     def propose(self, command: Command | None) -> Effects:
         """The leader appends a command and sends it to all."""
@@ -168,8 +180,9 @@ class Log(Entries):
         indices.sort()
         return indices[(len(indices) - 1) // 2]
 
-    def heard(self, follower: int, round: int) -> None:
-        """A follower has answered to beat number `round` of this term."""
+    def progressed(self, follower: int) -> Effects:
+        """More of the log is on this follower's disk."""
+        yield from self.advance_commit_index()
 
     # -- a follower's answers
 

@@ -153,12 +153,7 @@ class Membership(CheckQuorum):
         self.followers = {**self.voters, **self.learners}
         self.others = tuple(sorted(self.followers.keys() - {self.me}))
         if self.role == LEADER:
-            for node in self.others:
-                self.next_index.setdefault(node, self.last_index + 1)
-                self.match_index.setdefault(node, 0)
-                self.heard_at.setdefault(node, self.context.now)
-            for node in self.next_index.keys() - set(self.others):
-                del self.next_index[node], self.match_index[node], self.heard_at[node]
+            self.follow(self.others)
 
     def log_changed(self, start: int) -> None:
         last = self.configurations[-1][0]

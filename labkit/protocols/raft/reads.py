@@ -31,9 +31,7 @@ class Waiting(NamedTuple):
 class Reads(Sessions):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        # Volatile state on leaders
-        self.waiting: list[Waiting] = []
-        self.rounds: dict[int, int] = {}  # by follower: the latest beat that it has answered
+        self.waiting: list[Waiting] = []  # on leaders
 
     def on_client_read(self, client: int, m: ClientRead) -> Effects:
         if self.role != LEADER:
@@ -49,10 +47,6 @@ class Reads(Sessions):
         if self.waiting:
             yield from self.answer_reads()
 
-    def heard(self, follower: int, round: int) -> None:
-        super().heard(follower, round)
-        self.rounds[follower] = max(round, self.rounds.get(follower, 0))
-
     def answer_reads(self) -> Effects:
         while self.waiting and self.role == LEADER:
             round, client, read = self.waiting[0]
@@ -63,7 +57,7 @@ class Reads(Sessions):
             yield Send(client, ClientReply(read.serial, True, self.machine.read(read.command)))
 
     def become_leader(self) -> Effects:
-        self.waiting, self.rounds = [], {}
+        self.waiting = []
         yield from super().become_leader()
 
     def become_follower(self, leader: int | None) -> Effects:

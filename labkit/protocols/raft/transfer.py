@@ -6,7 +6,6 @@ from typing import Any
 
 from labkit.protocols.effects import Effects, Message, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, LEADER
-from labkit.protocols.raft.log import Appended
 from labkit.protocols.raft.membership import Membership
 
 
@@ -34,8 +33,8 @@ class Transfer(Membership):
             yield SetTimer("transfer", self.timeout)
             yield from self.hand_over()
 
-    def on_appended(self, follower: int, m: Appended) -> Effects:
-        yield from super().on_appended(follower, m)
+    def progressed(self, follower: int) -> Effects:
+        yield from super().progressed(follower)
         if self.transfer_to == follower:
             yield from self.hand_over()
 
