@@ -29,7 +29,8 @@ from labkit.simulator.network import Links, Network
 from labkit.simulator.node import Node
 from labkit.simulator.recorder import Recorder
 
-MESSAGE, TIMER, ACTION = range(3)
+Act = Callable[[Any, Any, Any], None]
+"""What is to happen in its time: a message arrives, a timer runs out, or something is done."""
 
 
 class Engine:
@@ -46,10 +47,11 @@ class Engine:
         self.recorder = recorder
         self._checks = checks
         self._hooks = checks.by_hook
-        self._after = self._hooks["after"]
-        self._sent: dict[type, list[Any]] = {}
-        self._received: dict[type, list[Any]] = {}
-        self._queue: list[tuple[float, int, int, int, Any, Any]] = []
+        self._state, self._after = checks.state, checks.after_all
+        self._after_change = checks.after_change
+        self._sent: dict[type, list[list[Any]]] = {}
+        self._received: dict[type, tuple[str, list[Any]]] = {}
+        self._queue: list[tuple[float, int, Act, Any, Any, Any]] = []
         self._count = itertools.count()
         self._nodes: dict[int, Node] = {}
 
@@ -60,7 +62,8 @@ class Engine:
         end = self.now + seconds
         queue = self._queue
         while queue and queue[0][0] <= end:
-            self._step()
+            self.now, _, act, node, a, b = heappop(queue)
+            act(node, a, b)
         self.now = end
         return self
 
@@ -71,42 +74,34 @@ class Engine:
             if not self._queue or self._queue[0][0] > end:
                 self.now = end
                 return False
-            self._step()
+            self.now, _, act, node, a, b = heappop(self._queue)
+            act(node, a, b)
         return True
 
-    def _push(self, time: float, kind: int, i: int, a: Any = None, b: Any = None) -> None:
-        heappush(self._queue, (time, next(self._count), kind, i, a, b))
+    def _push(self, time: float, act: Act, node: Any, a: Any, b: Any) -> None:
+        """`act(node, a, b)` happens at that time, behind what was asked for earlier."""
+        heappush(self._queue, (time, next(self._count), act, node, a, b))
 
     def _at(self, time: float, action: Callable[[], Any]) -> None:
-        self._push(time, ACTION, -1, action)
+        self._push(time, _do, action, None, None)
 
-    def _step(self) -> None:
-        self.now, _, kind, i, a, b = heappop(self._queue)
-        if kind == MESSAGE:
-            node = self._nodes[i]
-            if node.machine is None:
-                return
-            if node.paused:
-                node.held.append((MESSAGE, a, b))
-                return
-            self.delivered += 1
-            self._receive(node, a, b)
-        elif kind == TIMER:
-            self._timer(self._nodes[i], a, b)
-        else:
-            a()
-
-    def _receive(self, node: Node, sender: int, message: Message) -> None:
+    def _deliver(self, node: Node, sender: int, message: Message) -> None:
+        if node.machine is None:
+            return
+        if node.paused:
+            node.held.append((self._deliver, sender, message))
+            return
+        self.delivered += 1
         kind = type(message)
+        if kind not in self._received:
+            self._received[kind] = handler(kind), self._checks.watching("received", kind)
+        on_message, watching = self._received[kind]
         node.context.now = node.clock(self.now) if node.drifts else self.now
-        watching = self._received.get(kind)
-        if watching is None:
-            watching = self._received[kind] = self._checks.watching("received", kind)
         for check in watching:
             check(self, node.i, sender, message)
         if self.recorder is not None:
             self.recorder.received(self.now, node.i, node.life, sender, message)
-        self._react(node, message, getattr(node.machine, handler(kind)), sender, message)
+        self._react(node, message, getattr(node.machine, on_message), sender, message)
 
     def _timer(self, node: Node, timer: tuple[str, Hashable], life: int) -> None:
         state = node.timers.get(timer)
@@ -117,9 +112,9 @@ class Engine:
             del node.timers[timer]
         elif deadline > self.now:  # it was put off: look again then
             state[1] = deadline
-            self._push(deadline, TIMER, node.i, timer, life)
+            self._push(deadline, self._timer, node, timer, life)
         elif node.paused:
-            node.held.append((TIMER, timer, life))
+            node.held.append((self._timer, timer, life))
         else:
             del node.timers[timer]
             self._fire(node, *timer)
@@ -142,6 +137,11 @@ class Engine:
         if effects:
             self._perform(node, effects)
         if node.machine is not None and node.checked:
+            state = self._state(node.machine)
+            if state != node.state:
+                node.state = state
+                for check in self._after_change:
+                    check(self, node.i, node.machine)
             for check in self._after:
                 check(self, node.i, node.machine)
 
@@ -156,10 +156,9 @@ class Engine:
         for effect in effects:
             kind = type(effect)
             if kind is Send:
-                self._send(node, effect.to, effect.message)  # type: ignore[union-attr, arg-type]
+                self._send(node, (effect.to,), effect.message)  # type: ignore[union-attr, arg-type]
             elif kind is Broadcast:
-                for to in effect.to:  # type: ignore[union-attr]
-                    self._send(node, to, effect.message)  # type: ignore[union-attr, arg-type]
+                self._send(node, effect.to, effect.message)  # type: ignore[union-attr, arg-type]
             elif kind is SetTimer:
                 self._set_timer(node, effect)  # type: ignore[arg-type]
             elif not self._perform_rarer(node, effect):
@@ -179,6 +178,7 @@ class Engine:
                 except DiskFailure:
                     self._crash(node)
                     return False
+                node.state = None  # what is compared with the disk is looked at again
                 for check in self._hooks["persisted"]:
                     check(self, node.i, effect.values)
             case CancelTimer(timer, key):
@@ -193,29 +193,33 @@ class Engine:
             self.recorder.did(self.now, node.i, node.life, effect)
         return True
 
-    def _send(self, node: Node, to: int, message: Message) -> None:
-        watching = self._sent.get(type(message))
-        if watching is None:
-            watching = self._sent[type(message)] = self._checks.watching("sent", type(message))
-        for check in watching:
-            check(self, node.i, to, message)
-        if to not in self._nodes:
-            raise ValueError(f"rank {node.i} sends {message} to {to}: there is no such node")
-        if self.wire:
-            message = copied(message)
-        if self.recorder is not None:
-            self.recorder.sent(self.now, node.i, node.life, to, message)
-        links = self.links
-        if to == node.i:
-            self._push(self.now, MESSAGE, to, node.i, message)
-        elif links.calm:
-            network = links.network
-            delay = network.low + (network.high - network.low) * node.draw.random()
-            entry = (self.now + delay, next(self._count), MESSAGE, to, node.i, message)
-            heappush(self._queue, entry)
+    def _send(self, node: Node, targets: tuple[int, ...], message: Message) -> None:
+        kind = type(message)
+        if kind not in self._sent:
+            self._sent[kind] = [self._checks.watching(hook, kind) for hook in ("says", "sent")]
+        says, sent = self._sent[kind]
+        i = node.i
+        for check in says:
+            check(self, i, node.machine, message)
+        for to in targets:
+            for check in sent:
+                check(self, i, to, message)
+            if to not in self._nodes:
+                raise ValueError(f"rank {i} sends {message} to {to}: there is no such node")
+            if self.wire:
+                message = copied(message)
+            if self.recorder is not None:
+                self.recorder.sent(self.now, i, node.life, to, message)
+            self._carry(node, to, message)
+
+    def _carry(self, node: Node, to: int, message: Message) -> None:
+        links, draw, target = self.links, node.draw, self._nodes[to]
+        if links.calm and target is not node:
+            time = self.now + (links.low + links.spread * draw.random())
+            self._push(time, self._deliver, target, node.i, message)
         else:
-            for delay in links.arrivals(node.i, to, node.draw):
-                self._push(self.now + delay, MESSAGE, to, node.i, message)
+            for delay in links.arrivals(node.i, to, draw):
+                self._push(self.now + delay, self._deliver, target, node.i, message)
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
         """An election timer is put off by every heartbeat: its entry in the queue stays where it
@@ -228,7 +232,7 @@ class Engine:
         state[0] = deadline
         if state[1] is None or state[1] > deadline:
             state[1] = deadline
-            self._push(deadline, TIMER, node.i, timer, node.life)
+            self._push(deadline, self._timer, node, timer, node.life)
 
     def _crash(self, node: Node) -> None:
         if node.machine is None:
@@ -241,6 +245,10 @@ class Engine:
             self.recorder.crashed(self.now, node.i, node.life)
         for check in self._hooks["crashed"]:
             check(self, node.i)
+
+
+def _do(action: Callable[[], Any], _a: None, _b: None) -> None:
+    action()
 
 
 def _one_by_one(effects: list[Effect]) -> list[Effect]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -72,10 +73,15 @@ class Links:
         self.network = Network(self.network.low, self.network.high)
         self.inject(faults.Heal())
 
-    def arrivals(self, source: int, target: int, draw: random.Random) -> list[float]:
-        """Seconds until each copy arrives: an empty list for a message that is lost."""
-        link = self.faulty.get((source, target), _clear)
+    def arrivals(self, source: int, target: int, draw: random.Random) -> Sequence[float]:
+        """Seconds until each copy arrives: none for a message that is lost. What a node says to
+        itself goes over no network."""
         network = self.network
+        if source == target:
+            return (0.0,)
+        if self.calm:
+            return (network.low + (network.high - network.low) * draw.random(),)
+        link = self.faulty.get((source, target), _clear)
         if link.cut or draw.random() < network.loss or draw.random() < link.drop:
             return []
         twice = draw.random() < max(network.duplicate, link.duplicate)
@@ -94,6 +100,7 @@ class Links:
 
     def _judge(self) -> None:
         network = self.network
+        self.low, self.spread = network.low, network.high - network.low
         self.calm = not (
             self.faulty or self.slow or network.loss or network.duplicate or network.tail
         )

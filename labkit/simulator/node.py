@@ -20,13 +20,14 @@ class Node:
         self.i, self.factory, self.storage, self.seed = i, factory, storage, seed
         self.life = -1
         self.checked = True  # by the invariants
+        self.state: Any = None  # what they look at, when they last looked
         self.machine: Protocol | None = None
         self.context = Context()
         self.draw = random.Random(f"{seed}/network/{i}")
         self.timers: dict[tuple[str, Hashable], list[float | None]] = {}  # deadline, queued at
         self.paused = False
         self.resumed = 0.0  # when it last went on
-        self.held: list[tuple[int, Any, Any]] = []  # what waits until it goes on
+        self.held: list[tuple[Callable[..., None], Any, Any]] = []  # what waits until it goes on
         self.crash_after: int | None = None  # effects, in the next handler that has more
         self.rate, self.drifts = 1.0, False  # of its clock, and whether it ever was another
         self.rate_since = (0.0, 0.0)  # true and local time of the last change of the rate

@@ -97,8 +97,7 @@ class Replay(Simulation):
         if flying[entry.what] == 0:
             self._diverge(node, f"{message} arrived, and rank {entry.peer} has not sent it")
         flying[entry.what] -= 1
-        self.delivered += 1
-        self._receive(node, entry.peer, message)
+        self._deliver(node, entry.peer, message)
 
     def _run_out(self, node: Node, timer: str, key: Hashable) -> None:
         deadline = node.timers.pop((timer, key), [None])[0]
@@ -135,11 +134,7 @@ class Replay(Simulation):
 
     # -- effects
 
-    def _send(self, node: Node, to: int, message: Message) -> None:
-        for check in self._checks.watching("sent", type(message)):
-            check(self, node.i, to, message)
-        if self.recorder is not None:
-            self.recorder.sent(self.now, node.i, node.life, to, message)
+    def _carry(self, node: Node, to: int, message: Message) -> None:
         self._flying.setdefault((node.i, to), Counter())[encode(message)] += 1
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from labkit import faults
 from labkit.protocols.effects import Context, Message, found
 from labkit.simulator.aim import aim
-from labkit.simulator.engine import MESSAGE, TIMER, Engine
+from labkit.simulator.engine import Engine
 from labkit.simulator.invariants import Checks, Invariant
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory, Node
@@ -129,7 +129,7 @@ class Simulation(Engine):
 
     def _hear(self, node: Node, message: Message, life: int) -> None:
         if node.machine is not None and node.life == life:
-            self._push(self.now, MESSAGE, node.i, node.i, message)
+            self._push(self.now, self._deliver, node, node.i, message)
 
     def finish(self) -> Simulation:
         """Has the invariants look at the run as a whole."""
@@ -140,7 +140,7 @@ class Simulation(Engine):
     # -- lives
 
     def _start(self, node: Node) -> None:
-        node.life += 1
+        node.life, node.state = node.life + 1, None
         node.context = Context(node.clock(self.now), f"{node.seed}/node/{node.i}/{node.life}")
         node.machine = node.factory(node.i, self.members, node.context, node.storage.recover())
         if self.recorder is not None:
@@ -154,11 +154,11 @@ class Simulation(Engine):
         """What waited is handled now, messages or timers first, whichever the seed says."""
         node.paused, node.resumed = False, self.now
         held, node.held = node.held, []
-        first = MESSAGE if node.draw.random() < 0.5 else TIMER
-        for kind, a, b in sorted(held, key=lambda waiting: waiting[0] != first):
-            if kind == TIMER:
+        first = self._deliver if node.draw.random() < 0.5 else self._timer
+        for act, a, b in sorted(held, key=lambda waiting: waiting[0] != first):
+            if act == self._timer:
                 node.timers[a][1] = self.now
-            self._push(self.now, kind, node.i, a, b)
+            self._push(self.now, act, node, a, b)
 
     # -- faults
 

@@ -12,7 +12,6 @@ from labkit.protocols.effects import Message, Protocol
 from labkit.protocols.raft.client import Client
 from labkit.protocols.raft.election import LEADER
 from labkit.protocols.raft.sessions import ClientReply
-from labkit.simulator.engine import MESSAGE
 from labkit.simulator.invariants import Invariant
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
@@ -123,7 +122,7 @@ class Story:
 
     def tell(self, to: int, message: Message, sender: int = PROBE) -> None:
         """The message arrives now."""
-        self.sim._push(self.sim.now, MESSAGE, to, sender, message)
+        self.sim._push(self.sim.now, self.sim._deliver, self.sim._nodes[to], sender, message)
         self.sim.run(0.0)
 
     # -- what is expected

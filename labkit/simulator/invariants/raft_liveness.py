@@ -77,10 +77,9 @@ class StepsDown(Invariant):
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
         self.heard[i, sender] = sim.now
 
-    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+    def says(self, sim: Simulation, i: int, node: Any, m: Any) -> None:
         if sim.now < self.look_at.get(i, 0.0):
             return
-        node = sim.node(i)
         self.look_at[i] = sim.now + node.timeout / 10
         reign, since = self.since.get(i, ((0, 0), 0.0))
         if reign != (m.term, node.configurations[-1][0]):
@@ -113,8 +112,7 @@ class TransferEnds(Invariant):
     def received(self, sim: Simulation, i: int, sender: int, m: Any) -> None:
         self.begun[i] = sim.now
 
-    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
-        node = sim.node(i)
+    def says(self, sim: Simulation, i: int, node: Any, m: Any) -> None:
         if node.transfer_to is None:
             return
         since = max(self.begun[i], sim.resumed(i))

@@ -23,26 +23,21 @@ class LeaderAppendOnly(Invariant):
     name, title = "R-S2", "Leader Append-Only"
 
     def __init__(self) -> None:
-        self.led: dict[int, tuple[int, int]] = {}  # by leader: its term, and its last index
+        self.last: dict[int, int] = {}  # by node: the last index on its disk
 
     def started(self, sim: Simulation, i: int, node: Any) -> None:
-        self.led.pop(i, None)
+        self.last[i] = node.last_index
 
     def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
-        change = values.get("log")
-        node = sim.node(i)
-        if isinstance(change, Splice) and i in self.led and node.role == LEADER:
-            term, last = self.led[i]
-            if term == node.term and change.start <= last:
-                raise Violation(
-                    self, f"rank {i}, leader of term {term}, overwrites its entry {change.start}"
-                )
-
-    def after(self, sim: Simulation, i: int, node: Any) -> None:
-        if node.role == LEADER:
-            self.led[i] = node.term, node.last_index
-        elif i in self.led:
-            del self.led[i]
+        if "log" not in values:
+            return
+        change, node = values["log"], sim.node(i)
+        if isinstance(change, Splice) and change.start <= self.last[i] and node.role == LEADER:
+            raise Violation(
+                self, f"rank {i}, leader of term {node.term}, overwrites its entry {change.start}"
+            )
+        first, items = disk_log(sim.on_disk(i))
+        self.last[i] = first + len(items) - 1
 
 
 class LogRules(Invariant):
@@ -80,6 +75,7 @@ class LeaderCompleteness(Invariant):
     """Also R-S9: what a leader commits is on the disks of a majority, by an entry of its term."""
 
     name, title = "R-S4", "Leader Completeness"
+    looks_at = ("role", "term", "commit_index")
 
     def __init__(self) -> None:
         self.chosen: list[tuple[int, int]] = []  # by index - 1: the entry's term, the leader's term
@@ -111,6 +107,7 @@ class LeaderCompleteness(Invariant):
 
 class StateMachineSafety(Invariant):
     name, title = "R-S5", "State Machine Safety"
+    looks_at = ("last_applied",)
 
     def __init__(self) -> None:
         self.commands: dict[int, Any] = {}
@@ -152,6 +149,7 @@ class StateMachineSafety(Invariant):
 
 class CommitRule(Invariant):
     name, title = "R-S9", "a leader commits what a majority has, by an entry of its own term"
+    looks_at = ("commit_index", "configurations")
 
     def __init__(self) -> None:
         self.commit: dict[int, int] = {}
@@ -212,16 +210,19 @@ class Replication(Invariant):
             return
         match, nexts = node.match_index, node.next_index
         term, old_match, old_next = self.known.get(i, (0, {}, {}))
-        if term == node.term and match == old_match and nexts == old_next:
+        if term != node.term:
+            old_match, old_next = {}, {}
+        if match == old_match and nexts == old_next:
             return
         for j, index in match.items():
             if nexts[j] <= index:
                 raise Violation(
                     self, f"rank {i} would send entry {nexts[j]} to {j}, which has {index}"
                 )
-            if term == node.term and index < old_match.get(j, 0):
-                raise Violation(self, f"rank {i} forgets that rank {j} has entry {old_match[j]}")
-            if index != old_match.get(j) or term != node.term:
+            before = old_match.get(j, 0)
+            if index < before:
+                raise Violation(self, f"rank {i} forgets that rank {j} has entry {before}")
+            if index > before:
                 self.compare(sim, i, node, j, index)
         index = node.majority_index()
         if index > node.commit_index and node.term_at(index) == node.term:

@@ -20,7 +20,7 @@ class ElectionSafety(Invariant):
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}  # by term, over the whole history
 
-    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+    def says(self, sim: Simulation, i: int, node: Any, m: Any) -> None:
         """Whoever is elected says so at once, and only a leader says it."""
         first = self.leaders.setdefault(m.term, i)
         if first != i:
@@ -75,6 +75,7 @@ class DurableAnswers(Invariant):
 
 class Monotone(Invariant):
     name, title = "R-S6", "terms and commits only grow"
+    looks_at = ("term", "commit_index", "last_applied")
 
     def __init__(self) -> None:
         self.term: dict[int, int] = {}
@@ -104,19 +105,12 @@ class Monotone(Invariant):
 
 class Persistent(Invariant):
     name, title = "R-S12", "memory and disk agree; a term's leader is one"
+    looks_at = ("term", "voted_for", "leader")
 
     def __init__(self) -> None:
-        self.leader: dict[int, tuple[int, int]] = {}
-        self.compared: dict[int, tuple[int, int | None, int | None]] = {}
-
-    def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
-        self.compared.pop(i, None)
+        self.leader: dict[int, tuple[int, int]] = {}  # by node: a term, and who it says leads it
 
     def after(self, sim: Simulation, i: int, node: Any) -> None:
-        now = (node.term, node.voted_for, node.leader)
-        if self.compared.get(i) == now:
-            return
-        self.compared[i] = now
         disk = sim.on_disk(i)
         if node.term != disk.get("term", 0) or node.voted_for != disk.get("voted_for"):
             raise Violation(
