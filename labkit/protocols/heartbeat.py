@@ -187,6 +187,13 @@ class Heartbeat(Protocol):
 
     # -- from the host
 
+    def on_trust(self, peer: int) -> Effects:
+        """A connection to it is open: a sign of life, and the beginning of the next silence. Else
+        one that died as a suspect and stands still in its next life would not be noticed."""
+        if peer in self.watched:  # no member is the witness
+            self.watched[peer].beat(self.context.now, delayed=True)
+            yield from self.reconsider(peer)
+
     def on_worked(self, count: int) -> None:
         """The work beside this node has come so far; 0 when there is none."""
         self.progress = count

@@ -184,6 +184,18 @@ def test_silence_is_suspected_once_and_taken_back_with_the_next_beat() -> None:
     assert made.suspected == set()
 
 
+def test_who_comes_back_and_stands_still_at_once_is_suspected_anew() -> None:
+    """It died as a suspect; its next life connects, and is paused before its first beat."""
+    made = node()
+    beat(made, 0.01, life=1, serial=1)
+    ticks(made, 0.0, 1.0)
+    made.context.now = 1.0
+    assert [e.name for e in fire(made, "trust", 1) if isinstance(e, Record)] == ["trusts rank 1"]
+    assert ticks(made, 1.0, 1.15) == []
+    assert ticks(made, 1.15, 1.3) == ["suspects rank 1"]
+    assert fire(made, "trust", 7) == [], "a connection of no member of this group"
+
+
 @pytest.mark.parametrize(
     ("life", "serial", "what"),
     [(1, 900, "of an earlier life"), (2, 3, "doubled"), (2, 2, "overtaken")],
