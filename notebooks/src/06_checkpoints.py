@@ -143,7 +143,8 @@ from pathlib import Path
 from labkit.checkpoint import Store, capture, restore
 
 warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")  # see the scaler
-folder = Path(tempfile.mkdtemp(prefix="labkit-checkpoints-"))
+room = tempfile.TemporaryDirectory()  # gone when this notebook ends
+folder = Path(room.name)
 stopped, more = 30, 15 if fast else 30
 
 
@@ -900,5 +901,5 @@ check("ckpt.3", to_delete)
 # ## Next
 #
 # [07 Two-phase commit](07_two_phase_commit.ipynb) makes all shards appear together, or none of them. The
-# bug that stays in sight: every file is whole, and the checkpoint is three quarters of one step and a
-# quarter of another.
+# bug that stays in sight: every file is whole, and the checkpoint is one part of this step and another
+# part of that one.
