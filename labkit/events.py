@@ -43,6 +43,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     checkpoint a checkpoint became durable (step)
     role       a node changed its role in a protocol (term)
     suspect    a failure detector suspects a node (peer); `trust` takes it back
+    straggler  this rank computes `factor` times as long as the others; 1.0 when it is over
     note       a sentence for the reader
     ========== ==============================================================================
     """

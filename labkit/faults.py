@@ -84,10 +84,11 @@ class Preempt(_Fault, frozen=True):
 
 
 class PoisonGradient(_Fault, frozen=True):
-    """One element of the rank's next gradient becomes `value`, as after a flipped exponent bit."""
+    """One element of the rank's next gradient becomes `value`, or NaN (which JSON does not know,
+    and which is not equal to itself)."""
 
     rank: int
-    value: float = float("nan")
+    value: float | None = None
 
 
 class CorruptWeights(_Fault, frozen=True):
@@ -365,14 +366,18 @@ class work:
     """A slice of computing that a `Slow` fault stretches: `with work("computing", step=3): …`.
 
     The stretch is a sleep after the block, so that the process's other threads are not slowed.
+    Afterwards `seconds` says how long it took.
     """
+
+    seconds = 0.0
 
     def __init__(self, name: str = "computing", **data: object) -> None:
         self.span = events.span(name, **data)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> work:
         self.span.__enter__()
         self.begin = time.monotonic()
+        return self
 
     def __exit__(
         self,
@@ -383,4 +388,5 @@ class work:
         factor = conditions.slowness(events.current().rank)
         if factor > 1 and kind is None:
             time.sleep((factor - 1) * (time.monotonic() - self.begin))
+        self.seconds = time.monotonic() - self.begin
         self.span.__exit__(kind, error, trace)

@@ -14,6 +14,8 @@ SLOW |= {
     "test_chaos",
     "test_detector_processes",
     "test_durable",
+    "test_hangs",
+    "test_numerics",
     "test_elastic",
     "test_links",
     "test_raft_processes",

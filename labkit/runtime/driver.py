@@ -247,6 +247,8 @@ class Driver:
                 seat.step = event.data.get("step")
             if event.kind == "begin":
                 seat.doing = event.name
+            if event.kind == "straggler":
+                seat.slow = event.data["factor"]
         if fresh:
             self.log.witness(fresh[-1].clock)
         if self.run is not None and fresh:

@@ -32,6 +32,7 @@ class Seat:
     file: Path | None = None
     died: Died | None = None
     record: Record | None = None  # what it said last when asked what it is doing
+    slow: float = 1.0  # times as long as the others, as it says itself
     killed: bool = False  # by this driver
     replaced: bool = False  # its rank is about to have another life
 

@@ -27,6 +27,7 @@ def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:
         "state": seat.state if alive or seat.died is None else str(seat.died.signal or "ended"),
         "doing": seat.doing,
         "step": seat.step,
+        "slow": f"{seat.slow:.1f} ×" if seat.slow > 1 else None,
         "view": None if seat.witness else seat.view.number,
         "device": device,
         "pid": seat.pid,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from labkit.training.in_order import sum_in_order
+from labkit.training.numerics import finite
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
@@ -70,7 +71,9 @@ class Buckets:
             buckets.backward(loss_of(shard))
         loss = buckets.wait()              # every .grad holds the sum over all shards
 
-    `votes` says how many shards of the last step came from ranks that began it with a vote.
+    `votes` says how many shards of the last step came from ranks that began it with a vote,
+    `finite` whether this rank's own part of the sum was. With a `scale` the model computes as if in
+    float16: the loss is multiplied by it, and every gradient passes through that type.
     """
 
     def __init__(
@@ -94,11 +97,14 @@ class Buckets:
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
         self.shard = 0  # shards of this rank begun in this step
         self.vote, self.votes = False, 0.0
+        self.finite = True
+        self.scale: float | None = None
+        self.poison: float | None = None  # for one element of this rank's gradient: a fault
         self.pending: list[Pending | PendingCopy] = []
 
     def begin(self, vote: bool = False) -> None:
         """Empties the buckets for a new step; with a `vote` for leaving the group behind it."""
-        self.shard, self.pending, self.vote = 0, [], vote
+        self.shard, self.pending, self.vote, self.finite = 0, [], vote, True
         for bucket in self.buckets:
             bucket.empty()
 
@@ -110,7 +116,7 @@ class Buckets:
         """Adds the next shard: `loss` is its part of the global batch's mean."""
         self.shard += 1
         self._collect_tail(self.buckets[-1], loss.detach())
-        loss.backward()
+        (loss if self.scale is None else loss * self.scale).backward()
 
     def wait(self) -> float:
         """Puts the sum over all shards into every `.grad`; returns the loss of the global batch.
@@ -166,6 +172,7 @@ class Buckets:
         """A hook that autograd calls when a parameter's gradient for one shard is complete."""
 
         def collect(parameter: Tensor) -> None:
+            self._distort(parameter)
             self._collect(bucket, place, parameter)
             parameter.grad = None
             if self._is_last_shard():
@@ -175,6 +182,14 @@ class Buckets:
 
         return collect
 
+    def _distort(self, parameter: Tensor) -> None:
+        """What a smaller type, or a fault, does to a gradient."""
+        assert parameter.grad is not None
+        if self.scale is not None:
+            parameter.grad = parameter.grad.half().to(parameter.dtype)
+        if self.poison is not None:
+            parameter.grad.view(-1)[0], self.poison = self.poison, None
+
     @property
     def _next(self) -> Bucket:
         return self.buckets[len(self.pending)]
@@ -182,6 +197,8 @@ class Buckets:
     def _start_next(self) -> None:
         """Starts a bucket's sum over the ranks, on the group's own thread."""
         rows, total = self._next.rows, self._next.total
+        if total.is_floating_point():
+            self.finite = self.finite and finite([total if rows is None else rows])
         self.pending.append(
             self.group.all_reduce_async(total, algorithm=self.algorithm)
             if rows is None

@@ -39,6 +39,7 @@ class Durable:
             "model": state.model,
             "optimizer": state.optimizer,
             "sampler": state.sampler,
+            "guard": state.guard,
             "progress": _Place(state),
         }
         self.checkpointer: Checkpointer | None = None

@@ -14,6 +14,7 @@ are with exact=True, by any algorithm (`exact.py`).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import os
@@ -27,15 +28,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
+from labkit.runtime.diagnosis import ranks
+from labkit.training import corruption, models
 from labkit.training import data as datasets
-from labkit.training import models
 from labkit.training.buckets import Buckets
 from labkit.training.data import Data, Dataset
 from labkit.training.durable import Durable
 from labkit.training.exact import Exact, ExactBuckets
+from labkit.training.numerics import Guard, Snapshot, good
 from labkit.training.redundant import Kept, RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
+from labkit.training.stragglers import Stragglers
 from labkit.view import PeerLost
 
 if TYPE_CHECKING:
@@ -79,6 +83,7 @@ class Job:
     exact: Exact | None
     redundancy: int
     durable: Durable | None
+    compare_every: int
 
 
 @dataclass
@@ -88,20 +93,22 @@ class State:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     sampler: Sampler
-    step: int = 0  # steps applied
+    guard: Guard = field(default_factory=Guard)
+    step: int = 0  # steps done: applied, or left out
     loss: float = float("nan")  # of the last of them
     kept: Kept = field(default_factory=Kept)  # what this rank has computed of the next
 
     def pack(self) -> bytes:
         file = io.BytesIO()
         parts = self.model.state_dict(), self.optimizer.state_dict(), self.sampler.state()
-        torch.save((*parts, self.step, self.loss), file)
+        torch.save((*parts, self.guard.state(), self.step, self.loss), file)
         return file.getvalue()
 
     def unpack(self, packed: bytes) -> None:
         where = next(self.model.parameters()).device
         parts = torch.load(io.BytesIO(packed), map_location=where, weights_only=True)
-        model, optimizer, sampler, self.step, self.loss = parts
+        model, optimizer, sampler, guard, self.step, self.loss = parts
+        self.guard.restore(guard)
         self.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
         self.sampler.restore(sampler)
@@ -125,6 +132,8 @@ def train(
     redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
     checkpoints: str | os.PathLike[str] | None = None,  # a folder that all ranks see
     every: int = 50,  # steps, a checkpoint
+    guard: Guard | None = None,  # what becomes of bad steps; by default they are left out
+    compare_every: int = 0,  # steps after which the replicas compare their weights; 0: never
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
@@ -141,12 +150,13 @@ def train(
     sampler = Sampler(learn.samples, batch or recipe.batch, worker.seed)
     steps = (epochs or recipe.epochs) * sampler.steps_per_epoch if steps is None else steps
     network = models.build(model, worker.seed).to(worker.device)
-    state = State(network, recipe.optimizer(network.parameters(), lr), sampler)
+    optimizer = recipe.optimizer(network.parameters(), lr)
+    state = State(network, optimizer, sampler, copy.deepcopy(guard or Guard()))
     fixed = exact if isinstance(exact, Exact) else Exact() if exact or redundancy > 1 else None
     durable = Durable(worker, state, learn, checkpoints, every) if checkpoints else None
     if durable is not None:
         durable.restore()
-    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, durable
+    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, durable, compare_every
     job = Job(worker, learn, examine, steps, lr, *how)
 
     worker.expect(steps)
@@ -174,13 +184,17 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     if job.durable is not None:
         job.durable.enter()
     buckets = hang(group, job, state)
+    snapshot, stragglers = Snapshot(state), Stragglers()
     try:
         while state.step < job.steps:
-            train_step(job, state, buckets)
+            seconds = train_step(job, state, buckets, snapshot)
             job.worker.report(state.step, loss=state.loss)
             if job.durable is not None:
                 job.durable.step()
             job.worker.step(state.step)
+            stragglers.watch(group, state.step, seconds)
+            if job.compare_every and state.step % job.compare_every == 0:
+                mend(group, state)
             if buckets.votes and state.step < job.steps:
                 return None
     finally:
@@ -197,14 +211,18 @@ def hang(group: Group, job: Job, state: State) -> Buckets:
     return ExactBuckets(*common, job.exact) if job.exact else Buckets(*common)
 
 
-def train_step(job: Job, state: State, buckets: Buckets) -> None:
-    """One step on the next global batch. Raises PeerLost, and has then changed nothing."""
+def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> float:
+    """One step on the next global batch; returns how many seconds this rank computed. Raises
+    PeerLost, and has then changed nothing."""
     faults.point("batch")
     rows = state.sampler.rows()
     shards = cut(rows, job.shards)
     targets = job.learn.targets[rows].numel()
-    with faults.work("computing", step=state.step):
+    snapshot.keep(state)
+    with faults.work("computing", step=state.step) as computing:
         buckets.begin(vote=job.worker.must_regroup)
+        buckets.scale = None if state.guard.scale is None else state.guard.scale.scale
+        corruption.inject(state.model, buckets)
         for shard in buckets.shards():
             randomness(job.worker.seed, state.step, shard)
             faults.point("forward")
@@ -213,14 +231,24 @@ def train_step(job: Job, state: State, buckets: Buckets) -> None:
             buckets.backward(loss)  # full buckets set off from in here
     with events.span("all-reduce", step=state.step, bytes=buckets.nbytes):
         faults.point("all_reduce")
-        mean_loss = buckets.wait()
+        mean_loss = wait(buckets)
     with faults.work("computing", step=state.step):
         faults.point("optimizer.step")
-        for parameters in state.optimizer.param_groups:
-            parameters["lr"] = job.lr * job.schedule(state.step)
-        state.optimizer.step()
+        if good(state, buckets, mean_loss, snapshot):
+            for parameters in state.optimizer.param_groups:
+                parameters["lr"] = job.lr * job.schedule(state.step) * state.guard.factor
+            state.optimizer.step()
         state.sampler.advance()
         state.step, state.loss = state.step + 1, mean_loss
+    return computing.seconds
+
+
+def wait(buckets: Buckets) -> float:
+    """The loss of the global batch; NaN where exact sums find, at all ranks, what is no number."""
+    try:
+        return buckets.wait()
+    except FloatingPointError:
+        return float("nan")
 
 
 def catch_up(group: Group, state: State) -> None:
@@ -232,19 +260,34 @@ def catch_up(group: Group, state: State) -> None:
     """
     device = next(state.model.parameters()).device
     steps = [int(s) for s in group.all_gather(torch.tensor([state.step], device=device))]
-    if len(set(steps)) == 1:
-        return
-    with events.span("restoring", step=max(steps)):
-        source = steps.index(max(steps))
-        behind = state.step < max(steps)
+    if len(set(steps)) > 1:
         faults.point("catch_up")
+        hand_over(group, state, steps.index(max(steps)), takes=state.step < max(steps))
+
+
+def hand_over(group: Group, state: State, source: int, takes: bool) -> None:
+    """The state of the member at place `source` goes to all, and is taken by who `takes` it."""
+    device = next(state.model.parameters()).device
+    with events.span("restoring", step=state.step):
         packed = state.pack() if group.rank == source else b""
         length = group.broadcast(torch.tensor([len(packed)], device=device), source)
         blank = bytearray(int(length)) if group.rank != source else bytearray(packed)
         file = torch.frombuffer(blank, dtype=torch.uint8).to(device)
         packed = group.broadcast(file, source).cpu().numpy().tobytes()
-        if behind:
+        if takes:
             state.unpack(packed)
+
+
+def mend(group: Group, state: State) -> None:
+    """Replicas whose bits are not the majority's take those of another. Raises PeerLost, and
+    Disagreement where there is no majority."""
+    odd = corruption.compare(group, state.model, state.optimizer)
+    if odd:
+        source = next(place for place in range(group.size) if place not in odd)
+        if group.rank == source:
+            who = ranks([group.members[place] for place in odd])
+            events.record("note", f"step {state.step}: the weights of {who} are not the others'")
+        hand_over(group, state, source, takes=group.rank in odd)
 
 
 def evaluate(group: Group, model: nn.Module, examine: Dataset) -> dict[str, float]:

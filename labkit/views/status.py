@@ -13,6 +13,7 @@ HEADINGS = {
     "state": "state",
     "doing": "doing",
     "step": "step",
+    "slow": "slower by",
     "view": "view",
     "device": "device",
     "pid": "pid",

@@ -1,0 +1,70 @@
+"""Stragglers: ranks that compute more slowly than the others, found by the time that they take.
+
+In a synchronous step all wait for the slowest, so the length of a *step* says nothing about who it
+was: what is compared is the time that each rank computes, its median over some steps. All know
+all of them, and find the same.
+
+A rank is measured against the others, by median and median absolute deviation, which one slow rank
+cannot move (B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers", 1993: flag a modified
+z-score above 3.5). It must be slow in the median of several steps, and by enough to matter.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from labkit import events
+
+if TYPE_CHECKING:
+    from labkit.collectives.group import Group
+
+SCORE = 3.5
+FACTOR = 1.5
+"""Half as slow again: less is the usual difference between machines."""
+STEPS = 8
+"""Steps of which the median counts: one pause of the garbage collector is no straggler."""
+NOISE = 0.05
+"""Share of the median that is always taken for noise: equal times have no deviation at all."""
+
+
+def score(time: float, others: Sequence[float]) -> float:
+    """How far `time` lies above the median of `others`, in robust standard deviations."""
+    middle = statistics.median(others)
+    deviation = 1.4826 * statistics.median(abs(other - middle) for other in others)
+    return (time - middle) / max(deviation, NOISE * middle, 1e-9)
+
+
+class Stragglers:
+    """Of one group. Its members tell each other every `STEPS` steps."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.slow: dict[int, float] = {}  # place: how many times as long as the others
+
+    def watch(self, group: Group, step: int, seconds: float) -> None:
+        """After each step, with the time that this rank computed. Each rank says of itself when it
+        begins or ceases to be a straggler. Raises PeerLost."""
+        self.times.append(seconds)
+        if step % STEPS:
+            return
+        mine = torch.tensor([statistics.median(self.times)], device=group.link.device)
+        self.times.clear()
+        factor = self.judge([float(one) for one in group.all_gather(mine)]).get(group.rank)
+        if factor is not None:
+            events.record("straggler", factor=round(factor, 2))
+
+    def judge(self, times: Sequence[float]) -> dict[int, float]:
+        """The places whose state changed, and their factors; 1.0 for one that is as fast as the
+        others again."""
+        before, self.slow = self.slow, {}
+        for place, time in enumerate(times if len(times) > 1 else ()):
+            others = [*times[:place], *times[place + 1 :]]
+            factor = time / max(statistics.median(others), 1e-9)
+            if factor > FACTOR and score(time, others) > SCORE:
+                self.slow[place] = factor
+        over = {place: 1.0 for place in before if place not in self.slow}
+        return over | {place: f for place, f in self.slow.items() if place not in before}
