@@ -64,7 +64,10 @@ class Cut(NamedTuple):
         return dtype_name(self.tensor, self.name)
 
     def values(self) -> Tensor:
-        """The elements, flat; of a tensor that is not laid out in its order, a copy."""
+        """The elements: the tensor itself, or a flat part of it; of one that is not laid out in its
+        order, that is a copy."""
+        if self.stop - self.start == self.tensor.numel():
+            return self.tensor
         return self.tensor.reshape(-1)[self.start : self.stop]
 
     def part(self, hash: str, file: str) -> Part:

@@ -31,7 +31,7 @@ def _plain(node: Any, way: str, tensors: Tensors) -> Any:
     if isinstance(node, Tensor):
         if way in tensors:
             raise ValueError(f"two tensors of the state are called {way!r}: rename a key")
-        tensors[way] = node.detach()
+        tensors[way] = node.detach() if node.requires_grad else node
         return {"$tensor": way}
     if isinstance(node, bool | str | None):
         return node
