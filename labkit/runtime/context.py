@@ -191,8 +191,7 @@ class Worker:
     def committer(self, store: Store) -> ViewCommitter:
         """Who commits what the ranks of this view write into `store`, all of it or nothing: for a
         `Checkpointer`, whose rank and size are its `place`. In another view ask for another."""
-        lives = self._host.lives
-        members = tuple(Member(rank, lives.get(rank, 0)) for rank in self.view.members)
+        members = tuple(Member(rank, self._host.lives[rank]) for rank in self.view.members)
         return ViewCommitter(self._host.desk, self._run, self.rank, members, store)
 
     # -- messages between functions
