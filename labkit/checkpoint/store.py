@@ -217,6 +217,7 @@ class Store:
 
     def point_to(self, made: Manifest) -> None:
         """`latest` names the newest manifest, for people and scripts; it moves only forward."""
+        faults.point("checkpoint.latest")
         with self.folder.writing("writing `latest`") as disk:
             if LATEST in disk.list():
                 now = manifests.number_of(disk.read(LATEST).decode(errors="replace").strip())

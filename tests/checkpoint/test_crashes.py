@@ -20,7 +20,7 @@ from crash_zygote import SAVES, state, store_in
 Run = Callable[..., tuple[int, Any]]
 
 CHECKPOINT = {"copy", "write", "fsync", "rename", "fsync_dir", "durable", "prepared", "commit"}
-CHECKPOINT |= {"committed", "forget", "collect"}
+CHECKPOINT |= {"committed", "latest", "forget", "collect"}
 DISK = {"write", "append", "fsync", "rename", "fsync_dir", "unlink"}
 
 

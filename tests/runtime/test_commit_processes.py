@@ -23,7 +23,7 @@ PARTICIPANT = ("begin", "prepare", "vote", "voted", "decided", "finish")
 COORDINATOR = ("ask", "propose", "decide", "abort")
 WRITER = ("copy", "write", "fsync", "rename", "fsync_dir", "durable")
 MANIFEST = ("prepared", "commit", "committed")
-TIDIED = ("forget", "collect")
+TIDIED = ("latest", "forget", "collect")
 
 
 @pytest.fixture
@@ -124,8 +124,9 @@ def kill_at(
     count: int = 1,
     on: int | None = None,
     refuses: tuple[int, int] | None = None,
-) -> None:
-    """A run in which the victim dies there; the others go on, and write on."""
+) -> bool:
+    """A run in which the victim dies there; the others go on, and write on. False when it never
+    came there: a manifest is written by whoever is first."""
     before = newest_step(folder)
     plan = [At(Kill(victim), point=point, count=count, on=on)]
     until = before + STEPS
@@ -134,13 +135,14 @@ def kill_at(
     ).wait()
     what = f"rank {victim} killed at visit {count} of {point}: {run.results} {run.errors}"
     ends = list(run.results.values())
-    assert len(ends) == RANKS - (victim < RANKS), what
+    assert len(ends) == RANKS - len(run.deaths), what
     assert {*ends} == {ends[0]}, f"{what}: all of them find the same"
     assert before <= ends[0].found <= until <= ends[0].last, what
     assert newest_step(folder) == ends[0].last, what
-    if victim < RANKS:
+    if victim < RANKS and run.deaths:
         assert sorted(run.deaths) == [victim], what
         cluster.restart(victim)
+    return bool(run.deaths)
 
 
 def newest_step(folder: Path) -> int:
@@ -170,22 +172,22 @@ def all_is_tidy(cluster: Cluster, folder: Path) -> None:
 def test_a_participant_is_killed(cluster: Cluster, folder: Path) -> None:
     """34 among them: it dies when it has voted."""
     for point in ("commit.prepare", "commit.vote", "commit.voted", "commit.decided"):
-        kill_at(cluster, folder, point, victim=2, count=2)
-    kill_at(cluster, folder, "checkpoint.rename", victim=2, count=3)
+        assert kill_at(cluster, folder, point, victim=2, count=2)
+    assert kill_at(cluster, folder, "checkpoint.rename", victim=2, count=3)
     all_is_tidy(cluster, folder)
 
 
 def test_the_first_rank_is_killed_which_tidies_up(cluster: Cluster, folder: Path) -> None:
     """31, 40."""
-    for point in ("checkpoint.committed", "checkpoint.forget", "checkpoint.collect"):
-        kill_at(cluster, folder, point, victim=0)
+    for point in ("checkpoint.latest", "checkpoint.forget", "checkpoint.collect"):
+        assert kill_at(cluster, folder, point, victim=0)
     all_is_tidy(cluster, folder)
 
 
 def test_33_the_coordinator_is_killed_which_is_a_rank(cluster: Cluster, folder: Path) -> None:
     cluster.kill(cluster.witness)
     for point in ("commit.ask", "commit.propose", "commit.decide"):
-        kill_at(cluster, folder, point, victim=leader(cluster), count=2)
+        assert kill_at(cluster, folder, point, victim=leader(cluster), count=2)
     all_is_tidy(cluster, folder)
 
 
@@ -224,11 +226,11 @@ GRID: Sequence[tuple[str, int]] = [
 @pytest.mark.long
 @pytest.mark.parametrize("victim", [0, 2])
 def test_killed_anywhere(cluster: Cluster, folder: Path, victim: int) -> None:
-    for point, count in GRID:
-        kill_at(cluster, folder, point, victim, count)
-    for point in TIDIED if victim == 0 else ():
-        for count in (1, 2, 3, 4):
-            kill_at(cluster, folder, f"checkpoint.{point}", victim, count)
+    grid = [*GRID]
+    if victim == 0:
+        grid += [(f"checkpoint.{name}", count) for name in TIDIED for count in (1, 2, 3, 4)]
+    struck = [kill_at(cluster, folder, point, victim, count) for point, count in grid]
+    assert sum(struck) > 0.8 * len(grid)
     all_is_tidy(cluster, folder)
 
 

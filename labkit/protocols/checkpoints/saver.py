@@ -22,7 +22,7 @@ from labkit.protocols.checkpoints.messages import (
     Wish,
     wish_of,
 )
-from labkit.protocols.effects import Broadcast, CancelTimer, Effects, Record, SetTimer
+from labkit.protocols.effects import Broadcast, CancelTimer, Effect, Effects, Record, SetTimer
 from labkit.protocols.two_phase_commit.messages import Acknowledged, Decision, Inquire, Prepare
 from labkit.protocols.two_phase_commit.participant import Participant
 
@@ -159,6 +159,6 @@ class Saver(Participant):
         yield CancelTimer("answer_due", transaction)
         yield Record("save", "is known", transaction=transaction, commit=commit)
 
-    def told(self, transaction: int, commit: bool) -> Record:
+    def told(self, transaction: int, commit: bool) -> Effect:
         name = "is committed" if commit else "is aborted"
         return Record("save", name, transaction=transaction, commit=commit)

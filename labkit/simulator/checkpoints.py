@@ -1,0 +1,281 @@
+"""Checkpoints of ranks that die: the views, the two-phase commit in their log, and a folder.
+
+A process is two nodes, as in the cluster: rank r has a node of the views and the saver 1000 + r,
+and they die together. All savers write into one folder on one disk, which loses its power when a
+process dies. What they write is what `labkit.checkpoint` writes, in the same order, with one line
+in a file in the place of tensors.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from random import Random
+from typing import Any
+
+import msgspec
+
+from labkit.faults import At, CrashAt, Kill, Restart
+from labkit.protocols.checkpoints import SAVERS, Finished, Saver, ViewsAndCheckpoints, Want, Wish
+from labkit.protocols.effects import Effects, Message, Protocol, Record, SetTimer
+from labkit.protocols.two_phase_commit import Voted
+from labkit.protocols.two_phase_commit.messages import Ranks
+from labkit.simulator.disk import SimulatedDisk
+from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.invariants.commit import INVARIANTS as COMMIT
+from labkit.simulator.invariants.commit_progress import Forgets, Resolved
+from labkit.simulator.invariants.views import Hosts, SameMembers, Settles, TotalOrder
+from labkit.simulator.node import Factory
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.simulation import Simulation
+from labkit.view import Member
+
+STEP_SECONDS = 0.7
+RUN = 1
+
+
+class Placed(Message, frozen=True):
+    """Of the own host: the view in which this rank trains."""
+
+    members: tuple[Member, ...]
+
+
+class Rank(Saver):
+    """Trains, wishes for a checkpoint now and then, and takes some time to write its shard."""
+
+    def __init__(self, *arguments: Any, disk: SimulatedDisk) -> None:
+        super().__init__(*arguments)
+        self.disk = disk
+        self.view: tuple[Member, ...] = ()
+        self.busy = False
+
+    def on_start(self) -> Effects:
+        yield from super().on_start()
+        yield SetTimer("step", STEP_SECONDS)
+
+    def on_placed(self, host: int, m: Placed) -> None:
+        self.view = m.members
+
+    def on_step(self) -> Effects:
+        """By the clock, so that the ranks come to want the same steps, most of the time."""
+        now = self.context.now
+        yield SetTimer("step", STEP_SECONDS - now % STEP_SECONDS)
+        if not self.busy and self.view:
+            self.busy = True
+            wish = Wish(RUN, round(now / STEP_SECONDS), self.view)
+            yield from self.on_want(self.me, Want(wish, 1 + max(map(number_of, ["", *self.disk.list()]))))
+
+    def compare(self) -> Effects:
+        before = self.bound
+        yield from super().compare()
+        if self.bound is not None and self.bound != before:
+            yield SetTimer("written", self.context.random.uniform(0, 0.2), self.bound)
+
+    def on_written(self, number: int) -> Effects:
+        assert self.wish is not None, "it has been asked to"
+        place, size = self.wish.savers.index(self.me), len(self.wish.members)
+        write_shard(self.disk, number, self.wish.step, place, size)
+        yield from self.on_voted(self.me, Voted(number, True))
+
+    def told(self, transaction: int, commit: bool) -> SetTimer:
+        """In place of the word to the host: what its writer would do then."""
+        after = self.context.random.uniform(0, 0.1)
+        return SetTimer("finish", after, (transaction, commit))
+
+    def on_finish(self, decision: tuple[int, bool]) -> Effects:
+        number, commit = decision
+        if commit:
+            publish_manifest(self.disk, number, self.me)
+            if self.view and SAVERS + self.view[0].rank == self.me:
+                tidy(self.disk)
+        self.busy = False
+        yield from self.on_finished(self.me, Finished(number))
+
+    def on_outdated(self, coordinator: int, m: Any) -> Effects:
+        yield from super().on_outdated(coordinator, m)
+        self.busy = self.wish is not None
+
+
+# -- the folder: "7.step-3.rank-0-of-4", "7.step-3.manifest", "latest"
+
+
+def number_of(name: str) -> int:
+    first = name.partition(".")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def publish(disk: SimulatedDisk, name: str, text: str, by: int) -> None:
+    new = f"{name}.{by}.new"
+    disk.write(new, f"{text} {zlib.crc32(text.encode())}".encode())
+    disk.fsync(new)
+    disk.rename(new, name)
+    disk.fsync_dir()
+
+
+def write_shard(disk: SimulatedDisk, number: int, step: int, place: int, size: int) -> None:
+    publish(disk, f"{number}.step-{step}.rank-{place}-of-{size}", f"step {step} of {size}", place)
+
+
+def publish_manifest(disk: SimulatedDisk, number: int, by: int) -> None:
+    shards = [n for n in disk.list() if number_of(n) == number and not n.endswith(".new")]
+    if shards and not any(name.endswith(".manifest") for name in shards):
+        start = shards[0].partition(".rank-")[0]
+        publish(disk, f"{start}.manifest", " ".join(sorted(shards)), by)
+
+
+def tidy(disk: SimulatedDisk) -> None:
+    """`latest` names the newest one, and the older ones go, their manifests first."""
+    newest = max((n for n in disk.list() if n.endswith(".manifest")), key=number_of, default=None)
+    if newest is None:
+        return
+    publish(disk, "latest", newest, by=0)
+    old = [n for n in disk.list() if n != "latest" and number_of(n) < number_of(newest)]
+    for name in sorted(old, key=lambda name: not name.endswith(".manifest")):
+        disk.unlink(name)
+        if name.endswith(".manifest"):
+            disk.fsync_dir()
+
+
+# -- processes
+
+
+def folder(sim: Simulation) -> SimulatedDisk:
+    disk: SimulatedDisk = sim._nodes[SAVERS].factory.keywords["disk"]  # type: ignore[attr-defined]
+    return disk
+
+
+class Processes(Hosts):
+    """The two nodes of a process live and die together; its host tells the saver of the views."""
+
+    name, title = "hosts", "what the hosts see and do"
+
+    def started(self, sim: Simulation, i: int, node: Protocol) -> None:
+        if i >= SAVERS:
+            return
+        super().started(sim, i, node)
+        saver = SAVERS + i
+        if saver in sim.nodes and sim.life(i) > 0 and not sim.alive(saver):
+            sim.inject(Restart(saver))
+
+    def crashed(self, sim: Simulation, i: int) -> None:
+        folder(sim).lose_power()
+        if i < SAVERS:
+            super().crashed(sim, i)
+        other = i - SAVERS if i >= SAVERS else i + SAVERS
+        if other in sim.nodes and sim.alive(other):
+            sim.inject(Kill(other))
+
+    def recorded(self, sim: Simulation, i: int, record: Record) -> None:
+        saver = SAVERS + i
+        if record.kind == "view" and saver in sim.nodes:
+            members = sim.node(i).view.members
+            sim.tell(saver, Placed(members), self.delays[i], life=sim.life(saver))
+
+
+class Whole(Invariant):
+    name, title = "P-S8", "a checkpoint that can be seen is whole, and `latest` moves only forward"
+
+    def __init__(self) -> None:
+        self.looked, self.latest, self.seen = 0, 0, 0
+
+    def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
+        if i >= SAVERS and folder(sim).operations != self.looked:
+            self.look(folder(sim))
+
+    def crashed(self, sim: Simulation, i: int) -> None:
+        self.look(folder(sim))
+
+    def look(self, disk: SimulatedDisk) -> None:
+        self.looked = disk.operations
+        names = disk.list()
+        for name in names:
+            if name.endswith(".manifest"):
+                self.is_whole(disk, name, names)
+        if "latest" in names:
+            target = self.text(disk, "latest")
+            if target not in names or number_of(target) < self.latest:
+                raise Violation(self, f"`latest` names {target}, after {self.latest}: {names}")
+            self.latest = number_of(target)
+
+    def is_whole(self, disk: SimulatedDisk, name: str, names: list[str]) -> None:
+        shards = self.text(disk, name).split()
+        size = int(shards[0].rpartition("-")[2])
+        start = name.removesuffix(".manifest")
+        if shards != sorted(f"{start}.rank-{place}-of-{size}" for place in range(size)):
+            raise Violation(self, f"{name} is made of {shards}")
+        for shard in shards:
+            if shard not in names:
+                raise Violation(self, f"{name} names {shard}, which is not there")
+            self.text(disk, shard)
+        self.seen = max(self.seen, number_of(name))
+
+    def text(self, disk: SimulatedDisk, name: str) -> str:
+        text, _, check = disk.read(name).decode(errors="replace").rpartition(" ")
+        if check != str(zlib.crc32(text.encode())):
+            raise Violation(self, f"{name} is not what was written")
+        return text
+
+
+def ranks(schedule: Schedule) -> Mapping[int, Factory]:
+    """All but the last node, which is the witness."""
+    disk = SimulatedDisk(schedule.seed)
+    return {SAVERS + rank: partial(Rank, disk=disk) for rank in range(schedule.n - 1)}
+
+
+def with_crashes_of_savers(seed: int) -> Schedule:
+    """Half of the crashes between two effects are between those of a saver."""
+    drawn = swarm(seed, sizes=(3, 4, 5), kinds=tuple(k for k in KINDS if k not in ("wipe", "disk")))
+    draw = Random(f"savers/{seed}")
+
+    def aimed(entry: At) -> At:
+        if isinstance(entry.fault, CrashAt) and draw.random() < 0.5:
+            fault = CrashAt(SAVERS + draw.randrange(drawn.n - 1), entry.fault.effects)
+            return msgspec.structs.replace(entry, fault=fault)
+        return entry
+
+    return msgspec.structs.replace(drawn, plan=tuple(map(aimed, drawn.plan)))
+
+
+class Saves(Invariant):
+    name, title = "P-L5", "once all is well, the next checkpoint is committed"
+
+    @classmethod
+    def judge(cls, sim: Simulation, within: float) -> None:
+        disk = folder(sim)
+
+        def newest() -> int:
+            return max(number_of(name) for name in ("", *disk.list()) if name != "latest")
+
+        def committed(sim: Simulation) -> bool:
+            return any(number_of(n) > before for n in disk.list() if n.endswith(".manifest"))
+
+        before = newest()
+        if not sim.run_until(committed, within):
+            raise Violation(cls(), f"none within {within:g} s: {disk.list()}")
+
+
+def progress(sim: Simulation) -> None:
+    Settles.judge(sim, within=10.0)
+    Saves.judge(sim, within=10.0)
+    for rank in sim.members[:-1]:
+        sim.node(SAVERS + rank).view = ()  # wishes for nothing more
+    Resolved.judge(sim, within=10.0)
+    Forgets.judge(sim, within=10.0)
+
+
+def processes(me: int, members: Ranks, *others: Any) -> Protocol:
+    return ViewsAndCheckpoints(me, members, *others)
+
+
+processes.found = ViewsAndCheckpoints.found  # type: ignore[attr-defined]
+
+CHECKPOINTS = Scenario(
+    "CHECKPOINTS",
+    processes,
+    (Processes, TotalOrder, SameMembers, *COMMIT, Whole),
+    ranks,
+    progress,
+    draw=with_crashes_of_savers,
+)
