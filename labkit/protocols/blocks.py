@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 from labkit.protocols.effects import (
     CancelTimer,
-    Context,
     Effects,
     Message,
     Persist,
@@ -82,18 +81,15 @@ class Blocks(Protocol):
 
     def __init__(
         self,
-        me: int,
-        members: tuple[int, ...],
-        context: Context,
-        stored: Mapping[str, Any],
-        *,
+        *arguments: Any,
         copies: int = 3,
         patience: float = 0.5,
         transfer: float = 0.01,
     ) -> None:
-        super().__init__(me, members, context, stored)
+        super().__init__(*arguments)
         self.copies, self.patience, self.transfer = copies, patience, transfer
-        self.manager, self.stores = members[0], members[1:]
+        self.manager, *stores = self.members
+        self.stores = tuple(stores)
 
 
 class Manager(Blocks):
@@ -247,17 +243,9 @@ class Reader(Protocol):
     when it was asked for, and when it was there."""
 
     def __init__(
-        self,
-        me: int,
-        members: tuple[int, ...],
-        context: Context,
-        stored: Mapping[str, Any],
-        *,
-        blocks: int,
-        pause: float = 0.02,
-        patience: float = 0.2,
+        self, *arguments: Any, blocks: int, pause: float = 0.02, patience: float = 0.2
     ) -> None:
-        super().__init__(me, members, context, stored)
+        super().__init__(*arguments)
         self.blocks, self.pause, self.patience = blocks, pause, patience
         self.unwritten = set(range(blocks))
         self.block, self.asked = -1, 0.0

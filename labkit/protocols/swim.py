@@ -17,13 +17,11 @@ a higher incarnation), and is pinged on, so that the halves of a parted network 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from labkit.protocols.effects import (
-    Context,
     Effects,
     Message,
     Persist,
@@ -92,11 +90,7 @@ class Swim(Protocol):
 
     def __init__(
         self,
-        me: int,
-        members: tuple[int, ...],
-        context: Context,
-        stored: Mapping[str, Any],
-        *,
+        *arguments: Any,
         period: float = 1.0,
         timeout: float = 0.3,
         helpers: int = 3,
@@ -104,9 +98,9 @@ class Swim(Protocol):
         spread: float = 3.0,
     ) -> None:
         # Not the base's: 10 000 tuples of 9 999 peers do not fit into memory.
-        self.me, self.members, self.context = me, members, context
+        self.me, self.members, self.context, stored = arguments
         self.period, self.timeout, self.helpers = period, timeout, helpers
-        n = len(members)
+        n = len(self.members)
         self.shortest = suspicion * max(1.0, math.log10(n)) * period
         self.tellings = math.ceil(spread * math.log(n + 1))
         # Of itself
@@ -120,7 +114,7 @@ class Swim(Protocol):
         # The probe under way, and the order of the next ones
         self.charge: Fact | None = None  # what it will say, unless an ack comes
         self.serial = 0
-        self.period_due = context.now
+        self.period_due = self.context.now
         self.first = self.stride = 0
         self.turn = n
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import pytest
@@ -347,7 +346,7 @@ def test_a_generation_ends_when_a_member_goes_or_comes_back() -> None:
 
 
 def test_what_a_member_keeps_does_not_grow_with_the_members() -> None:
-    made = partial(Swim, 0, context=Context(), stored={})(members=tuple(range(10_000)))
+    made = Swim(0, tuple(range(10_000)), Context(), {})
     start(made)
     for _ in range(50):
         ((target, ping),) = sent(period(made), Ping)

@@ -7,6 +7,7 @@ from raft_story import PROBE, SMALL, Story, T
 
 from labkit.faults import Cut, DiskError, WipeDisk
 from labkit.protocols.raft.election import CANDIDATE, RequestVote
+from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.sessions import ClientRequest
 from labkit.simulator.journaled import journaled
@@ -23,6 +24,20 @@ def candidate_of(story: Story) -> tuple[int, int, RequestVote]:
     voter = next(i for i in alive if story.node(i).term < story.node(candidate).term)
     node = story.node(candidate)
     return candidate, voter, RequestVote(node.term, *node.last_entry())
+
+
+def unheard_append(story: Story) -> tuple[int, int, AppendEntries]:
+    """A leader, a follower that it does not reach, and a message with an entry that it lacks."""
+    leader = story.leader
+    follower = story.others(leader)[0]
+    story.inject(Cut(leader, follower))
+    story.run(0.02)
+    story.tell(leader, ClientRequest(1, MORE))
+    node = story.node(leader)
+    node.next_index[follower] = node.match_index[follower] + 1
+    message = node.append_entries(follower)
+    assert message.entries
+    return leader, follower, message
 
 
 @cell("crash before persist", "R1")
@@ -43,18 +58,10 @@ def _(seed: int) -> Story:
 def _(seed: int) -> Story:
     """The entry is not acknowledged."""
     story = Story(seed)
-    leader = story.leader
-    follower = story.others(leader)[0]
-    story.inject(Cut(leader, follower))
-    story.run(0.02)
-    story.tell(leader, ClientRequest(1, MORE))
-    node = story.node(leader)
-    node.next_index[follower] = node.match_index[follower] + 1
-    message = node.append_entries(follower)
-    assert message.entries
+    leader, follower, message = unheard_append(story)
     story.crash_in(follower, 1, message, leader)
     story.run(0.02)
-    index = message.prev_index + len(message.entries)
+    index, node = message.prev_index + len(message.entries), story.node(leader)
     assert not story.in_log(follower, index, node.term)
     assert node.match_index[follower] < index
     return story
@@ -109,15 +116,8 @@ def _(seed: int) -> Story:
 def _(seed: int) -> Story:
     """The entry is acknowledged when it is sent again."""
     story = Story(seed)
-    leader = story.leader
-    follower = story.others(leader)[0]
-    story.inject(Cut(leader, follower))
-    story.run(0.02)
-    story.tell(leader, ClientRequest(1, MORE))
-    node = story.node(leader)
-    node.next_index[follower] = node.match_index[follower] + 1
-    message = node.append_entries(follower)
-    index = message.prev_index + len(message.entries)
+    leader, follower, message = unheard_append(story)
+    index, node = message.prev_index + len(message.entries), story.node(leader)
     story.crash_in(follower, 2, message, leader)
     assert story.in_log(follower, index, message.entries[-1].term)
     assert node.match_index[follower] < index
