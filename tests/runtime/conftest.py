@@ -6,10 +6,27 @@ import gc
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from outside import listening, shared_memory, wait_until, workers
 
 from labkit import Cluster
+from labkit.protocols.effects import Protocol
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sent_by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The functions of a test go to the ranks as a notebook's do. By name, each rank would import
+    the test's module and pytest with it: 0.15 s of a processor for each rank of each cluster.
+    Protocols go by name: what their annotations mean is known in their module alone."""
+    module = request.module
+    types = [kind for kind in vars(module).values() if isinstance(kind, type)]
+    if any(issubclass(kind, Protocol) and kind.__module__ == module.__name__ for kind in types):
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from outside import wait_until
 
 from labkit import Cluster
 
-SILENCE = 0.6
+SILENCE = 1.2
 """Seconds; long enough for a test machine whose cores are all busy."""
 
 
