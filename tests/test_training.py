@@ -383,7 +383,7 @@ def test_a_collective_that_broke_off_is_the_last_of_its_group() -> None:
 
         first = worker.group.submit(broken, "all_reduce")
         second = worker.group.submit(lambda: None, "all_reduce")
-        worker.group._thread.join(DEADLINE)
+        worker.group.thread.join(DEADLINE)
         return first.ended and not second.ended
 
     assert World(1).run(work) == {0: True}

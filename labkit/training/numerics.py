@@ -39,7 +39,8 @@ class Diverged(RuntimeError):
 
 def finite(tensors: Iterable[Tensor]) -> bool:
     """Whether no element is NaN or infinite: the largest absolute value says it."""
-    return math.isfinite(float(get_total_norm(tensors, norm_type=math.inf)))
+    full = [tensor for tensor in tensors if tensor.numel()]
+    return math.isfinite(float(get_total_norm(full, norm_type=math.inf)))
 
 
 @dataclass
