@@ -65,7 +65,9 @@ class Rank(Saver):
         if not self.busy and self.view:
             self.busy = True
             wish = Wish(RUN, round(now / STEP_SECONDS), self.view)
-            yield from self.on_want(self.me, Want(wish, 1 + max(map(number_of, ["", *self.disk.list()]))))
+            yield from self.on_want(
+                self.me, Want(wish, 1 + max(map(number_of, ["", *self.disk.list()])))
+            )
 
     def compare(self) -> Effects:
         before = self.bound

@@ -107,7 +107,7 @@ why(run)
 # **Answer: (c).** Every [group](glossary.md#process-group) numbers its collectives and keeps the last
 # 64 of them, with the line that called each: a *flight recorder*. When one does not end, the rank asks
 # the others for theirs. They answer from another thread, so it does not matter that they hang. (Once
-a run has steps, a watchdog says the same at half of the deadline; `cluster.stacks()` at any time.)
+# a run has steps, a watchdog says the same at half of the deadline; `cluster.stacks()` at any time.)
 #
 # > **Verdict.** A barrier does not make ranks come. It only moves the hang to a place that says
 # > nothing about its cause. Two-phase commit (notebook 07) asks, and bears a no.
