@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMING_SECONDS = 10.0
 """A member that does not come within this time is taken for absent (Gloo's connect time-out)."""
+_SLICE = 0.5
 
 
 class Worker:
@@ -83,7 +84,8 @@ class Worker:
         forms its group, without those whose function is over already.
 
         Forms again by itself when the view changes meanwhile. Raises TimeoutError when no new view
-        of `minimum` members is agreed on within `timeout` seconds.
+        is agreed on within `timeout` seconds; but an elastic run whose members are too few to
+        agree, or fewer than `minimum`, pauses until others return.
         """
         self._leave_group()
         while True:
@@ -126,8 +128,21 @@ class Worker:
             return over() or (new and self.rank in members and len(members) >= minimum)
 
         with host.view_changed:
-            if not host.view_changed.wait_for(is_next, timeout):
-                raise TimeoutError(self._why_no_view(timeout, minimum))
+            waited, said = 0.0, None
+            while not host.view_changed.wait_for(is_next, min(_SLICE, timeout)):
+                why = self._why_too_few(minimum)
+                if self.elastic and why is not None:
+                    if why != said:
+                        events.record("note", f"pauses: {why}")
+                    said = why
+                    continue
+                waited += _SLICE
+                if waited >= timeout:
+                    advice = why or "a member that stands still has to be resumed or killed"
+                    raise TimeoutError(
+                        f"rank {self.rank}, step {self.last_step}: no view after {last} within "
+                        f"{timeout:g} s; {advice}"
+                    )
             if over():
                 raise RunOver(f"run {self._run} was over before rank {self.rank} could join it")
             return View(host.view.number, staying())
@@ -137,15 +152,11 @@ class Worker:
         same_life = rank in self._lives and self._host.lives.get(rank) == self._lives[rank]
         return self.elastic or same_life
 
-    def _why_no_view(self, timeout: float, minimum: int) -> str:
-        few = minimum - len(self._host.view.members)
-        advice = "a member that stands still has to be resumed or killed"
-        if few > 0:
-            advice = f"{few} more of {minimum} ranks are needed: restart the dead"
-        return (
-            f"rank {self.rank}, step {self.last_step}: no view after {self.view} within "
-            f"{timeout:g} s; {self._host.membership.why_no_view() or advice}"
-        )
+    def _why_too_few(self, minimum: int) -> str | None:
+        """What the members that are left wait for, if they are too few to go on."""
+        missing = minimum - len(self._host.view.members)
+        few = f"{missing} more of {minimum} ranks are needed: restart the dead"
+        return self._host.membership.why_no_view() or (few if missing > 0 else None)
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
