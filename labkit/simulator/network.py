@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -73,15 +72,13 @@ class Links:
         self.network = Network(self.network.low, self.network.high)
         self.inject(faults.Heal())
 
-    def arrivals(self, source: int, target: int, draw: random.Random) -> Sequence[float]:
+    def arrivals(self, source: int, target: int, draw: random.Random) -> list[float]:
         """Seconds until each copy arrives: none for a message that is lost. What a node says to
         itself goes over no network."""
-        network = self.network
         if source == target:
-            return (0.0,)
-        if self.calm:
-            return (network.low + (network.high - network.low) * draw.random(),)
+            return [0.0]
         link = self.faulty.get((source, target), _clear)
+        network = self.network
         if link.cut or draw.random() < network.loss or draw.random() < link.drop:
             return []
         twice = draw.random() < max(network.duplicate, link.duplicate)

@@ -41,8 +41,8 @@ class LeaderAppendOnly(Invariant):
 
 
 class LogRules(Invariant):
-    """The rules for what is written: by a leader only at the end, and by nobody something else
-    than stands in another log at the same index and term."""
+    """Nobody writes something else than stands in another log at the same index and term, or
+    behind another entry."""
 
     name, title = "R-S3", "Log Matching"
 
@@ -72,7 +72,7 @@ class LogRules(Invariant):
 
 
 class LeaderCompleteness(Invariant):
-    """Also R-S9: what a leader commits is on the disks of a majority, by an entry of its term."""
+    """An entry is chosen when a leader commits it: whoever leads a later term has it."""
 
     name, title = "R-S4", "Leader Completeness"
     looks_at = ("role", "term", "commit_index")
