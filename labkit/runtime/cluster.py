@@ -93,7 +93,7 @@ class Cluster:
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)
         try:
-            self._driver.wait_ready(START_SECONDS)
+            self._driver.supervisor.wait_ready(START_SECONDS)
         except BaseException:
             self.close()
             raise

@@ -221,7 +221,7 @@ class Worker:
 
     def receive(self, source: int, timeout: float = 10.0) -> Any:
         """The next value that rank `source` sent in this run. Raises TimeoutError."""
-        queue, end = self._host._parcels_from(source), time.monotonic() + timeout
+        queue, end = self._host.parcels_from(source), time.monotonic() + timeout
         while True:
             try:
                 parcel = queue.get(timeout=max(0.0, end - time.monotonic()))

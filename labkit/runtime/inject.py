@@ -66,7 +66,7 @@ def _replace(driver: Driver, seat: Seat) -> None:
     if driver.closed or driver.seats[seat.rank] is not seat:
         return
     if seat.state == "dead":
-        driver.seat_anew(seat)
+        driver.supervisor.seat_anew(seat)
         return
     with driver.changed:
         seat.send(signal.SIGKILL)

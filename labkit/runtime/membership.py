@@ -57,7 +57,8 @@ class Membership:
         self.engine, self.me, self.install, self.drop = engine, me, install, drop
         self.ready = ready
         self.alive: set[Member] = set()
-        self.members: frozenset[Member] = frozenset()  # of the view that is installed
+        self.view = View(0, ())  # the one that is installed
+        self.members: frozenset[Member] = frozenset()  # of it
         self.excluded: set[Member] = set()  # of an earlier one, and in none since
         everybody = tuple(range(world_size + 1))
         self.node = engine.run(GROUP, ViewsAndCheckpoints, everybody, trace=False)
@@ -110,7 +111,8 @@ class Membership:
             members = frozenset(self.node.machine.view.members)
             self.excluded |= self.members - members
             self.members = members
-            self.install(View(record.data["number"], record.data["members"]))
+            self.view = View(record.data["number"], record.data["members"])
+            self.install(self.view)
             for member in sorted(self.excluded & self.alive):
                 self.drop(member)  # the leader has lost it: gone for one is gone for all
 

@@ -1,0 +1,209 @@
+"""Who starts the processes of a cluster, gives each its seat, hears of its end, and replaces it.
+
+All of this is the launcher's job, as it is for torchrun, Slurm or Kubernetes: the workers agree by
+themselves on what a death means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from labkit import events
+from labkit.runtime import wire
+from labkit.runtime.launch.process import Process
+from labkit.runtime.messages import Hello, Inject, Roster, Start, Welcome
+from labkit.runtime.run import Died, how_it_ended
+from labkit.runtime.seat import Seat
+from labkit.runtime.watch import BAR_AFTER
+from labkit.views.progress import Progress, progress
+
+if TYPE_CHECKING:
+    from labkit.runtime.driver import Driver
+
+EXIT_SECONDS = 2.0
+
+
+class Supervisor:
+    """Of the processes of `driver`, on whose loop it works; ranks that die in an elastic run get
+    another life `max_restarts` times in all."""
+
+    def __init__(self, driver: Driver, max_restarts: int) -> None:
+        self.driver, self.restarts_left = driver, max_restarts
+        self.processes: set[Process] = set()
+
+    # -- starting
+
+    def launch(self, seats: list[Seat]) -> None:
+        driver = self.driver
+        environment = {**os.environ, "LABKIT_TOKEN": driver.token.hex()}
+        members = [(seat.rank, seat.life) for seat in seats]
+        start = driver.launcher.start
+        started = start(driver.join, members, environment, driver.console.take, self._on_exit)
+        with driver.changed:
+            self.processes |= {process for process in started if process.code is None}
+
+    def wait_ready(self, seconds: float) -> None:
+        """Until every living rank has installed the same view of all of them. Raises RuntimeError
+        with what the workers said when one of them ends before that."""
+        driver = self.driver
+        end = time.monotonic() + seconds
+        buried = [seat for seat in driver.seats.values() if seat.died]
+        bar: Progress[None] = progress(
+            total=driver.world_size, description="starting", unit="rank", after=BAR_AFTER
+        )
+        with driver.changed, bar:
+            while not driver.seats.agree():
+                bar.to(sum(seat.view.number > 0 for seat in driver.seats.values()))
+                died = [s for s in driver.seats.values() if s.died and s not in buried]
+                early = [s for s in died if s.view.number == 0 and not s.witness]
+                if early:
+                    said = "\n".join(driver.console.last_words)
+                    raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
+                if time.monotonic() > end:
+                    raise RuntimeError(
+                        f"the ranks have not agreed on a view within {seconds:g} s: "
+                        + driver.seats.who_is_missing()
+                    )
+                driver.changed.wait(0.2)
+
+    def on_hello(self, connection: wire.Connection, hello: Hello) -> None:
+        seat = self.driver.seats.get(hello.member.rank)
+        if seat is None or seat.life != hello.member.life or seat.connection is not None:
+            return connection.close()
+        self._admit(connection, hello, seat)
+
+    def _admit(self, connection: wire.Connection, hello: Hello, seat: Seat) -> None:
+        """Tells the process all that the seat implies, and the others where it is."""
+        driver = self.driver
+        connection.peer = seat
+        seat.connection, seat.address = connection, hello.address
+        seat.pid, seat.host = hello.pid, hello.host
+        if driver.directory is not None:
+            seat.file = driver.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
+        start = self._start_for_joiner(seat)
+        connection.send(self._welcome(seat, joins=start is not None))
+        if start is not None:
+            connection.send(start)
+        for fault in driver.in_force:
+            connection.send(Inject(fault))
+        with driver.changed:
+            seat.state = "ready"
+            driver.changed.notify_all()
+        self._send_roster()
+
+    def _welcome(self, seat: Seat, joins: bool) -> Welcome:
+        driver = self.driver
+        home = driver.placement.home(seat.rank)
+        return Welcome(
+            driver.world_size,
+            home.backend,
+            home.device,
+            home.visible,
+            str(seat.file) if seat.file else None,
+            driver.folder,
+            driver.protocols,
+            driver.silence,
+            joins,
+        )
+
+    def _start_for_joiner(self, seat: Seat) -> Start | None:
+        """What a new life is told of an elastic run that is under way. Of the planned faults those
+        come that strike at a later step than an earlier life has reached."""
+        run, start = self.driver.elastic_run, self.driver.start_message
+        if run is None or start is None or seat.witness or not run.rejoin(seat.rank):
+            return None
+        death = run.deaths.get(seat.rank)
+        reached = death.step or 0 if death is not None else 0
+        plan = [entry for entry in start.plan if entry.step is not None and entry.step > reached]
+        return msgspec.structs.replace(start, view=0, members=(), plan=plan)
+
+    def _send_roster(self) -> None:
+        """Once all that are on their way have said where they are."""
+        there = [s for s in self.driver.seats.values() if s.state != "dead"]
+        if all(seat.address for seat in there):
+            self.driver.broadcast(Roster([(s.member, s.address) for s in there if s.address]))
+
+    def seat_anew(self, seat: Seat) -> None:
+        """The rank's next life."""
+        driver = self.driver
+        new = Seat(seat.rank, seat.life + 1, witness=seat.witness)
+        with driver.changed:
+            driver.seats[seat.rank] = new
+            driver.changed.notify_all()
+        self.launch([new])
+
+    # -- deaths
+
+    def _on_exit(self, process: Process, code: int) -> None:
+        with self.driver.changed:
+            self.processes.discard(process)
+            self.driver.changed.notify_all()
+        for rank, life in process.members:
+            seat = self.driver.seats[rank]
+            if seat.life == life:
+                self._bury(seat, code)
+
+    def on_close(self, connection: wire.Connection) -> None:
+        seat: Seat | None = connection.peer
+        if seat is None:
+            return
+        if self.driver.launcher.name == "local":  # it knows the cause: its word should come soon
+            self.driver.loop.call_later(EXIT_SECONDS, lambda: self._bury(seat, None))
+        else:
+            self._bury(seat, -signal.SIGKILL if seat.killed else None)
+
+    def _bury(self, seat: Seat, code: int | None) -> None:
+        driver = self.driver
+        if seat.state == "dead":
+            return
+        if driver.closed:
+            seat.state = "dead"
+            return
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if seat.file is not None and seat.file.exists():
+                driver.take(seat, events.read(seat.file))  # its last words, which were not sent
+        ended = Died(seat.rank, *how_it_ended(code), seat.step)
+        with contextlib.suppress(OSError):  # a full disk is no reason to wait for the dead
+            driver.log.record(
+                "death", ended.signal or "", rank=seat.rank, signal=ended.signal, code=code,
+                step=seat.step,
+            )  # fmt: skip
+        if seat.connection is not None:
+            seat.connection.close()
+        with driver.changed:
+            seat.state, seat.died = "dead", ended
+            driver.changed.notify_all()
+        self._go_on_without(seat, ended)
+
+    def _go_on_without(self, seat: Seat, ended: Died) -> None:
+        """The run does, and may have another life of the rank soon."""
+        run = self.driver.elastic_run
+        again = run is not None and not seat.replaced and self.restarts_left > 0
+        if again and not seat.witness and run is not None:
+            run.lose(seat.rank, ended)
+        else:
+            self.driver.end_on(seat.rank, ended)
+        self._send_roster()
+        if again:
+            self.restarts_left -= 1
+            self.driver.log.record("note", f"the launcher starts {seat.name} anew")
+            self.seat_anew(seat)
+
+    # -- the end
+
+    def wait_gone(self) -> bool:
+        """Whether all processes have ended within a reasonable time."""
+        with self.driver.changed:
+            return self.driver.changed.wait_for(lambda: not self.processes, EXIT_SECONDS)
+
+    def kill_all(self) -> None:
+        for process in list(self.processes):
+            if process.pid is not None and process.code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
