@@ -30,6 +30,7 @@ from labkit.runtime.inspect import dump_on_signal
 from labkit.runtime.messages import Failed, Finished, Start, Welcome
 from labkit.runtime.ship import unpack
 from labkit.runtime.strike import strike
+from labkit.runtime.warm_up import warm_up
 from labkit.runtime.wire import MAX_FRAME
 from labkit.view import Member
 
@@ -46,17 +47,25 @@ class Cancelled(BaseException):
 
 
 def main(join: str, rank: int, life: int = 0) -> None:
-    """Serves the cluster at `join` until its driver is gone; does not return."""
+    """Serves the cluster at `join` until its driver is gone; does not return. A spare is started
+    with a rank below 0, and has its own rank and life when it is welcomed."""
     address, port = join.rsplit(":", 1)
     token = bytes.fromhex(os.environ.pop("LABKIT_TOKEN"))
     faulthandler.enable()
     _allow_many_files()
     running = _Running()
     signal.signal(signal.SIGUSR2, running.interrupt)
-    host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
-    welcome = host.welcome.result(WELCOME_SECONDS)
-    dump_on_signal(welcome.folder, rank, life)
-    if rank == welcome.world_size:
+    if spare := rank < 0:
+        warm_up()
+    try:
+        host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
+    except ConnectionError:
+        if spare:  # the cluster has closed meanwhile
+            os._exit(0)
+        raise
+    welcome = host.welcome.result(None if spare else WELCOME_SECONDS)
+    dump_on_signal(welcome.folder, *welcome.member)
+    if welcome.member.rank == welcome.world_size:
         events.record("start", "witness", pid=os.getpid())
         threading.Event().wait()  # its host does all that there is to do
     _settle(welcome)

@@ -19,6 +19,7 @@ SLOW |= {
     "test_elastic",
     "test_links",
     "test_raft_processes",
+    "test_spares",
 }
 
 

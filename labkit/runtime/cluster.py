@@ -41,7 +41,8 @@ class Cluster:
     `patience` how long a wait without time-out goes on when no rank is heard. A rank whose
     connections close is gone; with `silence`, so is one that has said nothing for so many seconds,
     and should it only have stood still it ends when it goes on. In an elastic run the launcher
-    starts a rank that died anew, `max_restarts` times in all. `protocols` are
+    starts a rank that died anew, `max_restarts` times in all; of
+    `spares`, processes that have warmed up and wait, one takes the rank. `protocols` are
     classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
     of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
     raises ValueError, before anything is started, for what cannot work here.
@@ -63,6 +64,7 @@ class Cluster:
         patience: float = 60.0,
         silence: float | None = None,
         max_restarts: int = 0,
+        spares: int = 0,
         record: bool = True,
         protocols: Mapping[str, Any] | None = None,
     ) -> None:
@@ -71,6 +73,9 @@ class Cluster:
             raise ValueError(f"deadline={deadline} and patience={patience} are seconds above 0")
         if silence is not None and not silence > 0:
             raise ValueError(f"silence={silence} is not a number of seconds above 0")
+        spares = operator.index(spares)
+        if spares < 0:
+            raise ValueError(f"spares={spares}: a number of processes, 0 or more")
         make_launcher = launcher_for(launcher)
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
@@ -89,11 +94,13 @@ class Cluster:
             protocols=packed,
             silence=silence,
             max_restarts=operator.index(max_restarts),
+            spares=spares,
         )
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)
         try:
             self._driver.supervisor.wait_ready(START_SECONDS)
+            self._driver.supervisor.spares.wait(START_SECONDS)
         except BaseException:
             self.close()
             raise

@@ -19,7 +19,7 @@ class Console:
         self._lines: deque[str] = deque()
 
     def take(self, rank: int, line: str) -> None:
-        text = f"[rank {rank}] {line}"
+        text = f"[rank {rank}] {line}" if rank >= 0 else f"[spare] {line}"
         self.last_words.append(text)
         self._lines.append(text)
         if not self.waiting:

@@ -60,6 +60,7 @@ class Driver:
         protocols: bytes,
         silence: float | None,
         max_restarts: int,
+        spares: int,
     ) -> None:
         self.placement, self.launcher, self.loop = placement, launcher, loop
         self.directory, self.seed, self.protocols = directory, seed, protocols
@@ -82,10 +83,10 @@ class Driver:
         self.console = Console()
         path = directory / "events" / "driver.jsonl" if directory else None
         self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
-        self.supervisor = Supervisor(self, max_restarts)
+        self.supervisor = Supervisor(self, max_restarts, spares)
         self.loop.call(self._listen)
         try:
-            self.supervisor.launch(list(self.seats.values()))
+            self.supervisor.launch()
         except BaseException:
             self.close()
             raise
@@ -270,6 +271,7 @@ class Driver:
                 with self.changed:
                     seat.send(signal.SIGKILL)
         self.broadcast(Shutdown())
+        self.supervisor.spares.dismiss()
         self.loop.unwatch(self._listener)
         self._listener.close()
 

@@ -139,7 +139,8 @@ class Host:
 
     def _settle(self, welcome: Welcome) -> None:
         """Nodes are there before the first peer is met, so that they hear of all that are lost."""
-        me, size = self.me, welcome.world_size
+        me, size = welcome.member, welcome.world_size
+        self.me = me
         self.lives[me.rank] = me.life
         folder = Path(welcome.folder)
         events.use(events.EventLog(me.rank, me.life, welcome.events, self.line.stream))

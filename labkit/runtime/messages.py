@@ -78,11 +78,13 @@ class Inspected(_Message, frozen=True):
 
 
 class Welcome(_Message, frozen=True):
-    """What a worker must know before it touches torch: `events` is its file, if it writes one,
+    """What a worker must know before it touches torch: `member` is who it is from now on (a spare
+    had no rank), `events` is its file, if it writes one,
     `folder` has its disks, and `protocols` what is to run in its host, by name. After `silence`
     seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`. Who
     `joins` is told of a run at once, and comes into the view when its function asks for a group."""
 
+    member: Member
     world_size: int
     backend: str
     device: str

@@ -11,13 +11,21 @@ import psutil
 
 from labkit.runtime.driver import Driver
 from labkit.runtime.seat import Seat
+from labkit.runtime.spares import Spare
 
 
 def rows(driver: Driver) -> list[dict[str, Any]]:
     """The columns that `labkit.views.status` knows; a GPU's only for ranks that have one."""
     placement = driver.placement
     gpu = gpu_memory_mb() if any(home.device != "cpu" for home in placement.ranks) else {}
-    return [_row(s, placement.home(s.rank).device, gpu) for s in driver.seats.values()]
+    ranks = [_row(s, placement.home(s.rank).device, gpu) for s in driver.seats.values()]
+    return ranks + [_spare(spare) for spare in driver.supervisor.spares.waiting()]
+
+
+def _spare(spare: Spare) -> dict[str, Any]:
+    pid = spare.hello.pid if spare.hello is not None else None
+    memory = None if pid is None else memory_mb(pid)
+    return {"rank": "spare", "state": "ready", "pid": pid, "memory_mb": memory}
 
 
 def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:

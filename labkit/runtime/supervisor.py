@@ -20,6 +20,7 @@ from labkit.runtime.launch.process import Process
 from labkit.runtime.messages import Hello, Inject, Roster, Start, Welcome
 from labkit.runtime.run import Died, how_it_ended
 from labkit.runtime.seat import Seat
+from labkit.runtime.spares import Spares
 from labkit.runtime.watch import BAR_AFTER
 from labkit.views.progress import Progress, progress
 
@@ -31,22 +32,28 @@ EXIT_SECONDS = 2.0
 
 class Supervisor:
     """Of the processes of `driver`, on whose loop it works; ranks that die in an elastic run get
-    another life `max_restarts` times in all."""
+    another life `max_restarts` times in all, that of a spare if there is one."""
 
-    def __init__(self, driver: Driver, max_restarts: int) -> None:
+    def __init__(self, driver: Driver, max_restarts: int, spares: int) -> None:
         self.driver, self.restarts_left = driver, max_restarts
         self.processes: set[Process] = set()
+        self.spares = Spares(driver, spares, lambda number: self._start([(number, 0)])[0])
 
     # -- starting
 
-    def launch(self, seats: list[Seat]) -> None:
+    def launch(self) -> None:
+        """All seats, and spares behind them."""
+        self._start([(seat.rank, seat.life) for seat in self.driver.seats.values()])
+        self.driver.loop.call_soon(self.spares.restock)
+
+    def _start(self, members: list[tuple[int, int]]) -> list[Process]:
         driver = self.driver
         environment = {**os.environ, "LABKIT_TOKEN": driver.token.hex()}
-        members = [(seat.rank, seat.life) for seat in seats]
         start = driver.launcher.start
         started = start(driver.join, members, environment, driver.console.take, self._on_exit)
         with driver.changed:
             self.processes |= {process for process in started if process.code is None}
+        return started
 
     def wait_ready(self, seconds: float) -> None:
         """Until every living rank has installed the same view of all of them. Raises RuntimeError
@@ -73,6 +80,8 @@ class Supervisor:
                 driver.changed.wait(0.2)
 
     def on_hello(self, connection: wire.Connection, hello: Hello) -> None:
+        if hello.member.rank < 0:
+            return self.spares.on_hello(connection, hello)
         seat = self.driver.seats.get(hello.member.rank)
         if seat is None or seat.life != hello.member.life or seat.connection is not None:
             return connection.close()
@@ -101,6 +110,7 @@ class Supervisor:
         driver = self.driver
         home = driver.placement.home(seat.rank)
         return Welcome(
+            seat.member,
             driver.world_size,
             home.backend,
             home.device,
@@ -130,13 +140,18 @@ class Supervisor:
             self.driver.broadcast(Roster([(s.member, s.address) for s in there if s.address]))
 
     def seat_anew(self, seat: Seat) -> None:
-        """The rank's next life."""
+        """The rank's next life: that of a spare, or of a process that starts now."""
         driver = self.driver
         new = Seat(seat.rank, seat.life + 1, witness=seat.witness)
         with driver.changed:
             driver.seats[seat.rank] = new
             driver.changed.notify_all()
-        self.launch([new])
+        spare = None if seat.witness else self.spares.take()
+        if spare is None or spare.connection is None or spare.hello is None:
+            self._start([new.member])
+        else:
+            spare.process.become(new.member)
+            self._admit(spare.connection, spare.hello, new)
 
     # -- deaths
 
@@ -145,6 +160,9 @@ class Supervisor:
             self.processes.discard(process)
             self.driver.changed.notify_all()
         for rank, life in process.members:
+            if rank < 0:
+                self.spares.lost(rank)
+                continue
             seat = self.driver.seats[rank]
             if seat.life == life:
                 self._bury(seat, code)
@@ -152,7 +170,7 @@ class Supervisor:
     def on_close(self, connection: wire.Connection) -> None:
         seat: Seat | None = connection.peer
         if seat is None:
-            return
+            return self.spares.on_close(connection)
         if self.driver.launcher.name == "local":  # it knows the cause: its word should come soon
             self.driver.loop.call_later(EXIT_SECONDS, lambda: self._bury(seat, None))
         else:

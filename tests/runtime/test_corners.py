@@ -34,10 +34,10 @@ def regrouping(worker):
 
 
 def test_a_roster_that_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labkit.runtime.driver import Driver
+    from labkit.runtime.supervisor import Supervisor
 
-    once = Driver._send_roster
-    monkeypatch.setattr(Driver, "_send_roster", lambda driver: (once(driver), once(driver)))
+    once = Supervisor._send_roster
+    monkeypatch.setattr(Supervisor, "_send_roster", lambda it: (once(it), once(it)))
     with Cluster(4, patience=20.0) as cluster:
         cluster.restart(2)
         assert cluster.run(total).wait().results == dict.fromkeys(range(4), 4.0)

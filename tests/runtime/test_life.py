@@ -83,7 +83,7 @@ def all_gone(family: list[psutil.Process]) -> None:
 
 
 LIVES = """
-cluster = Cluster(4)
+cluster = Cluster(4, spares=1)
 run = cluster.run(forever)
 run.wait_step(3)
 if pausing:
@@ -102,7 +102,7 @@ def test_all_workers_go_with_the_driver(session: Session, number: int) -> None:
     """Also the one that is stopped, and cannot hear that its driver is gone."""
     session.expect("running")
     family = session.family()
-    assert len(family) == 6  # the fork server, four ranks, the witness
+    assert len(family) == 7  # the fork server, four ranks, the witness, the spare
     os.kill(session.process.pid, number)
     all_gone(family)
 

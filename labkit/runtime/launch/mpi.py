@@ -73,7 +73,7 @@ class MpiLauncher:
         def untagged(rank: int, line: str) -> None:
             tag = TAG.match(line)
             if tag:
-                on_output(ranks[0][0] if alone else int(tag[1]), tag[2])
+                on_output(rank if alone else int(tag[1]), tag[2])
             elif line.strip():
                 on_output(rank, line)
 

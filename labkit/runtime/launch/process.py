@@ -57,6 +57,10 @@ class Process:
         os.set_blocking(output, False)
         loop.call_soon(loop.watch, output, self._read)
 
+    def become(self, member: tuple[int, int]) -> None:
+        """What it says, and its end, is that of `member` from now on. The loop's thread only."""
+        self.members, self.rank = [member], member[0]
+
     def _read(self, mask: int) -> bool:
         """Takes what is in the pipe; false when there was nothing."""
         try:
