@@ -124,6 +124,8 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     host.leave(start.run, farewell)
     with contextlib.suppress(Exception):
         worker.close()
+    if worker.preempted:
+        host.end()
 
 
 def _packed(value: Any) -> bytes:

@@ -16,6 +16,7 @@ SLOW |= {
     "test_durable",
     "test_hangs",
     "test_numerics",
+    "test_preemption",
     "test_elastic",
     "test_links",
     "test_raft_processes",

@@ -235,7 +235,7 @@ class Worker:
         self.world, self.rank, self.seed = world, rank, 0
         self.at_step, self.at_link = at_step, at_link
         self.device = torch.device("cpu")
-        self.elastic = self.must_regroup = False
+        self.elastic = self.must_regroup = self.preempted = False
         self.regroup()
 
     def regroup(self, minimum: int = 1) -> Group:
@@ -253,6 +253,9 @@ class Worker:
                 return self.group
 
     def expect(self, steps: int) -> None:
+        pass
+
+    def heed_notice(self) -> None:
         pass
 
     def report(self, step: int, loss: float) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from labkit.checkpoint import Store
+    from labkit.checkpoint.policy import OnSignal
 
 FORMING_SECONDS = 10.0
 """A member that does not come within this time is taken for absent (Gloo's connect time-out)."""
@@ -51,6 +52,7 @@ class Worker:
         self._host, self._run = host, start.run
         self._group: Group | None = None
         self._default_group = False
+        self._notice: OnSignal | None = None
         self._ids = itertools.count()
 
     # -- the group
@@ -78,6 +80,18 @@ class Worker:
         """Whether there is a newer view than that of the group of this elastic run. All members
         have to `regroup` at the same place, so they agree on it, in the next all-reduce, say."""
         return self.elastic and self._group is not None and self._group.superseded
+
+    def heed_notice(self) -> None:
+        """From now on SIGTERM, a preemption notice, does not end this process at once: `preempted`
+        becomes true, and the function is expected to return within the grace period. The process
+        then ends with exit code 0. The main thread only."""
+        from labkit.checkpoint.policy import OnSignal
+
+        self._notice = OnSignal()
+
+    @property
+    def preempted(self) -> bool:
+        return self._notice is not None and self._notice.received
 
     def regroup(self, timeout: float = 30.0, minimum: int = 1) -> Group:
         """After PeerLost, or to let others in: waits until the members agree on the next view, and
@@ -269,6 +283,8 @@ class Worker:
     def leave(self) -> Farewell:
         """Ends the group, and the work that heartbeats tell of. What is stuck stays behind."""
         self._host.worked(0)
+        if self._notice is not None:
+            self._notice.close()
         self._host.get_ready()
         self._host.desk.over(self._run)
         if self._group is None:

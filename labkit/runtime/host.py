@@ -128,6 +128,12 @@ class Host:
         """The driver is gone, or says that it is over: nothing of this worker may stay."""
         os._exit(0)
 
+    def end(self) -> None:
+        """This rank has left in good order, and its machine is wanted back."""
+        events.record("note", f"rank {self.me.rank} leaves: its machine is taken back")
+        self.loop.call(self.line.flush)  # behind all that was to be sent before
+        os._exit(0)
+
     def strike(self, fault: faults.Fault) -> threading.Event:
         """Asks the driver to inject a planned fault; the event is set when it is in force here."""
         struck = threading.Event()

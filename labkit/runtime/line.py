@@ -31,7 +31,7 @@ class Line:
 
     def tell(self, message: Any) -> None:
         """Sends after all events that were recorded before. Any thread."""
-        self.loop.call_soon(self._flush)
+        self.loop.call_soon(self.flush)
         self.loop.call_soon(lambda: self.send(message))
 
     def stream(self, event: Event) -> None:
@@ -39,9 +39,10 @@ class Line:
         self._unsent.append(event)
         if not self._flushing:
             self._flushing = True
-            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self._flush))
+            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self.flush))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """The loop's thread only."""
         self._flushing = False
         batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
         if batch:

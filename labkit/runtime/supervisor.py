@@ -200,9 +200,11 @@ class Supervisor:
         self._go_on_without(seat, ended)
 
     def _go_on_without(self, seat: Seat, ended: Died) -> None:
-        """The run does, and may have another life of the rank soon."""
+        """The run does, and may have another life of the rank soon; not of one that has left in
+        good order, with code 0."""
         run = self.driver.elastic_run
-        again = run is not None and not seat.replaced and self.restarts_left > 0
+        wanted = run is not None and not seat.replaced and ended.code != 0
+        again = wanted and self.restarts_left > 0
         if again and not seat.witness and run is not None:
             run.lose(seat.rank, ended)
         else:

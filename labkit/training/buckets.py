@@ -32,6 +32,10 @@ TAIL = 2
 leaving the group together after this step."""
 
 
+PREEMPTED = 1 << 16
+"""A vote that no number of plain ones amounts to; sums of it are exact in float32."""
+
+
 class Bucket:
     """Neighbouring parameters and a flat buffer `total` [size] for their summed gradients.
 
@@ -96,14 +100,15 @@ class Buckets:
         ]
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
         self.shard = 0  # shards of this rank begun in this step
-        self.vote, self.votes = False, 0.0
+        self.vote, self.votes = 0, 0.0
         self.finite = True
         self.scale: float | None = None
         self.poison: float | None = None  # for one element of this rank's gradient: a fault
         self.pending: list[Pending | PendingCopy] = []
 
-    def begin(self, vote: bool = False) -> None:
-        """Empties the buckets for a new step; with a `vote` for leaving the group behind it."""
+    def begin(self, vote: int = 0) -> None:
+        """Empties the buckets for a new step; with a `vote` for leaving the group behind it, which
+        is `PREEMPTED` of a rank that leaves for good."""
         self.shard, self.pending, self.vote, self.finite = 0, [], vote, True
         for bucket in self.buckets:
             bucket.empty()

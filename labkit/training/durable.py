@@ -79,6 +79,18 @@ class Durable:
         except CheckpointFailed as error:
             self._say(error)
 
+    def save(self) -> None:
+        """Of this step, by all ranks together; returns when it is durable."""
+        assert self.checkpointer is not None, "enter() comes first"
+        try:
+            self.checkpointer.wait()
+            newest = self.checkpointer.newest
+            if newest is None or newest.step != self.state.step:
+                self.checkpointer.save(self.state.step, {"loss": self.state.loss})
+                self.checkpointer.wait()
+        except CheckpointFailed as error:
+            self._say(error)
+
     def close(self) -> None:
         """Waits for the last one."""
         try:

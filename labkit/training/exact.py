@@ -91,7 +91,7 @@ class ExactBuckets(Buckets):
             deterministic(self.was)
             raise
 
-    def begin(self, vote: bool = False) -> None:
+    def begin(self, vote: int = 0) -> None:
         super().begin(vote)
         # The largest entry of each shard's gradient of each parameter, and of its loss.
         shape = self.count, len(self.names) + 1

@@ -31,7 +31,7 @@ from labkit import events, faults
 from labkit.runtime.diagnosis import ranks
 from labkit.training import corruption, models
 from labkit.training import data as datasets
-from labkit.training.buckets import Buckets
+from labkit.training.buckets import PREEMPTED, Buckets
 from labkit.training.data import Data, Dataset
 from labkit.training.durable import Durable
 from labkit.training.exact import Exact, ExactBuckets
@@ -137,7 +137,8 @@ def train(
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
-    With `checkpoints` it goes on from the newest in that folder.
+    With `checkpoints` it goes on from the newest in that folder. A rank that is preempted (SIGTERM)
+    completes its step, after which all write a checkpoint, and returns without a score.
 
     Keys: loss (of the last global batch), test_loss, accuracy, steps, hash (of the weights) and
     samples_per_second (of all ranks together). What is not given comes from the model's recipe;
@@ -160,6 +161,7 @@ def train(
     job = Job(worker, learn, examine, steps, lr, *how)
 
     worker.expect(steps)
+    worker.heed_notice()
     begin = time.monotonic()
     score = None
     while score is None:
@@ -168,7 +170,9 @@ def train(
         except PeerLost:
             if on_loss == "stop" and not worker.elastic:
                 raise
-        if score is None:
+        if score is None and worker.preempted:
+            score = {}  # the others go on
+        elif score is None:
             worker.regroup(minimum=minimum)
     if durable is not None:
         durable.close()
@@ -195,6 +199,8 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
             stragglers.watch(group, state.step, seconds)
             if job.compare_every and state.step % job.compare_every == 0:
                 mend(group, state)
+            if buckets.votes >= PREEMPTED and job.durable is not None:
+                job.durable.save()  # while all that have a part of it are there
             if buckets.votes and state.step < job.steps:
                 return None
     finally:
@@ -220,7 +226,7 @@ def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> 
     targets = job.learn.targets[rows].numel()
     snapshot.keep(state)
     with faults.work("computing", step=state.step) as computing:
-        buckets.begin(vote=job.worker.must_regroup)
+        buckets.begin(PREEMPTED if job.worker.preempted else job.worker.must_regroup)
         buckets.scale = None if state.guard.scale is None else state.guard.scale.scale
         corruption.inject(state.model, buckets)
         for shard in buckets.shards():

@@ -96,7 +96,7 @@ class RedundantBuckets(ExactBuckets):
         }
         self.length = ends[-1]
 
-    def begin(self, vote: bool = False) -> None:
+    def begin(self, vote: int = 0) -> None:
         super().begin(vote)
         self.kept.turn_to(self.next_step)
         self.next_step += 1
