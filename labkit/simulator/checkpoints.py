@@ -18,12 +18,14 @@ import msgspec
 
 from labkit.faults import At, CrashAt, Kill, Restart
 from labkit.protocols.checkpoints import SAVERS, Finished, Saver, ViewsAndCheckpoints, Want, Wish
+from labkit.protocols.checkpoints.messages import wish_of
 from labkit.protocols.effects import Effects, Message, Protocol, Record, SetTimer
 from labkit.protocols.two_phase_commit import Voted
 from labkit.protocols.two_phase_commit.messages import Ranks
 from labkit.simulator.disk import SimulatedDisk
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.commit import INVARIANTS as COMMIT
+from labkit.simulator.invariants.commit import DurableDecision, has_chosen
 from labkit.simulator.invariants.commit_progress import Forgets, Resolved
 from labkit.simulator.invariants.views import Hosts, SameMembers, Settles, TotalOrder
 from labkit.simulator.node import Factory
@@ -59,12 +61,16 @@ class Rank(Saver):
         self.view = m.members
 
     def on_step(self) -> Effects:
-        """By the clock, so that the ranks come to want the same steps, most of the time."""
+        """By the clock, or what others want who are a step ahead: training goes in lockstep, so
+        this rank comes to that step too."""
         now = self.context.now
-        yield SetTimer("step", STEP_SECONDS - now % STEP_SECONDS)
+        step = round(now / STEP_SECONDS)
+        yield SetTimer("step", (step + 1) * STEP_SECONDS - now)
         if not self.busy and self.view:
             self.busy = True
-            wish = Wish(RUN, round(now / STEP_SECONDS), self.view)
+            ahead = [wish_of(m.payload) for _, m in self.preparing.values()]
+            ahead = [wish for wish in ahead if wish.members == self.view]
+            wish = ahead[-1] if ahead else Wish(RUN, step, self.view)
             yield from self.on_want(
                 self.me, Want(wish, 1 + max(map(number_of, ["", *self.disk.list()])))
             )
@@ -76,7 +82,8 @@ class Rank(Saver):
             yield SetTimer("written", self.context.random.uniform(0, 0.2), self.bound)
 
     def on_written(self, number: int) -> Effects:
-        assert self.wish is not None, "it has been asked to"
+        if self.wish is None or number != self.bound:
+            return  # it was aborted meanwhile
         place, size = self.wish.savers.index(self.me), len(self.wish.members)
         write_shard(self.disk, number, self.wish.step, place, size)
         yield from self.on_voted(self.me, Voted(number, True))
@@ -157,9 +164,12 @@ class Processes(Hosts):
         if i >= SAVERS:
             return
         super().started(sim, i, node)
-        saver = SAVERS + i
-        if saver in sim.nodes and sim.life(i) > 0 and not sim.alive(saver):
-            sim.inject(Restart(saver))
+        if SAVERS + i in sim.nodes and sim.life(i) > 0:
+            sim._at(sim.now, partial(self.complete, sim, i))
+
+    def complete(self, sim: Simulation, i: int) -> None:
+        if sim.alive(i) and not sim.alive(SAVERS + i):
+            sim.inject(Restart(SAVERS + i))
 
     def crashed(self, sim: Simulation, i: int) -> None:
         folder(sim).lose_power()
@@ -174,6 +184,18 @@ class Processes(Hosts):
         if record.kind == "view" and saver in sim.nodes:
             members = sim.node(i).view.members
             sim.tell(saver, Placed(members), self.delays[i], life=sim.life(saver))
+
+
+class DurableInTheLog(DurableDecision):
+    """On the disks of a majority of those who voted on it: they are not the members of old, and
+    may have changed by one since."""
+
+    def is_durable(self, sim: Simulation, i: int, transaction: int) -> bool:
+        def chosen_by(voters: Ranks) -> bool:
+            return 2 * sum(has_chosen(sim.on_disk(v), transaction) for v in voters) > len(voters)
+
+        last = [voters for _, voters in sim.node(i).configurations[-2:]]
+        return any(chosen_by(tuple(node for node, _ in voters)) for voters in last)
 
 
 class Whole(Invariant):
@@ -226,9 +248,13 @@ def ranks(schedule: Schedule) -> Mapping[int, Factory]:
     return {SAVERS + rank: partial(Rank, disk=disk) for rank in range(schedule.n - 1)}
 
 
+# Steps come by the clock here, so it must be the same for all; and no disk comes back empty.
+ONE_CLOCK = tuple(kind for kind in KINDS if kind not in ("wipe", "drift"))
+
+
 def with_crashes_of_savers(seed: int) -> Schedule:
     """Half of the crashes between two effects are between those of a saver."""
-    drawn = swarm(seed, sizes=(3, 4, 5), kinds=tuple(k for k in KINDS if k not in ("wipe", "disk")))
+    drawn = swarm(seed, sizes=(3, 4, 5), kinds=ONE_CLOCK)
     draw = Random(f"savers/{seed}")
 
     def aimed(entry: At) -> At:
@@ -273,10 +299,12 @@ def processes(me: int, members: Ranks, *others: Any) -> Protocol:
 
 processes.found = ViewsAndCheckpoints.found  # type: ignore[attr-defined]
 
+HERE = tuple(DurableInTheLog if made is DurableDecision else made for made in COMMIT)
+
 CHECKPOINTS = Scenario(
     "CHECKPOINTS",
     processes,
-    (Processes, TotalOrder, SameMembers, *COMMIT, Whole),
+    (Processes, TotalOrder, SameMembers, *HERE, Whole),
     ranks,
     progress,
     draw=with_crashes_of_savers,

@@ -24,6 +24,7 @@ from labkit.protocols.raft.machine import (
 )
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.transfer import TransferLeadership
+from labkit.simulator.checkpoints import CHECKPOINTS  # noqa: F401 - so that its name is known
 from labkit.simulator.detection import (  # noqa: F401 - so that their names are known
     DROWSY_SWIM,
     HEARTBEAT,

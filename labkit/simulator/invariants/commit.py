@@ -126,7 +126,7 @@ class DurableDecision(Invariant):
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if m.commit and m.transaction not in self.durable:
-            if not chosen(sim, m.transaction):
+            if not self.is_durable(sim, i, m.transaction):
                 raise Violation(
                     self,
                     f"rank {i} tells rank {to} that transaction {m.transaction} is committed, "
@@ -134,17 +134,16 @@ class DurableDecision(Invariant):
                 )
             self.durable.add(m.transaction)
 
+    def is_durable(self, sim: Simulation, i: int, transaction: int) -> bool:
+        """Whether a majority of the members' disks have the decision to commit in their logs."""
+        return 2 * sum(has_chosen(sim.on_disk(m), transaction) for m in sim.members) > sim.n
 
-def chosen(sim: Simulation, transaction: int) -> bool:
-    """Whether a majority of the members' disks have the decision to commit in their logs."""
 
-    def has(disk: Mapping[str, Any]) -> bool:
-        entries = disk["log"].items if "log" in disk else ()
-        state = disk["snapshot"].state if "snapshot" in disk else {"committed": ()}
-        decisions = {e.command.transaction for e in entries if isinstance(e.command, Decide)}
-        return transaction in decisions | {t for t, _ in state["committed"]}
-
-    return 2 * sum(has(sim.on_disk(i)) for i in sim.members) > sim.n
+def has_chosen(disk: Mapping[str, Any], transaction: int) -> bool:
+    entries = disk["log"].items if "log" in disk else ()
+    state = disk["snapshot"].state if "snapshot" in disk else {"committed": ()}
+    decisions = {e.command.transaction for e in entries if isinstance(e.command, Decide)}
+    return transaction in decisions | {t for t, _ in state["committed"]}
 
 
 class DurableVote(Invariant):

@@ -8,6 +8,8 @@ from labkit.simulator.mutants import Mutant
 COORDINATOR = "labkit.protocols.two_phase_commit.coordinator"
 PARTICIPANT = "labkit.protocols.two_phase_commit.participant"
 REPLICATED = "labkit.protocols.two_phase_commit.replicated"
+SAVER = "labkit.protocols.checkpoints.saver"
+FOLDER = "labkit.simulator.checkpoints"
 
 COMMIT = [
     Mutant(
@@ -83,6 +85,52 @@ COMMIT = [
         "yield Send(fellow, Decision(m.transaction, self.ended[m.transaction]))",
         "yield Send(fellow, Decision(m.transaction, False))",
         killer="P-S1",
+        scenario="COMMIT",
+    ),
+    Mutant(
+        "p13",
+        "`latest` names a checkpoint as soon as the first rank has written its shard",
+        "DeepSpeed, the order in save_checkpoint",
+        FOLDER,
+        """        yield from self.on_voted(self.me, Voted(number, True))
+""",
+        """        if place == 0:
+            publish(self.disk, "latest", f"{number}.step-{self.wish.step}.manifest", 0)
+        yield from self.on_voted(self.me, Voted(number, True))
+""",
+        killer="P-S8",
+        scenario="CHECKPOINTS",
+    ),
+    Mutant(
+        "p15",
+        "a file gets its name before its bytes are on the disk",
+        "DCP, PySyncObj's journal",
+        FOLDER,
+        """    disk.fsync(new)
+""",
+        "",
+        killer="P-S8",
+        scenario="CHECKPOINTS",
+    ),
+    Mutant(
+        "p17",
+        "after an elastic change a shard cut for other ranks is taken for one of this attempt",
+        "shards of mixed world sizes",
+        SAVER,
+        "            same = wish_of(m.payload) == self.wish\n",
+        "            same = wish_of(m.payload).step == self.wish.step\n",
+        killer="P-S8",
+        scenario="CHECKPOINTS",
+        seed=18,
+    ),
+    Mutant(
+        "p19",
+        "a participant that had nothing to write is not told the decision",
+        "read-only participants, left out too early",
+        COORDINATOR,
+        "        yield from self.say(transaction, self.committed[transaction])\n",
+        "        yield from self.say(transaction, self.committed[transaction][:-1])\n",
+        killer="P-L4",
         scenario="COMMIT",
     ),
 ]
