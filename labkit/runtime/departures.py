@@ -36,9 +36,12 @@ class Departures:
             subscriber.listener.on_death(member.rank)
 
     def returned(self, member: Member) -> None:
-        """It was taken for dead, and is not. The groups that were told so have been left."""
+        """It was taken for dead, and is not. The groups that were told so have been left. That its
+        function is over it says again, unless it is in another life."""
         with self._lock:
             self._gone.discard(member)
+        for left in self.left.values():
+            left.pop(member.rank, None)
 
     def finished(self, run: int, rank: int, farewell: Farewell) -> None:
         """The function of this run is over there."""

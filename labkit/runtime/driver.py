@@ -133,7 +133,8 @@ class Driver:
     def _on_outcome(self, seat: Seat, number: int, outcome: Raised | bytes, tired: bool) -> None:
         seat.doing = ""
         seat.replaced = tired  # known before anyone can start another run on it
-        if self.run is not None and self.run.number == number:
+        mine = self.run is not None and self.run.number == number
+        if mine and not (isinstance(outcome, Raised) and self.supervisor.retries(seat, outcome)):
             self.end_on(seat.rank, outcome)
         if tired:
             inject(self, faults.Restart(seat.rank))

@@ -226,6 +226,8 @@ class Run:
     def lose(self, rank: int, death: Died) -> None:
         """The rank died, and a new life of it is to go on with the run."""
         with self.changed:
+            if rank not in self.waiting:
+                return
             self.deaths[rank] = death
             self.steps.pop(rank, None)
             self.news = time.monotonic()

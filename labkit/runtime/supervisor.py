@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from labkit import events
+from labkit import events, faults
 from labkit.runtime import wire
+from labkit.runtime.inject import inject
 from labkit.runtime.launch.process import Process
 from labkit.runtime.messages import Hello, Inject, Roster, Start, Welcome
-from labkit.runtime.run import Died, how_it_ended
+from labkit.runtime.restarts import Failure, GiveUp, Restart, Restarts
+from labkit.runtime.run import HARMLESS, Died, Raised, how_it_ended
 from labkit.runtime.seat import Seat
 from labkit.runtime.spares import Spares
 from labkit.runtime.watch import BAR_AFTER
@@ -35,7 +37,8 @@ class Supervisor:
     another life `max_restarts` times in all, that of a spare if there is one."""
 
     def __init__(self, driver: Driver, max_restarts: int, spares: int) -> None:
-        self.driver, self.restarts_left = driver, max_restarts
+        self.driver = driver
+        self.restarts = Restarts(max_restarts, cycles=5, first=0.1, forget=5.0)
         self.processes: set[Process] = set()
         self.spares = Spares(driver, spares, lambda number: self._start([(number, 0)])[0])
 
@@ -203,17 +206,53 @@ class Supervisor:
         """The run does, and may have another life of the rank soon; not of one that has left in
         good order, with code 0."""
         run = self.driver.elastic_run
-        wanted = run is not None and not seat.replaced and ended.code != 0
-        again = wanted and self.restarts_left > 0
-        if again and not seat.witness and run is not None:
+        restart = None
+        if run is not None and not seat.replaced and ended.code != 0:
+            restart = self._decide(seat, ended.signal or f"exit code {ended.code}")
+        returns = seat.replaced or restart is not None
+        if run is not None and returns and not seat.witness:
             run.lose(seat.rank, ended)
         else:
             self.driver.end_on(seat.rank, ended)
         self._send_roster()
-        if again:
-            self.restarts_left -= 1
-            self.driver.log.record("note", f"the launcher starts {seat.name} anew")
+        if restart is not None:
+            self.driver.loop.call_later(restart.after, lambda: self._start_anew(seat))
+
+    def retries(self, seat: Seat, raised: Raised) -> bool:
+        """Whether a rank whose function raised is given another life; then its error is shown."""
+        if self.driver.elastic_run is None or raised.kind in HARMLESS:
+            return False
+        restart = self._decide(seat, f"{raised.kind}: {raised.message}")
+        if restart is None:
+            return False
+        for line in f"{raised}\n{raised.trace}".rstrip().splitlines():
+            self.driver.console.take(seat.rank, line)
+        self.driver.loop.call_later(restart.after, lambda: self._start_anew(seat))
+        return True
+
+    def _decide(self, seat: Seat, cause: str) -> Restart | None:
+        """None: no further life."""
+        if not self.restarts.limit:
+            return None
+        failure = Failure(seat.rank, seat.host, cause, time.monotonic(), seat.step)
+        decision = self.restarts.decide(failure)
+        if isinstance(decision, Restart) and seat.host not in decision.without:
+            return decision
+        why = decision.why if isinstance(decision, GiveUp) else f"{seat.host} is broken: {failure}"
+        self.driver.log.record("note", why)
+        self.driver.console.take(seat.rank, why)
+        return None
+
+    def _start_anew(self, seat: Seat) -> None:
+        """Unless something else has been done about it meanwhile."""
+        driver = self.driver
+        if driver.closed or driver.seats[seat.rank] is not seat or seat.replaced:
+            return
+        driver.log.record("note", f"the launcher starts {seat.name} anew")
+        if seat.state == "dead":
             self.seat_anew(seat)
+        else:
+            inject(driver, faults.Restart(seat.rank))  # its function is over, its process lives
 
     # -- the end
 

@@ -11,7 +11,7 @@ import pytest
 from outside import wait_until
 
 from labkit import At, Cluster, FaultPlan, Kill, Restart
-from labkit.runtime.run import Run
+from labkit.runtime.run import Run, RunError
 from labkit.training.loop import train
 
 STEPS = 80
@@ -138,6 +138,43 @@ def test_a_function_that_fails_at_once_is_not_started_for_ever() -> None:
     assert run.errors[0].kind == "PeerLost"
 
 
+def raises_once(worker: Any, error: type[Exception], **job: Any) -> Any:
+    """On rank 1, in its first life, at step 20."""
+    step = worker.step
+
+    def reached(number: int) -> None:
+        step(number)
+        if worker.rank == 1 and worker.view.number == 1 and number == 20:
+            raise error("no luck today")
+
+    worker.step = reached
+    return train(worker, **job)
+
+
+def test_a_rank_whose_function_raised_is_started_anew(undisturbed: Any, capsys: Any) -> None:
+    """11: the error is shown with rank and step, and the restart is counted."""
+    with Cluster(4, max_restarts=1) as cluster:
+        run = cluster.run(raises_once, elastic=True, error=ValueError, **JOB).wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    shown = capsys.readouterr().out
+    assert "[rank 1] rank 1 raised ValueError after step 20: no luck today" in shown
+    assert "in reached" in shown  # its traceback
+
+
+def test_who_has_no_memory_is_not_started_anew(undisturbed: Any) -> None:
+    """13: the others go on without it, and the error is the run's."""
+    with Cluster(4, max_restarts=5) as cluster:
+        run = cluster.run(raises_once, elastic=True, error=MemoryError, **JOB)
+        with pytest.raises(RunError, match="rank 1 raised MemoryError after step 20"):
+            run.wait()
+
+    assert hashes(run) == dict.fromkeys((0, 2, 3), undisturbed["hash"])
+    why = [e.name for e in run.events if "no further restart" in e.name]
+    assert len(why) == 1
+    assert "smaller batch" in why[0]
+
+
 def test_who_comes_after_the_end_says_so(cluster: Cluster, tmp_path: Path) -> None:
     """It must not train alone, from the beginning."""
 
@@ -181,4 +218,5 @@ def test_a_run_that_is_not_elastic_knows_nothing_of_later_lives(cluster: Cluster
     run.wait()
 
     assert sorted(run.results) == [0, 1, 3]
-    assert all(members == [(0, 1, 2, 3), (0, 1, 3)] for members in run.results.values())
+    for first, *later in run.results.values():
+        assert (first, set(later)) == ((0, 1, 2, 3), {(0, 1, 3)})
