@@ -21,7 +21,7 @@
 #
 # **Routes** Evening · Core · All<br>
 # **Time** 75 minutes (you may skip the parts marked ⤳)<br>
-# **Before this** [04 Heartbeats](04_heartbeats.ipynb)<br>
+# **Before this** [05 Hangs, deadlocks, NaNs](05_hangs_deadlocks_nans.ipynb)<br>
 # **Afterwards you can** list the pieces of a training state and say what goes wrong without each; name
 # a safe point; replace a file so that no crash can tear it, and say which fsync does what; tell whether
 # a resumed run is the same run, bit by bit; and distrust a file that loads.
