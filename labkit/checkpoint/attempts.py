@@ -14,7 +14,7 @@ def whole(disk: Disk, number: int) -> Manifest | list[Prepared]:
     """The manifest of an attempt if it is there, else the notes of all its ranks, in order.
 
     Raises BadCheckpoint when one is not there or damaged, or is of another step or world size than
-    the others.
+    the others; or when there is a newer checkpoint, so that the files of this one may be going.
     """
     found = None
     while found is None:
@@ -33,11 +33,15 @@ def whole(disk: Disk, number: int) -> Manifest | list[Prepared]:
 
 def _read(disk: Disk, number: int) -> Manifest | list[Prepared] | None:
     """None when another rank took a note away meanwhile: it has committed, and tidied up."""
-    mine = [name for name in disk.list() if manifests.number_of(name) == number]
+    names = disk.list()
+    mine = [name for name in names if manifests.number_of(name) == number]
     try:
         for name in mine:
             if name.endswith(".manifest"):
                 return manifests.from_bytes(disk.read(name), name, Manifest)
+        for name in names:
+            if name.endswith(".manifest") and (manifests.number_of(name) or 0) > number:
+                raise BadCheckpoint(f"attempt {number}: it is over, {name} is there.")
         called = [name for name in mine if name.endswith(".prepared")]
         return [manifests.from_bytes(disk.read(name), name, Prepared) for name in called]
     except FileNotFoundError:

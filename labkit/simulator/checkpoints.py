@@ -128,8 +128,12 @@ def write_shard(disk: SimulatedDisk, number: int, step: int, place: int, size: i
 
 
 def publish_manifest(disk: SimulatedDisk, number: int, by: int) -> None:
-    shards = [n for n in disk.list() if number_of(n) == number and not n.endswith(".new")]
-    if shards and not any(name.endswith(".manifest") for name in shards):
+    """Unless it is there, or a newer one: then its files are being collected."""
+    names = disk.list()
+    if any(name.endswith(".manifest") and number_of(name) >= number for name in names):
+        return
+    shards = [n for n in names if number_of(n) == number and not n.endswith(".new")]
+    if shards:
         start = shards[0].partition(".rank-")[0]
         publish(disk, f"{start}.manifest", " ".join(sorted(shards)), by)
 
@@ -286,7 +290,7 @@ class Saves(Invariant):
 
 def progress(sim: Simulation) -> None:
     Settles.judge(sim, within=10.0)
-    Saves.judge(sim, within=10.0)
+    Saves.judge(sim, within=20.0)
     for rank in sim.members[:-1]:
         sim.node(SAVERS + rank).view = ()  # wishes for nothing more
     Resolved.judge(sim, within=10.0)
