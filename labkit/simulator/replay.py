@@ -27,6 +27,9 @@ from labkit.simulator.simulation import Simulation
 
 _timer = decoder(tuple[str, Any])
 
+STOOD_STILL = 0.1
+"""Seconds by which a timer is overdue when its process was paused, or got no processor."""
+
 
 class Divergence(AssertionError):
     """A step of the real run that the model does not allow."""
@@ -62,6 +65,9 @@ class Replay(Simulation):
         self.steps += 1
         self._entry, self._next_life = entry, next_life
         node.context.now = entry.now
+        due = min((deadline for deadline, _ in node.timers.values() if deadline), default=self.now)
+        if due < self.now - STOOD_STILL:
+            node.resumed = entry.now  # what it does now it could not do when that was due
         match entry.kind:
             case "start":
                 assert node.machine is not None

@@ -16,6 +16,7 @@ from outside import wait_until
 from labkit import At, Cluster, Kill
 from labkit.events import Event
 from labkit.protocols import handled
+from labkit.protocols.codec import encode
 from labkit.protocols.effects import (
     Broadcast,
     Context,
@@ -27,9 +28,11 @@ from labkit.protocols.effects import (
     Send,
     SetTimer,
 )
+from labkit.protocols.handled import Begun, Handled, digest
+from labkit.protocols.journal import Codec
 from labkit.runtime.run import Run
 from labkit.simulator.invariants import Invariant, Violation
-from labkit.simulator.replay import Divergence, replay
+from labkit.simulator.replay import Divergence, Replay, replay
 
 TICK = 0.01
 
@@ -470,3 +473,24 @@ def test_the_invariants_look_on(recorded: Path) -> None:
 
     with pytest.raises(Violation, match=r"nobody counts\) breaks: rank"):
         replay(Tally, recorded.iterdir(), (Never,))
+
+
+def test_a_node_whose_timer_is_long_overdue_stood_still() -> None:
+    """Nobody writes down when a real process was paused; what is read first when it goes on may
+    come before the timers. Invariants give it time."""
+
+    class Ticks(Protocol):
+        def on_start(self) -> Effects:
+            yield SetTimer("tick", 1.0)
+
+        def on_tick(self) -> Effects:
+            yield SetTimer("tick", 1.0)
+
+    model, did = Replay(Ticks, 1), digest([SetTimer("tick", 1.0)])
+    model.step(0, Begun(0.0, 0, 0, (0,), "seed", Codec({}).encode({})), None)
+    model.step(0, Handled(0.0, "start", None, b"", did), None)
+    ends = []
+    for now in (1.01, 7.0, 8.0):
+        model.step(0, Handled(now, "timer", None, encode(("tick", None)), did), None)
+        ends.append(model.resumed(0))
+    assert ends == [0.0, 7.0, 7.0]
