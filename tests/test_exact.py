@@ -26,6 +26,7 @@ from labkit.training import models, train
 from labkit.training.buckets import Buckets
 from labkit.training.exact import Exact, ExactBuckets, conditions, require_alike
 from labkit.training.loop import fingerprint, summed_loss
+from labkit.training.numerics import blame
 from labkit.training.sampler import SHARDS, cut, share
 
 ALGORITHMS = ["ring", "segmented_ring", "tree", "halving_doubling", "naive"]
@@ -158,6 +159,23 @@ def test_a_gradient_that_is_no_number_is_named(value: float) -> None:
     for error in results.values():
         assert isinstance(error, FloatingPointError)
         assert "the gradient of weight for shard 7 at rank 2 is NaN or infinite" in str(error)
+
+
+def test_who_has_no_numbers_says_so_when_asked() -> None:
+    """The guard of the training loop asks all ranks whose gradient it was."""
+
+    def work(worker: Any) -> list[int]:
+        model = Steep()
+        shares = [share(place, 3) for place in range(3)]
+        buckets = ExactBuckets(model, worker.group, shares)
+        buckets.begin()
+        for shard in buckets.mine:
+            buckets.backward(model.weight.sum() * (math.nan if shard == 3 else 1.0))
+        with pytest.raises(FloatingPointError):
+            buckets.wait()
+        return blame(worker.group, buckets)
+
+    assert World(3).run(work) == {0: [1], 1: [1], 2: [1]}
 
 
 def test_no_scale_fits_what_is_too_large() -> None:

@@ -17,7 +17,7 @@ import torch
 from test_training import Died, World, training
 from test_training import plain as plain  # a fixture
 
-from labkit import At, Cluster, CorruptWeights, FaultPlan, Kill, faults
+from labkit import At, Cluster, CorruptWeights, FaultPlan, Kill, PoisonGradient
 from labkit.training import exact as exact_sums
 from labkit.training import loop, train
 from labkit.training.redundant import (
@@ -283,27 +283,12 @@ def test_killed_ranks_leave_the_weights_of_a_run_without_deaths(
     assert {result["hash"] for result in run.results.values()} == {alone["hash"]}
 
 
-def corruptible(worker: Any) -> None:
-    """Where the training loop itself does not strike with this fault, its buckets do."""
-    begin = RedundantBuckets.begin
-
-    def struck(self: Any, vote: bool = False) -> None:
-        begin(self, vote)
-        if faults.struck(CorruptWeights):
-            flip(self)
-
-    RedundantBuckets.begin = struck  # type: ignore[method-assign]
-    try:
-        train(worker, steps=8, redundancy=2)
-    finally:
-        RedundantBuckets.begin = begin  # type: ignore[method-assign]
-
-
-def test_a_flipped_bit_on_a_real_rank_is_found_in_the_step_in_which_it_flips(
-    cluster_of: Callable[[int], Cluster],
+@pytest.mark.parametrize("fault", [CorruptWeights(1), PoisonGradient(1, value=1e-3)])
+def test_what_corrupts_a_real_rank_is_found_in_its_step(
+    cluster_of: Callable[[int], Cluster], fault: Any
 ) -> None:
-    """27: silent corruption of one replica's weights."""
+    """27: silent corruption of one replica's weights, or of one gradient."""
     with cluster_of(3) as cluster:
-        run = cluster.run(corruptible, faults=FaultPlan(At(CorruptWeights(1), step=3)))
+        run = cluster.run(train, steps=8, redundancy=2, faults=FaultPlan(At(fault, step=3)))
         with pytest.raises(Exception, match="step 4: results differ, rank 1 in shards"):
             run.wait(timeout=60)

@@ -143,6 +143,7 @@ class ExactBuckets(Buckets):
 
     def _start_next(self) -> None:
         if self._next is self.buckets[-1]:  # all of this rank's gradients are there
+            self.finite = bool(self.peaks.isfinite().all())
             self._next.total[-TAIL - 1] = (
                 ~(self.peaks <= self.limit)
             ).sum()  # also where one is NaN
