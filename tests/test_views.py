@@ -236,9 +236,9 @@ def test_phases_that_are_not_in_the_events_are_not_drawn():
     assert_legible(picture)
 
 
-def test_a_restart_has_its_own_first_phase():
+def test_a_restart_has_phases_of_its_own():
     picture = timeline(synthetic.typical(4), around=Restart(2))
-    assert gids(picture, "phase:") == [f"phase:{p}" for p in ("agree", "form", "redo", "start")]
+    assert gids(picture, "phase:") == [f"phase:{p}" for p in ("agree", "form", "start", "step")]
 
 
 def test_what_is_not_in_the_run_is_refused_with_what_is():

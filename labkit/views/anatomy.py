@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 PHASES = {
     "notice": style.VERMILION,
     "start": style.VERMILION,
+    "ready": style.words(style.GREY),
     "agree": style.BLUE,
     "form": "#8E4A73",
+    "restore": style.words(style.PURPLE),
     "redo": style.words(style.ORANGE),
+    "step": style.words(style.ORANGE),
 }
 
 
@@ -111,7 +114,7 @@ def _of_fault(past: History, fault: Injected) -> Window:
     """From a little before the fault until work goes on, or until what can be shown of it."""
     after = recovery(past, fault)
     last = after.phases[-1].end if after.phases else max(fault.end, after.done or 0.0)
-    if len(after.phases) > 1 and after.phases[-1].name == "redo":
+    if len(after.phases) > 1 and after.phases[-1].name in ("redo", "step"):
         # A long step would squeeze the phases before it: it leaves the picture on the right.
         quick = after.phases[-2].end - fault.begin
         last = min(last, after.phases[-2].end + 2 * quick)

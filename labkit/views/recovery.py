@@ -2,8 +2,10 @@
 
 Each phase ends with the last rank to get there: notice with the last survivor that recorded `lost`,
 agree with the last that installed the `view`, form with the last end of a slice "forming group",
-redo with the last member's first `step`. What is not in the events is left out. A restart has
-"start" in place of notice: until the new process says its first word.
+redo with the last member's first `step`. What is not in the events is left out.
+
+A restart has other phases: start (until the new process says its first word), ready (until it asks
+to be let in), agree, form, restore (until the last rank has the state) and step.
 """
 
 from __future__ import annotations
@@ -40,24 +42,20 @@ def recovery(past: History, fault: Injected) -> Recovery:
     done = _back_to_work(past, fault)
     until = past.end if done is None else done
     views = [v for v in past.views if fault.begin < v.time <= until]
-    times: dict[str, list[float]] = {
-        "notice": [m.time for m in past.marks["lost"]],
-        "start": [],
-        "agree": [v.time for v in views],
-        "form": [
-            s.end
-            for some in past.slices.values()
-            for s in some
-            if s.activity == "forming group" and s.begin > fault.begin
-        ],
-        "redo": [] if done is None else [done],
-    }
+    views_at = [v.time for v in views]
+    formed = _ends(past, "forming group", fault)
+    first_step = [] if done is None else [done]
     if fault.kind == "Restart":
-        births = [begin for begin, _ in past.lives.get(fault.ranks[0], [])]
-        times["notice"], times["start"] = (
-            [],
-            [min([b for b in births if b > fault.begin], default=0)],
-        )
+        times = {
+            **_birth(past, fault),
+            "agree": views_at,
+            "form": formed,
+            "restore": _ends(past, "restoring", fault),
+            "step": first_step,
+        }
+    else:
+        noticed = [m.time for m in past.marks["lost"]]
+        times = {"notice": noticed, "agree": views_at, "form": formed, "redo": first_step}
     phases: list[Phase] = []
     begin = fault.begin
     for name, ends in times.items():
@@ -66,6 +64,20 @@ def recovery(past: History, fault: Injected) -> Recovery:
             phases.append(Phase(name, begin, end))
             begin = end
     return Recovery(fault.begin, done, phases, views[-1].data.get("number") if views else None)
+
+
+def _ends(past: History, activity: str, fault: Injected) -> list[float]:
+    """When the slices of this activity ended that began after the fault."""
+    every = (s for some in past.slices.values() for s in some)
+    return [s.end for s in every if s.activity == activity and s.begin > fault.begin]
+
+
+def _birth(past: History, fault: Injected) -> dict[str, list[float]]:
+    """The first word of the new process, and when it asked to be let in."""
+    rank = fault.ranks[0]
+    born = [begin for begin, _ in past.lives.get(rank, []) if begin > fault.begin][:1]
+    asks = [s.begin for s in past.slices.get(rank, []) if s.activity == "agreeing"]
+    return {"start": born, "ready": [t for t in sorted(asks) if born and t > born[0]][:1]}
 
 
 def _back_to_work(past: History, fault: Injected) -> float | None:

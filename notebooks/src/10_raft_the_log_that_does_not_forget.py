@@ -390,6 +390,6 @@ check("raft.4", append)
 # %% [markdown]
 # ## Next
 #
-# Every answer of this log costs a leader and a majority. What several copies promise with less, and
-# what it costs them, is [12 Replication and quorums](12_replication_and_quorums.ipynb). The bug that
-# stays in sight: a majority that is too slow to ask, and a copy nearby that is quick to answer.
+# A leader is elected, the log agrees on who is alive, and training still stands.
+# [11 Elastic restart](11_elastic_restart.ipynb) turns that agreement into a group that trains. The bug
+# that stays in sight: everybody knows that rank 1 is gone, and everybody waits for it.
