@@ -79,9 +79,9 @@ def recovery_parts(run: Any, title: str = "") -> Figure:
         raise ValueError("nobody was killed or restarted in this run: there is nothing to recover")
     left = 0.35 + max(width_of(name, style.LABEL) for name in found)
     size = (10.5, 1.3 + 0.95 * len(found))
-    figure, axes = chart(title, "milliseconds since the fault", "", size, right=1.0, left=left)
+    figure, axes = chart(title, "milliseconds since the fault", "", size, right=1.6, left=left)
     longest = max(1000 * (p[-1].end - p[0].begin) for p in found.values())
-    scale = (size[0] - left - 1.0) / longest  # inches a millisecond
+    scale = (size[0] - left - 1.6) / longest  # inches a millisecond
     for row, phases in enumerate(found.values()):
         _bar(axes, row, phases, scale)
     axes.set_xlim(0, longest)
