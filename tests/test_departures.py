@@ -65,17 +65,32 @@ def test_what_one_member_has_lost_is_lost_to_the_group_that_it_has_left() -> Non
     there.subscribe(RUN, View(6, (0, 1, 2)), newer)
     there.subscribe(RUN + 1, FIVE, other_run)
 
-    there.regroups(RUN, 2, Farewell(FIVE, 7), lost=1)
+    there.regroups(RUN, 2, Farewell(FIVE, 7, lost=1))
 
     assert notes.heard == [("death", 1)]
     assert newer.heard == other_run.heard == []
+
+
+def test_a_function_that_a_loss_has_ended_names_who_was_lost() -> None:
+    """Its end may be heard of before the death that caused it, also by a group that forms later;
+    a group of another view has another reason."""
+    there, notes, newer = departures(), Notes(), Notes()
+    there.subscribe(RUN, FIVE, notes)
+    there.subscribe(RUN, View(6, (0, 2)), newer)
+
+    there.finished(RUN, 2, Farewell(FIVE, 7, lost=1))
+    late = Notes()
+    there.subscribe(RUN, FIVE, late)
+
+    assert notes.heard == late.heard == [("death", 1)]
+    assert newer.heard == [("farewell", 2, 7)]
 
 
 def test_who_leaves_for_a_newer_view_says_how_far_it_has_come() -> None:
     there, notes = departures(), Notes()
     there.subscribe(RUN, FIVE, notes)
 
-    there.regroups(RUN, 2, Farewell(FIVE, 7), lost=None)
+    there.regroups(RUN, 2, Farewell(FIVE, 7))
 
     assert notes.heard == [("farewell", 2, 7)]
 

@@ -35,10 +35,12 @@ _SLICE = 0.5
 
 class Farewell(NamedTuple):
     """The last group of a rank that has left it, and how many of its collectives it has completed:
-    it has sent all that it owed to those, and comes to no other."""
+    it has sent all that it owed to those, and comes to no other. `lost` is the member whose loss
+    made it leave, if one did."""
 
     view: View
     collectives: int
+    lost: int | None = None
 
 
 class Listener(Protocol):

@@ -119,7 +119,7 @@ class Worker:
             group.close()  # all leave it here: nothing is stuck
         else:
             group.abandon()
-        self._host.regroup(self._run, Farewell(group.view, group.completed), group.lost)
+        self._host.regroup(self._run, Farewell(group.view, group.completed, group.lost))
 
     def _next_view(self, timeout: float, minimum: int) -> View:
         """The next view: its members of this run, whose function is not over."""
@@ -190,7 +190,7 @@ class Worker:
             )
         except (PeerLost, Superseded) as error:
             lost = error.rank if isinstance(error, PeerLost) else None
-            self._host.regroup(self._run, Farewell(view, 0), lost)
+            self._host.regroup(self._run, Farewell(view, 0, lost))
             raise
 
     def _store(self, epoch: str, view: View) -> Any:
@@ -290,7 +290,7 @@ class Worker:
         if self._group is None:
             return Farewell(View(0, ()), 0)
         self._group.close()
-        return Farewell(self._group.view, self._group.completed)
+        return Farewell(self._group.view, self._group.completed, self._group.lost)
 
     def close(self) -> None:
         """Ends torch's default group, which may block when a member is dead."""

@@ -48,17 +48,14 @@ class Departures:
         self.left.setdefault(run, {})[rank] = farewell
         for subscriber in self._that_have(rank):
             if subscriber.run == run:
-                subscriber.listener.on_farewell(rank, farewell)
+                _bid(subscriber, rank, farewell)
 
-    def regroups(self, run: int, rank: int, farewell: Farewell, lost: int | None) -> None:
+    def regroups(self, run: int, rank: int, farewell: Farewell) -> None:
         """It has left the group of that view, because it has lost another rank or for a newer
-        view. What it has lost is lost to all: nobody may wait in a group that others have left."""
+        view."""
         for subscriber in self._that_have(rank):
             if subscriber.run == run and subscriber.view == farewell.view:
-                if lost is None:
-                    subscriber.listener.on_farewell(rank, farewell)
-                else:
-                    subscriber.listener.on_death(lost)
+                _bid(subscriber, rank, farewell)
 
     def installed(self, view: View) -> None:
         with self._lock:
@@ -82,7 +79,7 @@ class Departures:
             listener.on_death(rank)
         for rank, farewell in list(self.left.get(run, {}).items()):
             if rank in view.members:
-                listener.on_farewell(rank, farewell)
+                _bid(subscriber, rank, farewell)
         if newer:
             listener.on_next_view()
 
@@ -98,3 +95,12 @@ class Departures:
         with self._lock:
             told = [s for s in self._subscribers if rank in s.view.members]
         yield from told
+
+
+def _bid(subscriber: _Subscriber, rank: int, farewell: Farewell) -> None:
+    """What a member has lost is lost to all of its group: nobody may wait where others have left,
+    and whose fault it was is the same for all."""
+    if farewell.lost is not None and farewell.view == subscriber.view:
+        subscriber.listener.on_death(farewell.lost)
+    else:
+        subscriber.listener.on_farewell(rank, farewell)

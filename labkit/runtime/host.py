@@ -208,10 +208,10 @@ class Host:
                 self._peers.send(member.rank, Inspected(self.inspector.record()))
             case Inspected(record):
                 self.inspector.answered(record)
-            case Left(run, view, collectives):
-                self._on_left(run, member.rank, Farewell(view, collectives))
+            case Left(run, view, collectives, lost):
+                self._on_left(run, member.rank, Farewell(view, collectives, lost))
             case Regrouping(run, view, collectives, lost):
-                self.departures.regroups(run, member.rank, Farewell(view, collectives), lost)
+                self.departures.regroups(run, member.rank, Farewell(view, collectives, lost))
             case Said(source=source) if source % CLIENTS == member.rank:
                 self._engine.deliver(message)
             case Parcel(clock=clock):
@@ -235,9 +235,9 @@ class Host:
         self._left = left
         self._peers.send_all(left)
 
-    def regroup(self, run: int, farewell: Farewell, lost: int | None) -> None:
+    def regroup(self, run: int, farewell: Farewell) -> None:
         """Tells the others that this rank has left a group for the next view's. Any thread."""
-        self.loop.call_soon(self._peers.send_all, Regrouping(run, *farewell, lost))
+        self.loop.call_soon(self._peers.send_all, Regrouping(run, *farewell))
 
     def send_parcel(self, rank: int, parcel: Parcel) -> None:
         """A message between functions: a cut or lossy link loses it. Any thread."""

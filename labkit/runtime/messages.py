@@ -172,11 +172,13 @@ class StoreReply(_Message, frozen=True):
 
 class Left(_Message, frozen=True):
     """The function of this run is over on the sender, after it had completed so many collectives
-    of the group of `view`: it takes part in no other."""
+    of the group of `view`: it takes part in no other. It left because it had lost rank `lost`, if
+    that is one."""
 
     run: int
     view: View
     collectives: int
+    lost: int | None
 
 
 class Regrouping(_Message, frozen=True):
