@@ -109,9 +109,10 @@ why(run)
 
 # %% [markdown]
 # **Answer: (c).** Every [group](glossary.md#process-group) numbers its collectives and keeps the last
-# 64 of them, with the line that called each: a *flight recorder*. When one does not end, the rank asks
-# the others for theirs. They answer from another thread, so it does not matter that they hang. (Once
-# a run has steps, a watchdog says the same at half of the deadline; `cluster.stacks()` at any time.)
+# 64 of them, with the line that called each: a [flight recorder](glossary.md#flight-recorder). When one
+# does not end, the rank asks the others for theirs. They answer from another thread, so it does not
+# matter that they hang. (Once a run has steps, a [watchdog](glossary.md#watchdog) says the same at half
+# of the deadline; `cluster.stacks()` at any time.)
 #
 # > **Verdict.** A barrier does not make ranks come. It only moves the hang to a place that says
 # > nothing about its cause. Two-phase commit (notebook 07) asks, and bears a no.
@@ -202,9 +203,9 @@ graph = {rank: (rank + 1) % world_size for rank in range(world_size)}
 waits_for(graph, title="Each waits for the next to receive", why="send\nbefore\nreceive")
 
 # %% [markdown]
-# **Answer: (c).** A send ends when the other side receives, and every other side is in its own send.
-# A cycle in the graph of who waits for whom is a *deadlock*; here it goes through all. No rank made a
-# mistake that it could see.
+# **Answer: (c).** A send ends when the other side receives, and every other side is in its own send. A
+# cycle in the graph of who waits for whom is a [deadlock](glossary.md#deadlock); here it goes through
+# all. No rank made a mistake that it could see.
 #
 # > **The textbook says** “this program can succeed only if the communication system can buffer at
 # > least count words of data” (MPI standard, §3.5, of such an exchange). **Let us run it** so that it
@@ -430,9 +431,10 @@ compare_lines(
 
 # %% [markdown]
 # **Answer: (c).** On the left gradients vanish, on the right they overflow, and where the cliffs are
-# changes during training. So the scale is *searched for*: halved when something overflows, and that
-# step left out; doubled after 2 000 good steps in a row (P. Micikevicius and others, ICLR 2018). Again
-# all ranks must do it together: the scale is a part of the training state. Started far too high:
+# changes during training. So the scale is searched for ([loss scaling](glossary.md#loss-scaling)):
+# halved when something overflows, and that step left out; doubled after 2 000 good steps in a row (P.
+# Micikevicius and others, ICLR 2018). Again all ranks must do it together: the scale is a part of the
+# training state. Started far too high:
 
 # %%
 guard = Guard(scale=LossScale(scale=2.0**36), patience=100)
@@ -473,7 +475,8 @@ if world_size > 2:
 #
 # ## The straggler
 #
-# Now rank 1 computes three times as slowly as the others: a hot GPU, a neighbour on the same host.
+# Now rank 1 is a [straggler](glossary.md#straggler). It computes three times as slowly as the others: a
+# hot GPU, a neighbour on the same host.
 
 # %%
 from labkit import Slow
