@@ -24,6 +24,8 @@ MARK = "LABKIT_TEST_RUN"
 PYTHON = sys.executable
 PYTEST = [PYTHON, "-m", "pytest", "-q"]
 LABKIT = [PYTHON, "-m", "labkit.cli"]
+BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
+PURE = ["tests/protocols", "tests/simulator"]  # no process, no socket, no time of their own
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 
 RUNS = {
-    "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, "-m", "not slow and not long"])],
+    "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, *BOTH_CORES, "-m", "not slow and not long"])],
     "all": [
         *LINT,
-        Part("pytest", 480, PYTEST),
+        Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
+        Part("pytest", 600, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
         Part("pytest, portable", 80, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 90, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 270, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 30, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [
