@@ -125,6 +125,17 @@ Effect = Send | Broadcast | Persist | SetTimer | CancelTimer | Record | Apply
 Effects = Iterator[Effect]
 
 
+def one_by_one(effects: Iterable[Effect]) -> list[Effect]:
+    """A `Broadcast` as the sends that it stands for: a crash may fall between them."""
+    single: list[Effect] = []
+    for effect in effects:
+        if isinstance(effect, Broadcast):
+            single += [Send(to, effect.message) for to in effect.to]
+        else:
+            single.append(effect)
+    return single
+
+
 class Context:
     """What an engine lends a node: its clock, in seconds (monotonic), and its random numbers."""
 

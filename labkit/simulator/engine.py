@@ -23,6 +23,7 @@ from labkit.protocols.effects import (
     Send,
     SetTimer,
     handler,
+    one_by_one,
 )
 from labkit.simulator.invariants import Checks
 from labkit.simulator.network import Links, Network
@@ -150,7 +151,7 @@ class Engine:
     def _perform(self, node: Node, effects: list[Effect]) -> None:
         crash = False
         if node.crash_after is not None:
-            single = _one_by_one(effects)
+            single = one_by_one(effects)
             if len(single) > node.crash_after:
                 effects, crash = single[: node.crash_after], True
         for effect in effects:
@@ -249,14 +250,3 @@ class Engine:
 
 def _do(action: Callable[[], Any], _a: None, _b: None) -> None:
     action()
-
-
-def _one_by_one(effects: list[Effect]) -> list[Effect]:
-    """A `Broadcast` as the sends that it stands for: a crash may fall between them."""
-    single: list[Effect] = []
-    for effect in effects:
-        if isinstance(effect, Broadcast):
-            single += [Send(to, effect.message) for to in effect.to]
-        else:
-            single.append(effect)
-    return single

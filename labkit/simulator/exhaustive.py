@@ -21,7 +21,6 @@ import msgspec
 
 from labkit.protocols.effects import (
     Apply,
-    Broadcast,
     CancelTimer,
     Context,
     Effect,
@@ -32,6 +31,7 @@ from labkit.protocols.effects import (
     deliver,
     fire,
     found,
+    one_by_one,
     start,
     store,
 )
@@ -155,7 +155,7 @@ class Machine:
                 step = f"rank {i}: its timer {event[0]} runs out"
                 before = before._replace(timers=before.timers - {event})
                 effects = fire(machine, *event)
-        single = _one_by_one(effects)
+        single = one_by_one(effects)
         memory = {k: v for k, v in vars(machine).items() if k != "context"}
         node, sent = self._perform(i, before._replace(memory=memory), single)
         outcomes = [Outcome(step, self._node(node), sent, False)]
@@ -224,18 +224,6 @@ def plain(value: Any) -> Any:
             return plain((value.func, value.args, value.keywords))
         case _:
             return type(value).__name__, plain(vars(value))
-
-
-def _one_by_one(effects: list[Effect]) -> list[Effect]:
-    return [
-        single
-        for effect in effects
-        for single in (
-            [Send(to, effect.message) for to in effect.to]
-            if isinstance(effect, Broadcast)
-            else [effect]
-        )
-    ]
 
 
 def exhaustive(
