@@ -217,7 +217,7 @@ class Engine:
         links, draw, target = self.links, node.draw, self._nodes[to]
         if links.calm and target is not node:
             time = self.now + (links.low + links.spread * draw.random())
-            self._push(time, self._deliver, target, node.i, message)
+            heappush(self._queue, (time, next(self._count), self._deliver, target, node.i, message))
         else:
             for delay in links.arrivals(node.i, to, draw):
                 self._push(self.now + delay, self._deliver, target, node.i, message)

@@ -149,7 +149,7 @@ class StateMachineSafety(Invariant):
 
 class CommitRule(Invariant):
     name, title = "R-S9", "a leader commits what a majority has, by an entry of its own term"
-    looks_at = ("commit_index", "configurations")
+    looks_at = ("commit_index",)
 
     def __init__(self) -> None:
         self.commit: dict[int, int] = {}
@@ -189,9 +189,10 @@ class CommitRule(Invariant):
 
     @staticmethod
     def has(sim: Simulation, j: int, identity: int, index: int, term: int) -> bool:
-        if sim.on_disk(j).get("identity") != identity:
+        disk = sim.on_disk(j)
+        if disk.get("identity") != identity:
             return True  # it had it, as far as anyone can know, and has lost its disk since
-        first, items = disk_log(sim.on_disk(j))
+        first, items = disk_log(disk)
         if index < first:
             return True  # in a snapshot
         return index < first + len(items) and items[index - first].term == term
