@@ -1,0 +1,131 @@
+"""recover_elastic.py CASE TIMES SEED: elastic training of the digits loses rank 2 of four.
+
+In the cases of CLUSTERS the rank is killed, and its next life comes from a spare, from the fork
+server, or from a Python that has yet to import torch (under mpiexec). In those of SILENT it stands
+still (SIGSTOP), or the others hear nothing of it on the lab's wire, and goes on later: its life has
+to end then. Not a peer, but measured as they are: a program of its own.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labkit import Cluster
+from labkit.bench.peers.recover_lab import RANKS, WARM_UP
+from labkit.bench.peers.say import live, say
+from labkit.events import Event
+from labkit.runtime.run import Run
+from labkit.training.loop import train
+
+VICTIM = 2
+SURVIVORS = tuple(rank for rank in range(RANKS) if rank != VICTIM)
+CLUSTERS: dict[str, dict[str, Any]] = {
+    "spare": {"spares": 1},
+    "fork": {},
+    "python": {"launcher": "mpi"},
+}
+SILENT = ("stopped", "cut off")
+SILENCE = 0.15  # three heartbeats of 50 ms
+MORE = 30  # steps that all ranks take after the death, so that all of it is on record
+SECONDS = 60.0
+
+
+def begin(cluster: Cluster, dice: random.Random) -> tuple[Run, int]:
+    """Training under way, at a random moment of a step; and the victim's process."""
+    run = cluster.run(train, elastic=True, steps=100_000)
+    run.wait_step(WARM_UP, timeout=SECONDS)
+    pid = cluster.status().rows[VICTIM]["pid"]
+    time.sleep(dice.uniform(0.0, 0.1))
+    return run, pid
+
+
+def replaced(case: str, dice: random.Random) -> None:
+    with Cluster(RANKS, "gloo", "cpu", max_restarts=1, **CLUSTERS[case]) as cluster:
+        run, pid = begin(cluster, dice)
+        killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        run.wait_step(max(run.steps.values()) + MORE, timeout=SECONDS)
+        record = run.events
+    say("killed", time=killed, resident=0)
+    for rank in SURVIVORS:
+        say("out", rank=rank, time=next_step(record, rank, killed, RANKS - 1))
+    for rank in range(RANKS):
+        say("recovered", rank=rank, time=next_step(record, rank, killed, RANKS))
+    say("over", **steps_in(record))
+
+
+def silent(case: str, dice: random.Random) -> None:
+    with Cluster(RANKS, "gloo", "cpu", silence=SILENCE) as cluster:
+        run, pid = begin(cluster, dice)
+        struck = time.monotonic()
+        if case == "stopped":
+            os.kill(pid, signal.SIGSTOP)
+        else:
+            cluster.partition([VICTIM], [*SURVIVORS, cluster.witness])
+        reached = max(run.steps.values())
+        poll(run, lambda: all(run.steps.get(rank, 0) > reached + 5 for rank in SURVIVORS))
+        if case == "stopped":
+            os.kill(pid, signal.SIGCONT)
+        poll(run, lambda: VICTIM in run.deaths)
+        record = run.events
+        if set(run.deaths) - {VICTIM}:
+            return say("over", spoilt=True)
+    say("killed", time=struck, resident=0)
+    for rank in SURVIVORS:
+        say("out", rank=rank, time=view_without(record, rank, struck))
+        say("recovered", rank=rank, time=next_step(record, rank, struck, RANKS - 1))
+    return say("over", fenced=run.deaths[VICTIM].code == 1, **steps_in(record))
+
+
+def next_step(record: list[Event], rank: int, since: float, size: int) -> float:
+    """When the rank had completed its first step in a new group of so many."""
+    formed = 0
+    for event in record:
+        if event.rank == rank and event.time > since:
+            if event.kind == "begin" and event.name == "forming group":
+                formed = len(members(event))
+            if event.kind == "step" and formed == size:
+                return event.time
+    raise LookupError(f"rank {rank} has made no step in a new group of {size}")
+
+
+def view_without(record: list[Event], rank: int, since: float) -> float:
+    views = (e for e in record if e.kind == "view" and e.rank == rank and e.time > since)
+    return next(e.time for e in views if VICTIM not in members(e))
+
+
+def members(event: Event) -> Sequence[int]:
+    members: Sequence[int] = event.data.get("members", ())
+    return members
+
+
+def steps_in(record: list[Event]) -> dict[str, int]:
+    """Steps that a survivor began more than once, and that it completed more than once: what it
+    had told of, and so might have been committed, was lost."""
+    told = [e for e in record if e.rank in SURVIVORS and "step" in e.data]
+    sums = (e for e in told if e.kind == "begin" and e.name == "all-reduce")
+    begun = Counter((e.rank, e.data["step"]) for e in sums)
+    done = Counter((e.rank, e.data["step"]) for e in told if e.kind == "step")
+    again = {step for (_, step), times in begun.items() if times > 1}
+    return {"again": len(again), "lost": sum(times > 1 for times in done.values())}
+
+
+def poll(run: Run, ready: Callable[[], bool]) -> None:
+    """Until it is so, or one that did not fall silent is taken for dead."""
+    end = time.monotonic() + SECONDS
+    while not ready() and not set(run.deaths) - {VICTIM}:
+        if time.monotonic() > end:
+            raise TimeoutError("it did not go on")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    live(600)
+    case, times, dice = sys.argv[1], int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    for _ in range(times):
+        (silent if case in SILENT else replaced)(case, dice)

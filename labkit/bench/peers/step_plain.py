@@ -1,0 +1,58 @@
+"""step_plain.py MODEL STEPS: plain data-parallel training on four ranks over Gloo's all-reduce.
+
+The same model, data, batches and optimizer as the lab's, and nothing else: no views, no heartbeats,
+no votes, no record. Rank 0 says how many seconds a step took, on average.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as mp
+from torch import distributed as dist
+
+from labkit.bench.peers.say import live, say
+from labkit.collectives.process_group import form
+from labkit.training import models
+from labkit.training.loop import RECIPES, summed_loss
+from labkit.training.sampler import Sampler, cut
+
+RANKS, WARM_UP = 4, 20
+
+
+def train(rank: int, model: str, steps: int, folder: str) -> None:
+    live(300)
+    torch.set_num_threads(1)
+    recipe = RECIPES[model]
+    learn, _ = recipe.data()
+    sampler = Sampler(learn.samples, recipe.batch, 0)
+    network = models.build(model, 0)
+    optimizer = recipe.optimizer(network.parameters(), recipe.lr)
+    sizes = [parameter.numel() for parameter in network.parameters()]
+    bucket = torch.zeros(sum(sizes))
+    for parameter, part in zip(network.parameters(), bucket.split(sizes), strict=True):
+        parameter.grad = part.view_as(parameter)
+    store = dist.FileStore(str(Path(folder) / "store"), RANKS)
+    _, group = form("gloo", "cpu", store, rank, RANKS, range(RANKS))
+    begin = 0.0
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            begin = time.monotonic()
+        rows = sampler.rows()
+        bucket.zero_()
+        targets = learn.targets[rows].numel()
+        (summed_loss(network, learn.rows(cut(rows, RANKS)[rank])) / targets).backward()
+        group.allreduce([bucket]).wait()
+        optimizer.step()
+        sampler.advance()
+    if rank == 0:
+        say("steps", seconds=(time.monotonic() - begin) / steps)
+
+
+if __name__ == "__main__":
+    live(300)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = sys.argv[1], int(sys.argv[2]), folder
+        mp.start_processes(train, arguments, RANKS, start_method="fork")
