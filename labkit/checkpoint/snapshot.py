@@ -131,6 +131,11 @@ class Snapshot:
         """The memory that `copy` fills; the first time it takes as long as ten copies."""
         return self.memory.room(self.size, any(cut.tensor.is_cuda for cut in self.cuts))
 
+    @property
+    def copied(self) -> Tensor:
+        """All the copied bytes, one cut after the other: uint8 [size]."""
+        return self._bytes
+
     def data(self, index: int) -> memoryview:
         """The copied bytes of cut `index`."""
         return self._bytes[self._places[index]].numpy().data
