@@ -12,11 +12,13 @@ import pytest
 SLOW = {"test_bench", "test_check", "test_cluster", "test_engine", "test_kernel", "test_life"}
 SLOW |= {
     "test_chaos",
+    "test_commit_processes",
     "test_detector_processes",
     "test_durable",
     "test_hangs",
     "test_numerics",
     "test_preemption",
+    "test_replica",
     "test_elastic",
     "test_links",
     "test_raft_processes",

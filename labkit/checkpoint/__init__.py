@@ -2,8 +2,10 @@
 
 Read in this order: `state.py` (what is saved), `tree.py` and `shards.py` (as which bytes),
 `files.py` (how a file comes to be there), `manifest.py` (how many files come to be there at once),
-`store.py` (a folder of them), `load.py` and `retention.py`; then `snapshot.py` and `background.py`
-(how training hardly notices).
+`store.py` (a folder of them), `attempts.py` (those that are not one yet), `load.py` and
+`retention.py`; then `snapshot.py` and `background.py` (how training hardly notices), and
+`replica.py` (a copy in a neighbour's memory). How many ranks come to commit one is told in
+`labkit.protocols.checkpoints` and `labkit.runtime.committer`.
 """
 
 from __future__ import annotations
