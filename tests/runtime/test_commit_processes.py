@@ -199,6 +199,14 @@ def test_the_witness_is_killed_which_coordinates(cluster: Cluster, folder: Path)
     all_is_tidy(cluster, folder)
 
 
+def test_32_one_rank_cannot_write_and_training_goes_on(cluster: Cluster, folder: Path) -> None:
+    job = {"folder": str(folder), "until": 4}
+    run = cluster.run(save_each_step, refuses=(1, 2), **job).wait()
+    assert {end.last for end in run.results.values()} == {4}
+    assert newest_step(folder) == 4
+    all_is_tidy(cluster, folder)
+
+
 def leader(cluster: Cluster) -> int:
     """The rank that leads the views, which the witness does not."""
 
