@@ -1,7 +1,7 @@
 """What is left of a training run when a rank is killed every 10 s: the lab beside torchrun.
 
-`labkit bench goodput` trains the digits on four ranks, first the lab's elastic training, whose
-launcher replaces the dead, then torch.distributed under torchrun, which restarts all ranks from the
+`labkit bench goodput` trains the digits on four ranks, first the lab's elastic training, where
+a warm spare takes the place of the dead, then torch.distributed under torchrun, which restarts all ranks from the
 last checkpoint. Goodput is the share of wall time spent on steps that count: a step that was broken
 off, or done and lost, does not.
 

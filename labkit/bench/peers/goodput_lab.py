@@ -1,7 +1,7 @@
 """goodput_lab.py SECONDS WARM SEED KILL…: the lab's elastic training, under kills.
 
-KILL is MOMENT:RANK, in seconds after the warm-up. The launcher starts the dead anew. Afterwards it
-says every step that a rank has completed, from the record of the run. Not a peer, but measured as
+KILL is MOMENT:RANK, in seconds after the warm-up. A warm spare takes the place of who died.
+Afterwards it says every step that a rank has completed, from the record of the run. Not a peer, but measured as
 they are: a program of its own.
 """
 
@@ -40,7 +40,13 @@ if __name__ == "__main__":
     kills = [(float(moment), int(rank)) for moment, rank in (k.split(":") for k in sys.argv[4:])]
     plan = FaultPlan(*(At(Kill(rank), seconds=warm + moment) for moment, rank in kills))
     with Cluster(
-        RANKS, backend="gloo", device="cpu", seed=seed, max_restarts=len(kills), record=False
+        RANKS,
+        backend="gloo",
+        device="cpu",
+        seed=seed,
+        max_restarts=len(kills),
+        spares=1,
+        record=False,
     ) as cluster:
         run = cluster.run(train, elastic=True, faults=plan, steps=1_000_000)
         begin = run.started + warm
