@@ -1,9 +1,9 @@
 """What is left of a training run when a rank is killed every 10 s: the lab beside torchrun.
 
-`labkit bench goodput` trains the digits on four ranks, first the lab's elastic training, where
-a warm spare takes the place of the dead, then torch.distributed under torchrun, which restarts all ranks from the
-last checkpoint. Goodput is the share of wall time spent on steps that count: a step that was broken
-off, or done and lost, does not.
+`labkit bench goodput` trains the digits on four ranks, first the lab's elastic training, where a
+warm spare takes the place of the dead, then torch.distributed under torchrun, which restarts all
+ranks from the last checkpoint. Goodput is the share of wall time spent on steps that count: a step
+that was broken off, or done and lost, does not.
 
 Before that, a short run of each under a few kills measures what a death costs it. Fed with that,
 the simulator of `labkit.reliability` predicts the long run; both are printed.

@@ -1,8 +1,8 @@
 """goodput_lab.py SECONDS WARM SEED KILL…: the lab's elastic training, under kills.
 
 KILL is MOMENT:RANK, in seconds after the warm-up. A warm spare takes the place of who died.
-Afterwards it says every step that a rank has completed, from the record of the run. Not a peer, but measured as
-they are: a program of its own.
+Afterwards it says every step that a rank has completed, from the record of the run. Not a peer, but
+measured as they are: a program of its own.
 """
 
 import sys
