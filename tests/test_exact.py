@@ -281,6 +281,7 @@ def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
     return partial(Cluster, backend="gloo", device="cpu")
 
 
+@pytest.mark.slow
 def test_the_weights_are_the_same_for_every_world_size_and_through_kills(
     cluster_of: Callable[[int], Cluster],
 ) -> None:
@@ -314,6 +315,7 @@ def more_threads(worker: Any) -> None:
         torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_a_rank_with_more_threads_is_refused_before_the_first_step(
     cluster_of: Callable[[int], Cluster],
 ) -> None:
@@ -339,6 +341,7 @@ def alone() -> str:
         return cluster.run(train, steps=40, exact=True).wait(timeout=60).results[0]["hash"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"exact": True}, {"redundancy": 2}])
 def test_a_rank_that_comes_back_joins_with_the_same_bits(
     cluster_of: Callable[[int], Cluster], alone: str, how: dict[str, Any]
