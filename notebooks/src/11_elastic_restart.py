@@ -73,7 +73,7 @@ run.timeline(title="All agree on view 2, and no step follows")
 #
 # ## One recovery, cut into its parts
 #
-# `elastic=True` makes the lab's own loop do that. Rank 1 is killed at step 20. At step 40 a new process
+# `elastic=True` makes the lab's own loop do that. Rank 1 is killed at step 20. At step 30 a new process
 # takes its place: first the job *shrinks*, then it *grows*.
 #
 # **Predict.** Which takes longer: (a) to go on without rank 1, (b) to take its successor in, (c) the same?
@@ -83,8 +83,8 @@ run.timeline(title="All agree on view 2, and no step follows")
 from labkit.training import train
 
 cluster.restart(1)
-job = {"model": "cnn", "steps": 60 if fast else 80, "algorithm": "in_order"}
-plan = FaultPlan(At(Kill(1), step=20), At(Restart(1), step=40, on=0))
+job = {"model": "cnn", "steps": 80 if fast else 100, "algorithm": "in_order"}
+plan = FaultPlan(At(Kill(1), step=20), At(Restart(1), step=30, on=0))
 run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=60)
 run.timeline(title="Shrink, and grow")
 
@@ -389,23 +389,82 @@ def crashes(worker):
     worker.group.barrier()
 
 
-with Cluster(world_size, backend=backend, device=device, max_restarts=3) as cluster:
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from textwrap import fill
+
+with (
+    Cluster(world_size, backend=backend, device=device, max_restarts=3) as cluster,
+    redirect_stdout(StringIO()) as said,
+):
     run = cluster.run(crashes, elastic=True).wait(timeout=60)
-notes = [e for e in run.events if e.kind == "note" and "anew" in e.name]
-print(f"processes of rank 1: {1 + len(notes)}, the last of them ended by {run.deaths[1].signal}")
+
+
+def lives(run):
+    """Processes that the launcher has started in this run, and the first."""
+    return 1 + sum(e.kind == "note" and e.name.endswith("anew") for e in run.events)
+
+
+print("processes of rank 1:", lives(run))
+print(fill(re.sub(r" on \S+ failed", " failed", said.getvalue())))
 
 # %% [markdown]
-# **Answer: (c).** One, and three more. Without a bound this goes on for the rest of the night, and every
-# time all others stop to let it in. A rank that dies of what is outside it is another matter:
+# **Answer: (c).** One, and three more, each after a wait twice as long as the one before; then the launcher
+# says why it gives up. Without a bound this goes on for the rest of the night, and every time all others
+# stop to let it in.
+#
+# ## A spare that waits
+#
+# What takes longest in coming back is to start and to warm up. Both can be done before anybody dies: a
+# hot [spare](glossary.md#spare) is a process that has done them, and waits for a rank. Here nobody trains
+# while the last rank is missing, and it dies three times.
 
 # %%
+from itertools import pairwise
+
 last = world_size - 1
-often = FaultPlan(*(At(Kill(last), step=step) for step in (20, 40, 60)))
-with Cluster(world_size, backend=backend, device=device, seed=seed, max_restarts=3) as cluster:
-    run = cluster.run(train, elastic=True, faults=often, **job | {"steps": 80}).wait(timeout=60)
-print("lives of the last rank:", 1 + sum(e.kind == "note" and "anew" in e.name for e in run.events))
-print("all ranks agree:", len({r["hash"] for r in run.results.values()}) == 1)
-run.timeline(title="Killed three times, replaced three times")
+often = FaultPlan(*(At(Kill(last), step=step) for step in (10, 20, 30)))
+waited, small = {}, {"minimum": world_size, "steps": 40, "algorithm": "in_order"}
+for name, spares in {"cold": 0, "hot": 3}.items():
+    with Cluster(world_size, backend, device, spares=spares, max_restarts=3) as cluster:
+        run = cluster.run(train, elastic=True, faults=often, **small).wait(timeout=60)
+    print(
+        f"{name}: {lives(run)} lives, all agree: {len({r['hash'] for r in run.results.values()}) == 1}"
+    )
+    steps = [e.time for e in run.events if e.kind == "step" and e.rank == last]
+    waited[name] = sorted((b - a for a, b in pairwise(steps)), reverse=True)[:3]
+run.timeline(title="Killed three times, replaced three times by a spare")
+
+# %%
+from labkit.views.curves import compare_bars
+
+each = {name: [1000 * seconds for seconds in values] for name, values in waited.items()}
+compare_bars(each, unit="milliseconds without a step: median, least and most", title="Cold and hot")
+
+# %% [markdown]
+# Here a cold start is cheap, a fork of a process that has torch, and from the second death on the launcher's
+# own wait is in both bars. Where it takes a scheduler, a container
+# and minutes of imports, a spare is most of the recovery; it costs a whole machine that waits.
+#
+# ## ⤳ Notice given
+#
+# A cloud takes machines back, and says so some seconds before: SIGTERM, then SIGKILL. A rank that is told
+# completes its step, says farewell, and leaves with exit code 0. Nobody has to notice, nothing is redone.
+
+# %% tags=["nbval-ignore-output"]
+from labkit import Preempt
+
+plan = FaultPlan(At(Preempt(1, grace=20.0), step=10))
+small = {"steps": 20, "algorithm": "in_order"}
+with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
+    quiet = cluster.run(train, **small).wait(timeout=60).results[0]
+    run = cluster.run(train, elastic=True, faults=plan, **small).wait(timeout=60)
+
+# %%
+done = [(e.rank, e.data["step"]) for e in run.events if e.kind == "step"]
+print("steps done twice:", len(done) - len(set(done)))
+print("the same bits at the others:", run.results[0]["hash"] == quiet["hash"])
 
 # %% [markdown]
 # ## ⤳ Two copies of every shard
@@ -459,8 +518,8 @@ with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={world_size}", "--max-restarts=2", "--monitor-interval=0.1"]
     subprocess.run([*command, script, marks], capture_output=True, timeout=100, check=True)
-    lives = Counter(mark.stem for mark in marks.iterdir())
-print("ranks that had two processes:", sum(n == 2 for n in lives.values()), "of", world_size)
+    processes = Counter(mark.stem for mark in marks.iterdir())
+print("ranks that had two processes:", sum(n == 2 for n in processes.values()), "of", world_size)
 
 # %% [markdown]
 # > **Verdict.** It restarts *all* workers of the job: the healthy ones are ended with SIGTERM, import torch
@@ -555,7 +614,7 @@ check("elastic.3", roll_forward)
 # - All members change groups behind the same step: the vote travels in the bucket.
 # - The batch, its shards and the place in the data belong to the job, not to the ranks.
 # - A step has a number, a group has a view: what comes twice or late changes nothing.
-# - A launcher makes processes, with a bound. Who is in, the ranks decide.
+# - A launcher makes processes, with a bound; a spare is one made before. Who is in, the ranks decide.
 
 # %% [markdown]
 # ## Interview questions
