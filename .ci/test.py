@@ -60,7 +60,10 @@ NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 
 RUNS = {
-    "fast": [*LINT, Part("pytest, quick", 60, [*PYTEST, *BOTH_CORES, "-m", "not slow and not long"])],
+    "fast": [
+        *LINT,
+        Part("pytest, quick", 60, [*PYTEST, *BOTH_CORES, "-m", "not slow and not long"]),
+    ],
     "all": [
         *LINT,
         Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
