@@ -40,7 +40,8 @@ def seconds(name: str, *arguments: str) -> float:
     command = sys.executable, script(name), *arguments
     with Program(*command, seconds=PROGRAM_SECONDS) as program:
         for word in program.words():
-            return float(word["seconds"])
+            if word["word"] == "steps":
+                return float(word["seconds"])
         raise RuntimeError(f"{name} measured nothing; {program.complaint()}")
 
 
