@@ -25,6 +25,8 @@ from typing import Any
 
 import msgspec
 
+from labkit.runtime.launch import pages
+
 PRELOADED = (
     "encodings.idna",  # the first look-up of any address imports it: 3 ms, in each worker
     "numpy",
@@ -186,6 +188,7 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    pages.collapse()
 
 
 if __name__ == "__main__":
