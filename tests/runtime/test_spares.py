@@ -94,7 +94,10 @@ def test_a_spare_that_dies_is_replaced_but_not_for_ever() -> None:
             psutil.Process(started[-1]).kill()
             wait_until(lambda: not spares(cluster), "its death is not seen")
 
+        driver = cluster._driver
+        driver.loop.call(driver.supervisor.spares.restock)
         assert len(set(started)) == FAILURES
+        assert len(driver.supervisor.processes) == 3  # two ranks and the witness
         cluster.kill(1)
         cluster.restart(1)
         assert cluster.run(lambda worker: worker.rank).wait().results == {0: 0, 1: 1}
