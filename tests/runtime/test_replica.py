@@ -63,10 +63,16 @@ def test_a_replacement_gets_what_the_dead_one_had(cluster: Cluster) -> None:
 def test_whoever_is_left_has_the_states_of_all(
     cluster: Cluster, dead: tuple[int, ...], found: dict[int, list[int]] | None
 ) -> None:
-    """Killed before the sixth exchange, in which the others lose them."""
+    """Killed before the sixth exchange, in which the others lose them; of the fifth, who are no
+    neighbours of theirs may not have heard the end yet."""
     plan = [At(Kill(rank), point="checkpoint.copy", count=6) for rank in dead]
     size = 4 - len(dead)
     results = cluster.run(keep_each_step, faults=plan, until=9, size=size).wait().results
     left = [rank for rank in range(4) if rank not in dead]
     last = {rank: results[rank][-1] for rank in left}
-    assert last == {rank: (5, found[rank]) if found else None for rank in left}
+    if found is None:
+        assert last == dict.fromkeys(left)
+    else:
+        (step,) = {end[0] for end in last.values() if end is not None}
+        assert step in (4, 5)
+        assert last == {rank: (step, found[rank]) for rank in left}
