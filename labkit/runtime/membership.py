@@ -15,6 +15,7 @@ from labkit.protocols.effects import Message, Record, stored_types
 from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
 from labkit.protocols.journal import Codec
 from labkit.protocols.views import Connected, Expect, Views
+from labkit.protocols.views.agreement import DOUBT_SECONDS
 from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
 from labkit.view import Member, View
@@ -61,12 +62,14 @@ class Membership:
         self.members: frozenset[Member] = frozenset()  # of it
         self.excluded: set[Member] = set()  # of an earlier one, and in none since
         everybody = tuple(range(world_size + 1))
-        self.node = engine.run(GROUP, ViewsAndCheckpoints, everybody, trace=False)
+        beat = 0.0 if silence is None else silence / BEATS
+        factory = partial(ViewsAndCheckpoints, doubt=DOUBT_SECONDS + 2 * beat)
+        self.node = engine.run(GROUP, factory, everybody, trace=False)
         self.node.on_record = self._recorded
         self._say_connected()
         if silence is not None:
             detector = partial(FixedTimeout, timeout=silence)
-            beats = partial(Heartbeat, interval=silence / BEATS, detector=detector)
+            beats = partial(Heartbeat, interval=beat, detector=detector)
             engine.run("beats", beats, everybody, trace=False).on_record = self._suspected
 
     def joined(self, member: Member) -> None:

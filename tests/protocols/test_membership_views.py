@@ -214,6 +214,20 @@ def test_who_is_not_ready_is_in_no_view_and_keeps_nobody_out() -> None:
     assert proposed(n)[-1].members == here
 
 
+def test_who_notices_a_silence_first_is_not_the_one_who_goes() -> None:
+    """The others, and the leader, notice it a beat later: the doubt is longer than that."""
+    n = with_view()
+    n.doubt = DOUBT_SECONDS + 0.2
+
+    deliver(n, 3, report(3, 0, 1, count=9, view=1))  # has lost rank 2
+    n.context.now += DOUBT_SECONDS + 0.1
+    fire(n, "beat")
+    assert len(proposed(n)) == 1
+    deliver(n, 0, Connected(Member(0, 0), lives(1, 3)))
+
+    assert proposed(n)[-1] == NextView(2, lives(1, 3))
+
+
 def test_a_report_from_before_the_view_says_nothing_of_its_members() -> None:
     n = with_view()
 

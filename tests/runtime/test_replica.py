@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from outside import wait_until
 
 from labkit import At, Cluster, Kill
 
@@ -44,7 +45,7 @@ def keep_each_step(worker: Any, until: int, size: int) -> list[tuple[int, list[i
 def test_a_replacement_gets_what_the_dead_one_had(cluster: Cluster) -> None:
     plan = [At(Kill(2), step=5)]
     run = cluster.run(keep_each_step, faults=plan, elastic=True, until=9, size=4)
-    run.wait_step(5)
+    wait_until(lambda: 2 in run.deaths, "rank 2 lives")
     cluster.restart(2)
     results = run.wait().results
     step = results[2][0][0]

@@ -29,7 +29,8 @@ from labkit.view import Member
 
 DOUBT_SECONDS = 0.1
 """When one member says that it has lost another, while the leader is connected with both, it may be
-that the leader will see that other die in a moment. If not, one of them has to go."""
+that the leader will see that other die in a moment. If not, one of them has to go. Where silence is
+a sign of death too, some notice it a beat or two before the others, and the doubt lasts longer."""
 
 
 class Agreement(Raft):
@@ -37,8 +38,15 @@ class Agreement(Raft):
 
     machine: Any  # a CurrentView
 
-    def __init__(self, *arguments: Any, timeout: float = 0.3, **settings: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        timeout: float = 0.3,
+        doubt: float = DOUBT_SECONDS,
+        **settings: Any,
+    ) -> None:
         super().__init__(*arguments, timeout=timeout, machine=CurrentView, **settings)
+        self.doubt = doubt
         self.witness = max(self.members)
         # What this node's host sees
         self.life: Member | None = None
@@ -172,7 +180,7 @@ class Agreement(Raft):
         if report is not None and report.me == a and b in report.peers:
             return True
         since = self.doubts.get((a, b), self.context.now)
-        return a in last.members and b in last.members and self.context.now - since < DOUBT_SECONDS
+        return a in last.members and b in last.members and self.context.now - since < self.doubt
 
     def hear_doubts(self, m: Report) -> None:
         """What a node says that has not installed this view is of the time before it."""
