@@ -66,12 +66,12 @@ RUNS = {
     ],
     "all": [
         *LINT,
-        Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
-        Part("pytest", 600, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
-        Part("pytest, portable", 80, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
+        Part("pytest, simulated", 90, [*PYTEST, *BOTH_CORES, *PURE]),
+        Part("pytest", 700, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
+        Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 270, [*PYTEST, *NBVAL, "notebooks"]),
-        Part("papermill", 30, [*LABKIT, "run", "02", *OTHER], KEPT),
+        Part("nbval", 290, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [
         Part("pytest, long", 1200, [*PYTEST, "-m", "long"]),
