@@ -44,6 +44,10 @@ class Committer(Protocol):
     calls `Store.commit_prepared` or `Store.abandon`.
     """
 
+    def recover(self) -> None:
+        """Finishes what an earlier life, or the view before, has left in the folder; called before
+        the first `begin`, when no writer of this rank is at work."""
+
     def begin(self, step: int) -> int | None:
         """The number of a new attempt, the same on all ranks (`Store.next_number` on one); None
         when there can be none any more, since a rank is gone."""
@@ -60,6 +64,9 @@ class Alone:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    def recover(self) -> None:
+        pass  # what is left over is collected behind the next commit
 
     def begin(self, step: int) -> int:
         return self.store.next_number()
@@ -102,6 +109,7 @@ class Checkpointer:
         optimizers = [piece for piece in pieces.values() if isinstance(piece, Optimizer)]
         wait = self._before_optimizer_step
         self._hooks = [optimizer.register_step_pre_hook(wait) for optimizer in optimizers]
+        self.committer.recover()
 
     def step(self, step: int, metrics: Mapping[str, float] | None = None) -> bool:
         """After every step of the training; whether a checkpoint was begun.
@@ -147,9 +155,13 @@ class Checkpointer:
 
     def move(self, committer: Committer, rank: int, size: int) -> None:
         """Into another view, with another place among other ranks. What is under way is first
-        brought to its end: those who left may have spoilt it. Raises the writer's error."""
-        self.wait()
-        self.committer, self.rank, self.size = committer, rank, size
+        brought to its end: those who left may have spoilt it. Raises the writer's error, and has
+        moved all the same."""
+        try:
+            self.wait()
+        finally:
+            self.committer, self.rank, self.size = committer, rank, size
+            committer.recover()
 
     def check(self) -> None:
         """Raises the writer's error, or the uploader's, once."""

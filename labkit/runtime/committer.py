@@ -131,7 +131,8 @@ class ViewCommitter:
     """A `Committer` (labkit.checkpoint.background) of one rank among `members`: what they do not
     all have is no checkpoint. It belongs to their view: in the next one make another.
 
-    Finishes first what an earlier life has left behind in the folder: it may wait for a leader.
+    The `Checkpointer` that gets it finishes first what an earlier life has left behind in the
+    folder: it may wait for a leader.
     """
 
     def __init__(
@@ -141,7 +142,6 @@ class ViewCommitter:
         ranks = [member.rank for member in members]
         self.place = ranks.index(rank), len(ranks)
         store.folder.share(desk.cluster)
-        self.recover()
 
     def begin(self, step: int) -> int | None:
         faults.point("commit.begin")

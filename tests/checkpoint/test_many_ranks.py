@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from trained import bits, pieces, train
 
 from labkit.checkpoint import BadCheckpoint, CheckpointFailed, Keep, Manifest, Store
-from labkit.checkpoint.background import Checkpointer
+from labkit.checkpoint.background import Alone, Checkpointer
 from labkit.checkpoint.manifest import Shard, number_of
 from labkit.checkpoint.snapshot import ChangedMeanwhile
 from labkit.disk import RealDisk
@@ -34,6 +35,9 @@ class Meeting:
 class Place:
     def __init__(self, meeting: Meeting, store: Store, rank: int) -> None:
         self.meeting, self.store, self.rank = meeting, store, rank
+
+    def recover(self) -> None:
+        pass
 
     def begin(self, step: int) -> int:
         if self.rank == 0:
@@ -185,3 +189,51 @@ def prepare(folder: Path, these: dict, ranks: object) -> None:
         snapshot.copy()
         store.prepare(snapshot, 1, 3, rank, RANKS)
         store.close()
+
+
+class Noting(Alone):
+    """Notes what it is asked, and fails when it is told to."""
+
+    def __init__(self, store: Store, error: Exception | None = None) -> None:
+        super().__init__(store)
+        self.error, self.asked = error, list[str]()
+        self.go_on = threading.Event()
+
+    def recover(self) -> None:
+        self.asked.append("recover")
+
+    def vote(self, *arguments: Any) -> Manifest | None:
+        assert self.go_on.wait(10)
+        self.asked.append("vote")
+        if self.error is not None:
+            raise self.error
+        return super().vote(*arguments)
+
+
+def test_what_is_left_over_is_looked_at_when_the_writer_rests(tmp_path: Path) -> None:
+    """Else both would tidy up at once, and `latest` might go back."""
+    store, these = Store(tmp_path), pieces()
+    committer = Noting(store)
+    checkpointer = Checkpointer(store, these, committer=committer)
+
+    checkpointer.save(1, at_once=True)
+    threading.Timer(0.05, committer.go_on.set).start()
+    checkpointer.move(committer, 0, 1)
+
+    assert committer.asked == ["recover", "vote", "recover"]
+    checkpointer.close()
+
+
+def test_a_checkpoint_that_failed_does_not_keep_a_rank_in_its_old_view(tmp_path: Path) -> None:
+    store, these = Store(tmp_path), pieces()
+    first, second = Noting(store, CheckpointFailed("the disk is full")), Noting(store)
+    first.go_on.set()
+    checkpointer = Checkpointer(store, these, committer=first)
+    checkpointer.save(1, at_once=True)
+
+    with pytest.raises(CheckpointFailed, match="the disk is full"):
+        checkpointer.move(second, 1, 3)
+
+    assert (checkpointer.committer, checkpointer.rank, checkpointer.size) == (second, 1, 3)
+    assert second.asked == ["recover"]
+    checkpointer.close()
