@@ -16,7 +16,7 @@ import threading
 import msgspec
 
 from labkit.runtime.launch import forkserver
-from labkit.runtime.launch.process import OnExit, OnOutput, Process, import_path, python
+from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
 START_SECONDS = 60.0
@@ -63,7 +63,7 @@ class _Server:
         self.owner = os.getpid()
         self.ended = False
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": import_path()}
+        environment = {**QUIET, **os.environ, "PYTHONPATH": import_path()}
         with tempfile.TemporaryFile() as words:
             self.process = subprocess.Popen(
                 [*python("labkit.runtime.launch.forkserver"), str(theirs.fileno())],

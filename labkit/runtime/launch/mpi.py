@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from labkit.runtime.launch.process import OnExit, OnOutput, Process, import_path, python
+from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
 TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
@@ -60,7 +60,7 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> Process:
-        environment = {**environment, "PYTHONPATH": import_path()}
+        environment = {**QUIET, **environment, "PYTHONPATH": import_path()}
         if os.geteuid() == 0:  # mpiexec asks twice
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         alone = len(ranks) == 1

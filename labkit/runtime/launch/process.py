@@ -17,6 +17,9 @@ OnExit = Callable[["Process", int], None]
 """Called with the process and its exit code; minus the signal's number when a signal ended it."""
 
 MAX_LINE = 64 << 10
+QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
+"""For processes that import torch, unless the user has set it: what Gloo's C++ writes when it
+cannot connect it also raises, and where a group is left while it is formed that is no error."""
 
 
 def python(module: str) -> list[str]:
