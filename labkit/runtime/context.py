@@ -46,6 +46,7 @@ class Worker:
         self.seed = start.seed
         self.view = View(start.view, start.members)  # empty for who joins under way
         self.elastic = start.elastic
+        self._joins = not start.members  # until it has been in a group
         self.deadline = start.deadline
         self.last_step: int | None = None
         self._lives = {rank: host.lives.get(rank) for rank in start.members}
@@ -107,6 +108,7 @@ class Worker:
                 self.view = self._next_view(timeout, minimum)
             try:
                 self._group = self._form(self.view)
+                self._joins = False
                 return self._group
             except (PeerLost, Superseded):
                 continue
@@ -134,7 +136,7 @@ class Worker:
 
         def over() -> bool:
             """For one that is about to join."""
-            return not last.members and bool(left()) and staying() in ((), (self.rank,))
+            return self._joins and bool(left()) and staying() in ((), (self.rank,))
 
         def is_next() -> bool:
             members = staying()
