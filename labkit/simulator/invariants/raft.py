@@ -16,9 +16,11 @@ from labkit.simulator.invariants.raft_liveness import (
 )
 from labkit.simulator.invariants.raft_log import (
     CommitRule,
+    CommitsAll,
     LeaderAppendOnly,
     LeaderCompleteness,
     LogRules,
+    NextIndex,
     OneAtATime,
     Replication,
     StateMachineSafety,
@@ -34,6 +36,6 @@ from labkit.simulator.invariants.raft_terms import (
 
 INVARIANTS: tuple[type[Invariant], ...] = (
     *(ElectionSafety, LeaderAppendOnly, LogRules, LeaderCompleteness, StateMachineSafety),
-    *(Monotone, OneVote, DurableAnswers, CommitRule, Replication, Persistent, OneAtATime),
-    *(PreVoteIsFree, RejoinsQuietly, StepsDown, TransferEnds, Budget),
+    *(Monotone, OneVote, DurableAnswers, CommitRule, Replication, NextIndex, Persistent),
+    *(CommitsAll, OneAtATime, PreVoteIsFree, RejoinsQuietly, StepsDown, TransferEnds, Budget),
 )

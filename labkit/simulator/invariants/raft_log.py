@@ -199,36 +199,27 @@ class CommitRule(Invariant):
 
 
 class Replication(Invariant):
-    """R-S10 and R-S11, and of R-S12 that a leader commits what it can."""
-
     name, title = "R-S10", "a leader knows no more of a follower than there is"
 
     def __init__(self) -> None:
-        self.known: dict[int, tuple[int, dict[int, int], dict[int, int]]] = {}
+        self.known: dict[int, tuple[int, dict[int, int]]] = {}  # by leader: a term, matchIndex
 
     def after(self, sim: Simulation, i: int, node: Any) -> None:
         if node.role != LEADER:
             return
-        match, nexts = node.match_index, node.next_index
-        term, old_match, old_next = self.known.get(i, (0, {}, {}))
+        match = node.match_index
+        term, old_match = self.known.get(i, (0, {}))
         if term != node.term:
-            old_match, old_next = {}, {}
-        if match == old_match and nexts == old_next:
+            old_match = {}
+        if match == old_match:
             return
         for j, index in match.items():
-            if nexts[j] <= index:
-                raise Violation(
-                    self, f"rank {i} would send entry {nexts[j]} to {j}, which has {index}"
-                )
             before = old_match.get(j, 0)
             if index < before:
                 raise Violation(self, f"rank {i} forgets that rank {j} has entry {before}")
             if index > before:
                 self.compare(sim, i, node, j, index)
-        index = node.majority_index()
-        if index > node.commit_index and node.term_at(index) == node.term:
-            raise Violation(self, f"rank {i} could commit entry {index} and does not")
-        self.known[i] = node.term, dict(match), dict(nexts)
+        self.known[i] = node.term, dict(match)
 
     def compare(self, sim: Simulation, i: int, node: Any, j: int, index: int) -> None:
         disk = sim.on_disk(j)
@@ -244,6 +235,37 @@ class Replication(Invariant):
                 f"rank {i} believes that rank {j} has its entry {index} of term "
                 f"{node.term_at(index)}; the disk of {j} has {there or 'nothing'} there",
             )
+
+
+class NextIndex(Invariant):
+    name, title = "R-S11", "a leader sends nobody what it knows to be there"
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        if node.role == LEADER:
+            nexts = node.next_index
+            for j, index in node.match_index.items():
+                if nexts[j] <= index:
+                    raise Violation(
+                        self, f"rank {i} would send entry {nexts[j]} to {j}, which has {index}"
+                    )
+
+
+class CommitsAll(Invariant):
+    name, title = "R-S12", "a leader commits whatever it can"
+
+    def __init__(self) -> None:
+        self.seen: dict[int, tuple[int, int]] = {}  # by leader: a term, and how much others have
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        if node.role != LEADER:
+            return
+        has = node.term, sum(node.match_index.values())
+        if self.seen.get(i) == has:
+            return
+        self.seen[i] = has
+        index = node.majority_index()
+        if index > node.commit_index and node.term_at(index) == node.term:
+            raise Violation(self, f"rank {i} could commit entry {index} and does not")
 
 
 class OneAtATime(Invariant):
