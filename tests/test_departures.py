@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from labkit.collectives.group import Farewell, Group, Listener
+from labkit.collectives.detection import Farewell, Listener
+from labkit.collectives.group import Group
 from labkit.collectives.links.memory import memory_links
 from labkit.runtime.departures import Departures
 from labkit.view import Member, PeerLost, Superseded, View

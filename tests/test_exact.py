@@ -25,9 +25,10 @@ from labkit.training import exact as module
 from labkit.training import models, train
 from labkit.training.buckets import Buckets
 from labkit.training.exact import Exact, ExactBuckets, conditions, require_alike
-from labkit.training.loop import fingerprint, summed_loss
+from labkit.training.loop import summed_loss
 from labkit.training.numerics import blame
 from labkit.training.sampler import SHARDS, cut, share
+from labkit.training.state import fingerprint
 
 ALGORITHMS = ["ring", "segmented_ring", "tree", "halving_doubling", "naive"]
 

@@ -31,9 +31,11 @@ from labkit.training import data, models, scaling
 from labkit.training.buckets import TAIL, Buckets, fill
 from labkit.training.data import Data
 from labkit.training.in_order import sum_in_order
-from labkit.training.loop import State, catch_up, fingerprint, momentum, summed_loss, train
+from labkit.training.loop import summed_loss, train
 from labkit.training.overlap import on_paper, watch
+from labkit.training.recipes import momentum
 from labkit.training.sampler import SHARDS, Sampler, cut, derive, randomness, share
+from labkit.training.state import State, catch_up, fingerprint
 from labkit.view import View
 from labkit.views.overlap import overlap
 

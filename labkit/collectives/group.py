@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed import AllreduceOptions, ReduceOp
 
 from labkit import collectives, events
+from labkit.collectives.detection import FailureDetector, Farewell, Observer
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.pending import Pending, PendingCopy
@@ -31,47 +32,6 @@ from labkit.view import CollectiveTimeout, PeerLost, Superseded, View
 GRACE = 5.0
 """Seconds in which the detector must explain an error of the transport, which came first."""
 _SLICE = 0.5
-
-
-class Farewell(NamedTuple):
-    """The last group of a rank that has left it, and how many of its collectives it has completed:
-    it has sent all that it owed to those, and comes to no other. `lost` is the member whose loss
-    made it leave, if one did."""
-
-    view: View
-    collectives: int
-    lost: int | None = None
-
-
-class Listener(Protocol):
-    """Who is told of what happens to the members of a view, from any thread."""
-
-    def on_death(self, rank: int) -> None:
-        """This member is dead."""
-
-    def on_farewell(self, rank: int, farewell: Farewell) -> None:
-        """It lives, and comes to no collective of its last group behind those that it names."""
-
-    def on_next_view(self) -> None:
-        """There is a newer view."""
-
-
-class FailureDetector(Protocol):
-    """Whoever says that a rank is gone."""
-
-    def subscribe(self, view: View, listener: Listener) -> Callable[[], None]:
-        """Tells `listener` of the members of `view`, also of what happened before. The returned
-        function ends that."""
-
-
-class Observer(Protocol):
-    """Whoever can ask the other members what they are doing."""
-
-    def watch(self, group: Group) -> None:
-        """This is the group of the function that runs here from now on."""
-
-    def explain(self) -> str:
-        """What keeps that group from going on, in words. Takes a second or two."""
 
 
 left_behind: list[Any] = []

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit import events, faults
-from labkit.collectives.group import Farewell, Group, Listener
+from labkit.collectives.detection import Farewell, Listener
+from labkit.collectives.group import Group
 from labkit.runtime.committer import ViewCommitter
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
@@ -257,7 +258,7 @@ class Worker:
         self.last_step = step = operator.index(step)
         events.record("step", step=step)
         self._host.inspector.stepped(step)
-        faults.armed.reach(step=step)
+        faults.step(step)
 
     def progress(self, count: int) -> None:
         """How far the work of this rank has come, for its heartbeats to tell; counted from 1, as

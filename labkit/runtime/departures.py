@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from labkit.collectives.group import Farewell, Listener
+from labkit.collectives.detection import Farewell, Listener
 from labkit.view import Member, View
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import cloudpickle
 
 from labkit import events, faults
-from labkit.collectives.group import Farewell
+from labkit.collectives.detection import Farewell
 from labkit.runtime import wire
 from labkit.runtime.committer import Desk
 from labkit.runtime.departures import Departures

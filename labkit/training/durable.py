@@ -20,7 +20,7 @@ from labkit.checkpoint.policy import EverySteps
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
-    from labkit.training.loop import State
+    from labkit.training.state import State
 
 LAST = 2
 """Checkpoints that are kept: the second takes over where the disk has spoilt the first."""

@@ -15,12 +15,9 @@ are with exact=True, by any algorithm (`exact.py`).
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,43 +25,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
-from labkit.runtime.diagnosis import ranks
 from labkit.training import corruption, models
-from labkit.training import data as datasets
 from labkit.training.buckets import PREEMPTED, Buckets
 from labkit.training.data import Data, Dataset
 from labkit.training.durable import Durable
 from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.numerics import Guard, Snapshot, good
-from labkit.training.redundant import Kept, RedundantBuckets
+from labkit.training.recipes import RECIPES
+from labkit.training.redundant import RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
+from labkit.training.state import State, catch_up, fingerprint, mend
 from labkit.training.stragglers import Stragglers
 from labkit.view import PeerLost
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a model is trained with when the caller does not say; found by trying."""
-
-    data: Callable[[], Data]
-    batch: int
-    lr: float
-    epochs: int
-    optimizer: Callable[..., torch.optim.Optimizer]
-
-
-def momentum(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr, momentum=0.9)
-
-
-RECIPES = {
-    "cnn": Recipe(datasets.digits, batch=128, lr=0.1, epochs=15, optimizer=momentum),
-    "gpt": Recipe(datasets.text, batch=16, lr=3e-3, epochs=2, optimizer=torch.optim.AdamW),
-}
 
 
 @dataclass(frozen=True)
@@ -84,34 +60,6 @@ class Job:
     redundancy: int
     durable: Durable | None
     compare_every: int
-
-
-@dataclass
-class State:
-    """What must outlive a death: the weights, the optimizer's, the place in the data, the step."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    sampler: Sampler
-    guard: Guard = field(default_factory=Guard)
-    step: int = 0  # steps done: applied, or left out
-    loss: float = float("nan")  # of the last of them
-    kept: Kept = field(default_factory=Kept)  # what this rank has computed of the next
-
-    def pack(self) -> bytes:
-        file = io.BytesIO()
-        parts = self.model.state_dict(), self.optimizer.state_dict(), self.sampler.state()
-        torch.save((*parts, self.guard.state(), self.step, self.loss), file)
-        return file.getvalue()
-
-    def unpack(self, packed: bytes) -> None:
-        where = next(self.model.parameters()).device
-        parts = torch.load(io.BytesIO(packed), map_location=where, weights_only=True)
-        model, optimizer, sampler, guard, self.step, self.loss = parts
-        self.guard.restore(guard)
-        self.model.load_state_dict(model)
-        self.optimizer.load_state_dict(optimizer)
-        self.sampler.restore(sampler)
 
 
 def train(
@@ -257,45 +205,6 @@ def wait(buckets: Buckets) -> float:
         return float("nan")
 
 
-def catch_up(group: Group, state: State) -> None:
-    """The state of the most advanced member goes to all the others. Raises PeerLost.
-
-    A rank that dies inside an all-reduce may leave survivors that have its result, and have applied
-    step k, beside others that have not. They agree on all that came before, so k counts; a step
-    that nobody has applied is done again.
-    """
-    device = next(state.model.parameters()).device
-    steps = [int(s) for s in group.all_gather(torch.tensor([state.step], device=device))]
-    if len(set(steps)) > 1:
-        faults.point("catch_up")
-        hand_over(group, state, steps.index(max(steps)), takes=state.step < max(steps))
-
-
-def hand_over(group: Group, state: State, source: int, takes: bool) -> None:
-    """The state of the member at place `source` goes to all, and is taken by who `takes` it."""
-    device = next(state.model.parameters()).device
-    with events.span("restoring", step=state.step):
-        packed = state.pack() if group.rank == source else b""
-        length = group.broadcast(torch.tensor([len(packed)], device=device), source)
-        blank = bytearray(int(length)) if group.rank != source else bytearray(packed)
-        file = torch.frombuffer(blank, dtype=torch.uint8).to(device)
-        packed = group.broadcast(file, source).cpu().numpy().tobytes()
-        if takes:
-            state.unpack(packed)
-
-
-def mend(group: Group, state: State) -> None:
-    """Replicas whose bits are not the majority's take those of another. Raises PeerLost, and
-    Disagreement where there is no majority."""
-    odd = corruption.compare(group, state.model, state.optimizer)
-    if odd:
-        source = next(place for place in range(group.size) if place not in odd)
-        if group.rank == source:
-            who = ranks([group.members[place] for place in odd])
-            events.record("note", f"step {state.step}: the weights of {who} are not the others'")
-        hand_over(group, state, source, takes=group.rank in odd)
-
-
 def evaluate(group: Group, model: nn.Module, examine: Dataset) -> dict[str, float]:
     """Loss and accuracy on the test set; each rank looks at every size-th sample of it."""
     faults.point("evaluate")
@@ -313,14 +222,6 @@ def summed_loss(model: nn.Module, samples: Dataset) -> Tensor:
     """The cross-entropy summed over all targets, not averaged: shards may differ in size."""
     scores = model(samples.inputs)
     return F.cross_entropy(scores.flatten(0, -2), samples.targets.flatten(), reduction="sum")
-
-
-def fingerprint(model: nn.Module) -> str:
-    """16 hexadecimal digits that tell whether two ranks hold the same bits."""
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        digest.update(parameter.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def check(model: str, batch: int | None, shards: int, on_loss: str, redundancy: int) -> None:

@@ -28,7 +28,7 @@ from labkit.runtime.diagnosis import ranks
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
     from labkit.training.buckets import Buckets
-    from labkit.training.loop import State
+    from labkit.training.state import State
 
 POLICIES = ("skip", "lower rate", "roll back")
 

@@ -50,7 +50,7 @@ def save_all(where: str, report: int) -> None:
 
 def child(where: str, point: str | None, count: int, report: int) -> None:
     if point is None:
-        faults.armed = visits = Visits()
+        faults.points.armed = visits = Visits()
         save_all(where, os.open(os.devnull, os.O_WRONLY))
         os.write(report, json.dumps(visits.visits).encode())
     else:

@@ -41,7 +41,7 @@ def hold_at(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
             if point == name:
                 assert go_on.wait(60)
 
-    monkeypatch.setattr(faults, "armed", Gate())
+    monkeypatch.setattr(faults.points, "armed", Gate())
     return go_on
 
 

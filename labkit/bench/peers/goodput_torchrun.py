@@ -14,7 +14,8 @@ import torch.distributed as dist
 
 from labkit.bench.peers.say import live, say
 from labkit.training import data, models
-from labkit.training.loop import momentum, summed_loss
+from labkit.training.loop import summed_loss
+from labkit.training.recipes import momentum
 from labkit.training.sampler import Sampler, cut
 
 BATCH, LR = 128, 0.1

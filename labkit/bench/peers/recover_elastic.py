@@ -31,7 +31,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
 }
 SILENT = ("stopped", "cut off")
 SILENCE = 0.15  # three heartbeats of 50 ms
-MORE = 30  # steps that all ranks take after the death, so that all of it is on record
+MORE = 5  # steps that all ranks take once they are all back, so that all of it is on record
 SECONDS = 60.0
 
 
@@ -49,7 +49,10 @@ def replaced(case: str, dice: random.Random) -> None:
         run, pid = begin(cluster, dice)
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        run.wait_step(max(run.steps.values()) + MORE, timeout=SECONDS)
+        reached = max(run.steps.values()) + 1  # the victim's last life has come no further
+        poll(run, lambda: run.steps.get(VICTIM, 0) > reached)
+        goal = run.steps[VICTIM] + MORE
+        poll(run, lambda: all(run.steps.get(rank, 0) >= goal for rank in range(RANKS)))
         record = run.events
     say("killed", time=killed, resident=0)
     for rank in SURVIVORS:

@@ -16,7 +16,8 @@ from torch import distributed as dist
 from labkit.bench.peers.say import live, say
 from labkit.collectives.process_group import form
 from labkit.training import models
-from labkit.training.loop import RECIPES, summed_loss
+from labkit.training.loop import summed_loss
+from labkit.training.recipes import RECIPES
 from labkit.training.sampler import Sampler, cut
 
 RANKS, WARM_UP = 4, 20

@@ -1,4 +1,4 @@
-"""The fault vocabulary, as plain data, and the named places where faults strike.
+"""The fault vocabulary, as plain data: what can be injected, and when.
 
 A *fault* is injected, a *failure* is observed. The same words are verbs of a live cluster
 (`cluster.kill(2)`) and entries of a `FaultPlan`, which needs no hands and is therefore repeatable:
@@ -8,21 +8,9 @@ A *fault* is injected, a *failure* is observed. The same words are verbs of a li
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-
-from labkit import events
-
-RETRANSMIT = 0.2
-"""Seconds until a reliable stream sends again what Drop lost (TCP's smallest time-out: RFC 6298 §2
-asks for 1 s, Linux takes 200 ms)."""
 
 LEADER = -2
 """In place of a rank: whoever leads when the fault strikes. In the simulator only."""
@@ -243,150 +231,3 @@ class FaultPlan:
 
     def __repr__(self) -> str:
         return f"FaultPlan({', '.join(map(repr, self.entries))})"
-
-
-class LinkState(msgspec.Struct):
-    """What one direction between two ranks does to messages."""
-
-    cut: bool = False
-    delay: float = 0.0
-    drop: float = 0.0
-
-
-F = TypeVar("F", PoisonGradient, CorruptWeights)
-
-
-class Conditions:
-    """The faults in force as one process sees them: its own speed, and the links that leave it.
-
-    Every process is told of every fault and keeps what concerns it. `changed` is notified on each
-    change, so that a sender held by a cut link goes on the moment it heals.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        self.changed = threading.Condition()
-        self.random = random.Random(seed)
-        self._slow: dict[int, float] = {}
-        self._links: dict[tuple[int, int], LinkState] = {}
-        self._once: list[PoisonGradient | CorruptWeights] = []
-
-    def apply(self, fault: Fault) -> None:
-        with self.changed:
-            match fault:
-                case Slow(rank, factor):
-                    self._slow[rank] = factor
-                case Partition(groups):
-                    for a in groups:
-                        for b in groups:
-                            if a is not b:
-                                for pair in ((x, y) for x in a for y in b):
-                                    self._link(*pair).cut = True
-                case Cut(source, target):
-                    self._link(source, target).cut = True
-                case Delay(source, target, seconds):
-                    self._link(source, target).delay = seconds
-                case Drop(source, target, probability):
-                    self._link(source, target).drop = probability
-                case PoisonGradient() | CorruptWeights():
-                    self._once.append(fault)
-                case Heal():
-                    self._slow.clear()
-                    self._links.clear()
-            self.changed.notify_all()
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._once)
-
-    def slowness(self, rank: int) -> float:
-        return self._slow.get(rank, 1.0)
-
-    def take(self, kind: type[F], rank: int) -> F | None:
-        """A fault of this kind that strikes `rank` once, and is then over."""
-        with self.changed:
-            for fault in self._once:
-                if isinstance(fault, kind) and fault.rank == rank:
-                    self._once.remove(fault)
-                    return fault
-        return None
-
-    def link(self, source: int, target: int) -> LinkState:
-        return self._links.get((source, target), _clear)
-
-    def _link(self, source: int, target: int) -> LinkState:
-        return self._links.setdefault((source, target), LinkState())
-
-
-_clear = LinkState()
-conditions = Conditions()
-"""The conditions of this process."""
-
-
-class Armed:
-    """The part of a plan that this rank strikes itself, and how it strikes."""
-
-    def __init__(self, entries: tuple[At, ...] = (), strike: Callable[[Fault], None] = print):
-        self.waiting = list(entries)
-        self.strike = strike
-        self.visits: Counter[str] = Counter()
-
-    def reach(self, point: str | None = None, step: int | None = None) -> None:
-        if not self.waiting:
-            return
-        if point is not None:
-            self.visits[point] += 1
-        for entry in list(self.waiting):
-            at_point = point is not None and entry.point == point
-            at_step = step is not None and entry.step == step
-            if at_step or (at_point and self.visits[entry.point or ""] == entry.count):
-                self.waiting.remove(entry)
-                self.strike(entry.fault)
-
-
-armed = Armed()
-
-
-def arm(entries: tuple[At, ...], strike: Callable[[Fault], None]) -> None:
-    """Sets the faults that wait in this process, in place of any earlier ones."""
-    global armed
-    armed = Armed(entries, strike)
-
-
-def struck(kind: type[F]) -> F | None:
-    """A fault of this kind that strikes this process now; training asks before it goes on."""
-    return conditions.take(kind, events.current().rank) if conditions.waiting else None
-
-
-def point(name: str) -> None:
-    """A named place where a planned fault may strike; without one it costs a comparison."""
-    armed.reach(point=name)
-
-
-class work:
-    """A slice of computing that a `Slow` fault stretches: `with work("computing", step=3): …`.
-
-    The stretch is a sleep after the block, so that the process's other threads are not slowed.
-    Afterwards `seconds` says how long it took.
-    """
-
-    seconds = 0.0
-
-    def __init__(self, name: str = "computing", **data: object) -> None:
-        self.span = events.span(name, **data)
-
-    def __enter__(self) -> work:
-        self.span.__enter__()
-        self.begin = time.monotonic()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        factor = conditions.slowness(events.current().rank)
-        if factor > 1 and kind is None:
-            time.sleep((factor - 1) * (time.monotonic() - self.begin))
-        self.seconds = time.monotonic() - self.begin
-        self.span.__exit__(kind, error, trace)

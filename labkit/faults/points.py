@@ -1,0 +1,82 @@
+"""The named places where a planned fault may strike, and the work that a `Slow` fault stretches."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+
+from labkit import events
+from labkit.faults.in_force import conditions
+from labkit.faults.vocabulary import At, Fault
+
+
+class Armed:
+    """The part of a plan that this rank strikes itself, and how it strikes."""
+
+    def __init__(self, entries: tuple[At, ...] = (), strike: Callable[[Fault], None] = print):
+        self.waiting = list(entries)
+        self.strike = strike
+        self.visits: Counter[str] = Counter()
+
+    def reach(self, point: str | None = None, step: int | None = None) -> None:
+        if not self.waiting:
+            return
+        if point is not None:
+            self.visits[point] += 1
+        for entry in list(self.waiting):
+            at_point = point is not None and entry.point == point
+            at_step = step is not None and entry.step == step
+            if at_step or (at_point and self.visits[entry.point or ""] == entry.count):
+                self.waiting.remove(entry)
+                self.strike(entry.fault)
+
+
+armed = Armed()
+
+
+def arm(entries: tuple[At, ...], strike: Callable[[Fault], None]) -> None:
+    """Sets the faults that wait in this process, in place of any earlier ones."""
+    global armed
+    armed = Armed(entries, strike)
+
+
+def point(name: str) -> None:
+    """A named place where a planned fault may strike; without one it costs a comparison."""
+    armed.reach(point=name)
+
+
+def step(number: int) -> None:
+    """This rank has got to that step of its training."""
+    armed.reach(step=number)
+
+
+class work:
+    """A slice of computing that a `Slow` fault stretches: `with work("computing", step=3): …`.
+
+    The stretch is a sleep after the block, so that the process's other threads are not slowed.
+    Afterwards `seconds` says how long it took.
+    """
+
+    seconds = 0.0
+
+    def __init__(self, name: str = "computing", **data: object) -> None:
+        self.span = events.span(name, **data)
+
+    def __enter__(self) -> work:
+        self.span.__enter__()
+        self.begin = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        factor = conditions.slowness(events.current().rank)
+        if factor > 1 and kind is None:
+            time.sleep((factor - 1) * (time.monotonic() - self.begin))
+        self.seconds = time.monotonic() - self.begin
+        self.span.__exit__(kind, error, trace)
