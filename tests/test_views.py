@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from pictures import assert_legible, gids, rgb, run_of, text_of, with_gid, words
 
-from labkit.events import Event
+from labkit.events import DRIVER, Event
 from labkit.faults import Heal, Kill, Pause, Restart
 from labkit.views import style
 from labkit.views.history import history
@@ -70,6 +70,19 @@ def test_a_run_without_faults_has_all_of_its_goodput():
     quiet = synthetic.Run(3)
     quiet.start()
     assert text_of(timeline(quiet.steps(12).finished()), "goodput") == "100 %"
+
+
+def test_where_no_step_follows_a_death_the_time_after_it_is_lost():
+    run = synthetic.Run(3)
+    run.start()
+    end = run.steps(8).time
+    run.inject(Kill(1), end - 0.0009)  # in the last step: the others complete it a moment later
+    run.record(DRIVER, end, "death", rank=1, signal="SIGKILL", step=8)
+    run.slice(0, "all_reduce", end, end + 1.6)
+
+    percent = int(text_of(timeline(run.finished()), "goodput").removesuffix(" %"))
+
+    assert 45 < percent < 55
 
 
 def test_work_that_was_thrown_away_counts_once():

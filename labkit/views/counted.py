@@ -42,7 +42,8 @@ def counted(past: History, troubles: list[tuple[float, float]]) -> Counted | Non
     if len(times) < 3:
         return None
     pace = _pace(times, troubles)
-    stuck = any(begin > times[-1] for begin, _ in troubles)
+    # A kill in the last step counts, too: the others may complete that step a moment after it.
+    stuck = any(begin > times[-1] - pace and end >= past.end for begin, end in troubles)
     return Counted(times, times[0] - pace, past.end if stuck else times[-1], pace)
 
 
