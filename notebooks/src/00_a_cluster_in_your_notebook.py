@@ -20,8 +20,9 @@
 # two minutes you start such a system on this page, train a neural network on it, and become that
 # failure.
 #
-# **Routes** Evening · Core · All<br>
-# **Time** 50 minutes (you may skip the parts marked ⤳)<br>
+# **Routes** Evening (00, 02, 04, 06, 11) · Core (00 to 11, and 18) · All. Each notebook says here
+# to which it belongs<br>
+# **Time** 40 minutes, and 30 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** nothing but Python, and having trained a neural network once<br>
 # **Afterwards you can** start a cluster of real processes and break it in five ways; read the
 # picture of a recovery; say what a survivor can know, and what nobody can; and put events in order
@@ -59,15 +60,15 @@ print(f"{calm.results[0]['accuracy']:.1%} of the digits that it has never seen a
 calm.timeline(title="One training step after another, everybody at the same time")
 
 # %% [markdown]
-# A row of the table is a process of the operating system, with its own memory (in PSS, where
-# shared pages count once). `pid` is its number there, [rank](glossary.md#rank) its number here;
-# together the ranks are the [world](glossary.md#world-size). (The last one, the
-# [witness](glossary.md#witness), trains nothing; it votes on who belongs to the group.) In the
-# picture each rank has a lane. **Blue**: it computes a [gradient](glossary.md#gradient) from its
-# share of the images. **Orange**: an [all-reduce](glossary.md#all-reduce), in which it sends its
-# gradient away and waits until it holds the sum of everybody's. Then all take the same step.
-# (Much orange? That is the price of talking, and the subject of [notebook
-# 02](02_ring_all_reduce.ipynb).)
+# A row of the table is a process of the operating system, with its own memory (in PSS, where shared
+# pages count once). `pid` is its number there, [rank](glossary.md#rank) its number here; together
+# the ranks are the [world](glossary.md#world-size). (The last one, the
+# [witness](glossary.md#witness), trains nothing; it [votes](glossary.md#vote) on who belongs to the
+# group.) In the picture each rank has a lane. **Blue**: it computes a
+# [gradient](glossary.md#gradient) from its share of the images. **Orange**: an
+# [all-reduce](glossary.md#all-reduce), in which it sends its gradient away and waits until it holds
+# the sum of everybody's. Then all take the same [step](glossary.md#step). (Much orange? That is the
+# price of talking, and the subject of [notebook 02](02_ring_all_reduce.ipynb).)
 #
 # They share no variable and no lock. All that a rank knows of another came in a message.
 
@@ -88,7 +89,8 @@ run.timeline(title=f"Rank {victim} is killed, and the others go on without it")
 # %% [markdown]
 # **Answer: (c).** The cross is your kill. Hatched is waiting for somebody who will never come. At
 # the blue line the survivors agree on the next [view](glossary.md#view): who belongs to the group
-# from now on. Nobody told them to: this notebook pulled the trigger, and after that it only watched.
+# from now on. Nobody told them to: this notebook, the [driver](glossary.md#driver), pulled the
+# trigger, and after that it only watched.
 
 # %% tags=["nbval-ignore-output"]
 cluster.status()
@@ -112,11 +114,11 @@ print("all survivors hold the same weights:", len(weights(run)) == 1)
 print("the same as after the run without a kill, bit for bit:", weights(run) == weights(calm))
 
 # %% [markdown]
-# **Answer: (c).** Not one bit. A batch is cut into a fixed number of shards, whoever computes them,
-# and their gradients are added in a fixed order, whoever adds them. When a rank dies, the survivors
-# take over its shards. Fault tolerance is not damage control: done well, the job ends as if nothing
-# had happened. (The loop is `labkit/training/loop.py`;
-# [notebook 03](03_data_parallel_training.ipynb) builds it from scratch.)
+# **Answer: (c).** Not one bit. A batch is cut into a fixed number of [logical
+# shards](glossary.md#logical-shard), whoever computes them, and their gradients are added in a
+# fixed order, whoever adds them. When a rank dies, the survivors take over its shards. Fault
+# tolerance is not damage control: done well, the job ends as if nothing had happened. (The loop is
+# `labkit/training/loop.py`; [notebook 03](03_data_parallel_training.ipynb) builds it from scratch.)
 
 # %% [markdown]
 # ## What each survivor saw
@@ -124,8 +126,8 @@ print("the same as after the run without a kill, bit for bit:", weights(run) == 
 # Every process keeps a record of what it does. The next cell merges them into one list, from the
 # moment of the kill.
 #
-# **Predict.** Who is the first to know of the death? (a) This notebook, which caused it. (b) The two
-# neighbours of the dead in the ring. (c) Another one each time.
+# **Predict.** Who is the first to know of the death? (a) This notebook, which caused it. (b) The
+# ranks beside the dead one. (c) Another one each time.
 
 # %% tags=["nbval-ignore-output"]
 words = {
@@ -176,8 +178,8 @@ run.timeline(around=Kill(victim))
 # %% [markdown]
 # ## Bring it back
 #
-# Replacing a dead process is the launcher's job, here as with torchrun, Slurm or Kubernetes. The
-# workers do the rest: they let it in, in yet another view.
+# Replacing a dead process is the [launcher](glossary.md#launcher)'s job, here as with torchrun,
+# Slurm or Kubernetes. The workers do the rest: they let it in, in yet another view.
 
 # %%
 cluster.restart(victim)
@@ -192,8 +194,8 @@ cluster.status()
 # the group, the process sits on it, and its [incarnation](glossary.md#incarnation) says which one
 # since the start. A late message from life 0 must not be taken for one from life 1.
 #
-# A kill by hand falls somewhere. A fault can also be *data*: this plan strikes at step 10, today
-# and tomorrow. And without `on_loss="continue"` the exception reaches you.
+# A kill by hand falls somewhere. A [fault](glossary.md#fault) can also be *data*: this plan strikes
+# at step 10, today and tomorrow. And without `on_loss="continue"` the exception reaches you.
 
 # %% tags=["nbval-ignore-output"]
 from labkit import At, FaultPlan
@@ -219,7 +221,7 @@ print(*run.deaths.values(), *run.errors.values(), sep="\n")
 # ## Three faults that nobody reports
 #
 # Now nobody dies. One rank is *paused* for half a second (SIGSTOP: the process stands still, its
-# connections stay open). Later it computes *six times slower*. Later still it is *cut off* from
+# connections stay open). Later it computes *six times as slowly*. Later still it is *cut off* from
 # the others for half a second.
 #
 # **Predict.** Which of the three do the other ranks report? (a) All. (b) Pause and cut, not the
@@ -260,8 +262,8 @@ print("ranks that lost somebody:", [e.rank for e in run.events if e.kind == "los
 # All that is left to a rank is its own clock and a deadline: *I have waited long enough*. That is a
 # guess. Guess too early and you bury the living; guess too late and you wait for the dead. Fischer,
 # Lynch and Paterson proved in 1985 that no deterministic protocol can promise agreement if messages
-# may take arbitrarily long and a single process may stop. Notebook 04, on heartbeats, makes the best
-# of it.
+# may take arbitrarily long and a single process may stop. [Notebook 04](04_heartbeats.ipynb), on
+# heartbeats, makes the best of it.
 #
 # **In real systems.** A stopped rank is noticed when somebody's time-out ends: 30 minutes in Gloo
 # by default, 600 s in Ray, 30 to 90 s in NVIDIA's resiliency extension.
@@ -308,8 +310,8 @@ for story, fault in stories.items():
 
 # %% [markdown]
 # **Answer: (c).** Compare the two columns. In the middle one four different stories are the same
-# silence. In one of them the checkpoint was not saved, in three it was. *No answer* never means
-# *no*.
+# silence. In one of them the [checkpoint](glossary.md#checkpoint) was not saved, in three it was.
+# *No answer* never means *no*.
 #
 # And the death from before? That was the polite case. When a process dies, its operating system
 # survives and closes its connections. When a machine loses power, nobody is left to close anything:
@@ -317,7 +319,8 @@ for story, fault in stories.items():
 #
 # May rank 0 ask for a confirmation? Then the confirmation can be lost, and its confirmation too. No
 # finite number of messages makes both sure that both are sure. This is the *two generals' problem*
-# (Akkoyunlu, Ekanadham and Huber, 1975); notebook 07 shows what a commit protocol does instead.
+# (Akkoyunlu, Ekanadham and Huber, 1975); [notebook 07](07_two_phase_commit.ipynb) shows what a
+# commit protocol does instead.
 
 # %% [markdown]
 # ### Exercise cluster.1 (2 points, 10 minutes, 8 lines)
@@ -403,7 +406,7 @@ print("alive:   ", len([rank for rank in alive if rank != "witness"]))
 # [split brain](glossary.md#split-brain).
 #
 # > **Verdict.** It appears as a single coherent system for as long as the messages get through. The
-# > definition describes the goal. Lamport's mail describes the material.
+# > definition describes the goal. Lamport's describes the material.
 #
 # The material has three properties, and you have now seen two of them:
 #
@@ -594,6 +597,7 @@ cluster.close()
 #
 # ## Next
 #
-# You have seen a job that stands still while nobody reports anything. How often does something
-# like that happen, with one machine, with a thousand, and what does it cost?
-# [01 Why training fails](01_why_training_fails.ipynb).
+# You have seen a job that stands still while nobody reports anything. How often does something like
+# that happen, with one machine, with a thousand, and what does it cost? [01 Why training
+# fails](01_why_training_fails.ipynb). On the Evening route go on to [02 Ring
+# all-reduce](02_ring_all_reduce.ipynb): what everybody waited in, and why.

@@ -15,13 +15,13 @@
 #
 # It is seven minutes past two, in the thirteenth night of a two-week run on 2 000 GPUs. A fan
 # stops. One GPU gets too hot and leaves the bus, its process dies, and 1 999 healthy GPUs wait for
-# a message that nobody will send. Nobody did anything wrong. At this size, something like it happens
-# more than once a day; the only open question is what the job does then. This notebook breaks a
-# small cluster in seven ways, and then puts numbers on the big one: how often, how much, and what
-# helps.
+# a message that nobody will send. Nobody did anything wrong. At this size, something like it
+# happens more than once a day; the only open question is what the job does then. This notebook
+# breaks a small cluster in nine ways, and then puts numbers on the big one: how often, how much,
+# and what helps.
 #
 # **Routes** Core · All<br>
-# **Time** 45 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 60 minutes, and 30 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [00 A cluster in your notebook](00_a_cluster_in_your_notebook.ipynb)<br>
 # **Afterwards you can** say how often a job of N machines fails; name seven kinds of failure and
 # which of them announce themselves; put a price on lost work; choose a checkpoint interval; and
@@ -172,9 +172,9 @@ interruptions(LLAMA3_INTERRUPTIONS)
 # | software | bugs, bad data, mixed versions | an exception, or a wrong number | NaN, `continue` |
 # | power | supply, rack, room | many ranks gone at once | several `Kill`s |
 #
-# We inject every one into a real cluster. A *fault* is injected, a *failure* is observed. The job
-# is small and has a memory: `weights` is the sum of all that every [rank](glossary.md#rank) ever
-# contributed.
+# We inject every one into a real cluster. A [*fault*](glossary.md#fault) is injected, a
+# [*failure*](glossary.md#failure) is observed. The job is small and has a memory: `weights` is the
+# sum of all that every [rank](glossary.md#rank) ever contributed.
 
 # %%
 from labkit import At, Cluster, FaultPlan, Heal, Kill, Partition, Pause, Slow
@@ -305,14 +305,15 @@ run.timeline()
 # %% [markdown]
 # **Answer: (b), here.** The operating system closes a dead process's connections, and this
 # cluster's workers listen for that. With Gloo alone only the two neighbours hear it; the rank
-# opposite waits for the operation's time-out, 30 minutes by default. Notebook 03 shows it.
+# opposite waits for the operation's time-out, 30 minutes by default. [Notebook
+# 03](03_data_parallel_training.ipynb) shows it.
 
 # %% [markdown]
 # ### Network: a cable
 #
 # The cluster falls into two halves that cannot hear each other, for half a second.
 #
-# **Predict.** How many ranks die? (a) the smaller half, (b) all, (c) none.
+# **Predict.** How many ranks die? (a) those of one half, (b) all, (c) none.
 
 # %%
 cluster.restart(1)
@@ -328,7 +329,7 @@ run.timeline()
 # %% [markdown]
 # **Answer: (c).** Nobody dies, nobody is told: to both halves, the cable and a slow peer look the
 # same. When it heals, the job goes on as if nothing had been. How long should one wait before
-# calling it a death? That question is notebook 04.
+# calling it a death? That question is [notebook 04](04_heartbeats.ipynb).
 
 # %% [markdown]
 # ### File system: the disk is full
@@ -370,8 +371,8 @@ print("every rank says the same:", len(set(run.results.values())) == 1)
 
 # %% [markdown]
 # **Answer: (c).** A torn file. It has the right name and the right beginning, and whoever had
-# overwritten the last good checkpoint with it would now have none. Notebooks 06 and 07 are about
-# this one file.
+# overwritten the last good checkpoint with it would now have none. Notebooks
+# [06](06_checkpoints.ipynb) and [07](07_two_phase_commit.ipynb) are about this one file.
 #
 # **In real systems.** We killed `torch.distributed.checkpoint` (torch 2.13) while it overwrote a
 # checkpoint. Three times out of three the old one was lost, its `.metadata` still in place.
@@ -455,7 +456,7 @@ print("the same on all ranks:", len({tuple(sums) for sums in run.results.values(
 # gradient meets the fifth of the others, and so on to the end. No error, equal weights on all
 # ranks, wrong training. And if rank 1 had *raised* instead, the others would have stood in an
 # all-reduce that it never joins. A decision to skip, or to stop, has to be taken by all ranks
-# together (notebook 05).
+# together ([notebook 05](05_hangs_deadlocks_nans.ipynb)).
 
 # %% [markdown]
 # ### Power: half the room
@@ -584,8 +585,9 @@ failures = np.random.default_rng(seed + 13).exponential(3 * between, 40).cumsum(
 money_at_risk(price * gpus, failures[failures < hours], hours, save_hours=2)
 
 # %% [markdown]
-# One failure costs every GPU half an interval of work on average, and the restart. More GPUs fail
-# more often *and* burn more money per failure, so the bill grows with the square of the size.
+# One failure costs every GPU half an [interval](glossary.md#interval) of [lost
+# work](glossary.md#lost-work) on average, and the restart. More GPUs fail more often *and* burn
+# more money per failure, so the bill grows with the square of the size.
 
 # %%
 for n in (1_000, 2_000, 4_000, 8_000):
@@ -662,9 +664,9 @@ for seconds in (60, 10, 1):
 # **Answer: (c).** The dashed line is Daly's closed form (2006), and the drawn failures lie on it.
 #
 # > **Verdict.** The square root finds the bottom, and the bottom is flat: twice too often or twice
-# > too seldom costs little. What it cannot do is make a slow save good. Llama 3 kept more than
-# > 90 %, which no interval reaches with saves of a minute: *the save itself* has to get faster
-# > (notebook 08).
+# > too seldom costs little. What it cannot do is make a slow save good. Llama 3 kept more than 90
+# > %, which no interval reaches with saves of a minute: *the save itself* has to get faster
+# > ([notebook 08](08_fast_checkpoints.ipynb)).
 
 # %% [markdown]
 # ## Goodput from 8 to 131 072 GPUs
@@ -773,8 +775,8 @@ spot(steady, cheap, 10 / 3600, [1 / 60, 10 / 60, 30 / 60], np.geomspace(0.2, 48,
 
 # %% [markdown]
 # **Answer: (c).** More than the discount is spent on restarts. Come back within a minute, and the
-# same machines cost half of the others. Fault tolerance is not only insurance; here it earns its
-# pay every hour.
+# same machines cost less than half of the others. Fault tolerance is not only insurance; here it
+# earns its pay every hour.
 #
 # **In real systems.** Bamboo trained on preemptible instances at 2.4 times less cost than on
 # demand, by computing redundantly in the pipeline's bubbles (Thorpe and others, NSDI 2023). And a
@@ -786,8 +788,8 @@ spot(steady, cheap, 10 / 3600, [1 / 60, 10 / 60, 30 / 60], np.geomspace(0.2, 48,
 #
 # Everything in this course is one of three answers to a broken machine, or two of them together.
 #
-# - **Redundancy**: have more machines than you need. Answers: *who does the work now?* (spares,
-#   elastic restart)
+# - **[Redundancy](glossary.md#redundancy)**: have more machines than you need. Answers: *who does
+#   the work now?* (spares, elastic restart)
 # - **Replication**: have the same state in several places. Answers: *what did it know?*
 #   (checkpoints, copies in a neighbour's memory)
 # - **[Consensus](glossary.md#consensus)**: let a majority decide. Answers: *what do we all believe
@@ -895,4 +897,5 @@ check("why.3", voters_needed)
 # ## Next
 #
 # [02 Ring all-reduce](02_ring_all_reduce.ipynb) builds the operation that every rank waited in
-# today, out of sends and receives, and asks how fast it can be.
+# today, out of sends and receives, and asks how fast it can be. The bug that stays in sight: one
+# rank is late, and all stand in the same all-reduce.

@@ -20,7 +20,7 @@
 # 0.16 s, and with a thousand GPUs it would hardly take longer. This notebook is about that hour.
 #
 # **Routes** Evening · Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 50 minutes, and 30 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [00 A cluster in your notebook](00_a_cluster_in_your_notebook.ipynb)<br>
 # **Afterwards you can** name the seven collectives; write a ring all-reduce; say how many bytes and
 # messages an algorithm needs, and choose one by the size of the tensor; and say which ranks notice
@@ -36,9 +36,10 @@ fast = False
 # %% [markdown]
 # ## Rank 0 drowns
 #
-# Every [rank](glossary.md#rank) has a gradient, and every rank needs the sum of all of them. That is
-# an [all-reduce](glossary.md#all-reduce). The first idea is Mei's: everyone sends to rank 0, rank 0
-# adds, rank 0 sends the sum to everyone. Here it is on a real cluster, with every byte counted.
+# Every [rank](glossary.md#rank) has a [gradient](glossary.md#gradient), and every rank needs the
+# sum of all of them. That is an [all-reduce](glossary.md#all-reduce). The first idea is Mei's:
+# everyone sends to rank 0, rank 0 adds, rank 0 sends the sum to everyone. Here it is on a real
+# cluster, with every byte counted.
 
 # %%
 from labkit import Cluster
@@ -92,9 +93,10 @@ from labkit.views.ring_pictures import collectives_in_pictures
 collectives_in_pictures(world_size)
 
 # %% [markdown]
-# **Answer.** *Reduce*, then *broadcast*: that is Mei's first version, and one rank does all the
-# work. Or [reduce-scatter](glossary.md#reduce-scatter), then [all-gather](glossary.md#all-gather):
-# every rank adds up one piece, then hands it round. In the second one there is no rank 0.
+# **Answer.** *Reduce*, then [*broadcast*](glossary.md#broadcast): that is Mei's first version, and
+# one rank does all the work. Or [reduce-scatter](glossary.md#reduce-scatter), then
+# [all-gather](glossary.md#all-gather): every rank adds up one piece, then hands it round. In the
+# second one there is no rank 0.
 
 # %% [markdown]
 # ## The ring
@@ -289,10 +291,11 @@ for name, bits in found[0].items():
     print(f"       they are the ring's bits: {bits == found[0]['ring']}")
 
 # %% [markdown]
-# **Answer: (a).** All ranks agree, always: that is what lets [data-parallel](glossary.md#data-parallel)
-# ranks stay equal for weeks without ever comparing notes. Two algorithms agree only with two ranks,
-# where a + b is b + a. So a job that changes its algorithm, or its number of ranks, changes its last
-# bits. Notebook 11 has to deal with that.
+# **Answer: (a).** All ranks agree, always: that is what lets
+# [data-parallel](glossary.md#data-parallel) ranks stay equal for weeks without ever comparing
+# notes. Two algorithms agree only with two ranks, where a + b is b + a. So a job that changes its
+# algorithm, or its number of ranks, changes its last bits. [Notebook 11](11_elastic_restart.ipynb)
+# has to deal with that.
 
 # %% [markdown]
 # ## What a message costs
@@ -658,8 +661,9 @@ timeline(
 # %% [markdown]
 # **Answer: (b).** The operating system closes the connections of a dead process, and tells whoever
 # has data on them: its left and its right neighbour. They give up, and tell nobody. Everyone else
-# waits for a neighbour that is alive, well connected, and has long gone home. Gloo's time-out is 30
-# minutes. (With two ranks there is nobody but the neighbour.)
+# waits for a neighbour that is alive, well connected, and has long gone home: they
+# [hang](glossary.md#hang). Gloo's time-out is 30 minutes. (With two ranks there is nobody but the
+# neighbour.)
 #
 # The remedy is not in the ring. Somebody who hears of every death must wake the others. The lab's
 # `worker.group` asks such a *failure detector* while it waits. The same death again:
@@ -686,7 +690,7 @@ run.timeline(around=Kill(dead))
 # Every survivor has its `PeerLost` within milliseconds, the rank opposite too, and all of them know
 # who is missing. Here the detector is easy to build: the workers of this cluster are connected with
 # each other, and a closed connection means a dead process. A frozen one closes nothing. That is
-# notebook 04.
+# [notebook 04](04_heartbeats.ipynb).
 
 # %% [markdown]
 # ## Summary

@@ -20,8 +20,9 @@
 # ranks do, and they pay for it with mistakes.
 #
 # **Routes** Evening · Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
-# **Before this** [03 Data-parallel training](03_data_parallel_training.ipynb)<br>
+# **Time** 50 minutes, and 50 for the exercises (you may skip the parts marked ⤳)<br>
+# **Before this** [03 Data-parallel training](03_data_parallel_training.ipynb), or [02 Ring
+# all-reduce](02_ring_all_reduce.ipynb) on the Evening route<br>
 # **Afterwards you can** choose a time-out and say what it costs; say what φ adds, and what it does
 # not; find the rank that hangs among those that wait for it; write a liveness probe that does not
 # lie; and say from how many members on nobody can listen to everybody.
@@ -36,9 +37,10 @@ fast = False
 # %% [markdown]
 # ## The hang, seen by the others
 #
-# Here is the bug that notebook 03 left in sight. Next to its training every rank now runs a second
-# thread, which says “I am alive” to all others every 50 ms: a [heartbeat](glossary.md#heartbeat). Who
-# hears none for 200 ms *suspects*, and a [suspicion](glossary.md#suspicion) is all that it is.
+# Here is the bug that [notebook 03](03_data_parallel_training.ipynb) left in sight: nobody is dead,
+# and nobody works. Next to its training every [rank](glossary.md#rank) now runs a second thread,
+# which says “I am alive” to all others every 50 ms: a [heartbeat](glossary.md#heartbeat). Who hears
+# none for 200 ms *suspects*, and a [suspicion](glossary.md#suspicion) is all that it is.
 
 # %%
 import time
@@ -157,9 +159,10 @@ for name, by_timeout in found.items():
 # crash pays for it.
 #
 # The measures have names (W. Chen, S. Toueg and M. Aguilera, IEEE Trans. Computers 51(5), 2002):
-# **T_D**, from the crash to the suspicion; **T_MR**, from one mistake to the next; **T_M**, how long
-# one lasts. From them follow λ_M = 1/T_MR and P_A = 1 − T_M/T_MR, the share of time in which a living
-# rank is trusted. A detector has any one of them for nothing.
+# **[T_D](glossary.md#detection-time)**, from the crash to the suspicion; **T_MR**, from one mistake
+# to the next; **T_M**, how long one lasts. From them follow λ_M = 1/T_MR and P_A = 1 − T_M/T_MR,
+# the share of time in which a living rank is trusted. Any one of them alone is easy to make
+# perfect: suspect always, or never. The art is to have them together.
 
 # %% tags=["nbval-ignore-output"]
 from labkit.views.detectors import qos_table, trade_off
@@ -170,10 +173,11 @@ print(qos_table(found["computing"]))
 # %% [markdown]
 # ## φ: how surprising is this silence?
 #
-# A time-out is chosen once, by somebody who does not know the machine. The φ-accrual detector
-# (N. Hayashibara and others, SRDS 2004) watches how regularly beats come, and says how surprising the
-# silence is: **φ = −log₁₀ of the probability that the beat is still to come**. φ = 3 is one silence
-# in a thousand. Each user of the detector picks a threshold of its own.
+# A time-out is chosen once, by somebody who does not know the machine. The [φ-accrual
+# detector](glossary.md#phi) (N. Hayashibara and others, SRDS 2004) watches how regularly beats
+# come, and says how surprising the silence is: **φ = −log₁₀ of the probability that the beat is
+# still to come**. φ = 3 is one silence in a thousand. Each user of the detector picks a threshold
+# of its own.
 
 # %%
 from random import Random
@@ -187,9 +191,9 @@ came = [at for at, _ in arrivals(Network(0.002, 0.03, loss=0.05), 0.05, 60, Rand
 phi_over_time(came, PhiAccrual, 4.0, (3, 8), crash=3.0, title="φ grows with the silence")
 
 # %% [markdown]
-# Each tooth is the wait for one beat (green). Twice a beat is lost on the way: φ passes 3, and falls
-# with the next one. Who acts at φ = 3 is wrong twice here, and who waits for φ = 8 never: that costs
-# some 20 ms after the crash at 3 s, from which on φ grows without end.
+# Each tooth is the wait for one beat (green). Twice a beat is lost on the way: φ passes 3, and
+# falls with the next one. Who acts at φ = 3 is wrong twice here, and who waits for φ = 8 never:
+# that costs some 40 ms after the crash at 3 s, from which on φ grows without end.
 
 # %% [markdown]
 # **Predict.** The network becomes slower: after five seconds of 10 to 20 ms every message of rank 0
@@ -218,7 +222,7 @@ for name, detector in (
     print(f"{name:16} {first:4} mistakes in the first ten seconds, {rest:4} in the 50 after them")
 
 # %% [markdown]
-# **Answer: (a).** φ learns what is usual now. Four settings of each, on a network that loses one
+# **Answer: (a).** φ learns what is usual now. Five settings of each, on a network that loses one
 # message in ten and holds one in fifty up for a while:
 
 # %%
@@ -248,7 +252,7 @@ print(qos_table(by_kind["time-outs"] | by_kind["φ-accrual"]))
 # law, which is 18.4 times the mean interval. hashicorp's memberlist probes every second and bears a
 # suspicion for 4 · log₁₀ n seconds. torchft's lighthouse waits 5 s for a beat.
 #
-# ## A line left out ⤳
+# ## ⤳ A line left out
 #
 # Most bugs of detectors are not in the formula. Take the line away by which an observer excuses its
 # own stalls, and let the simulator look for what breaks.
@@ -353,17 +357,19 @@ opinions(run, title="All stand still, one is behind: the others name it", hangin
 # **Answer: (b).** Rank 1 is at 38, the others are at 39. The rule is one line: *its count has stood
 # still for half a second, and it is behind somebody*. Whoever waits is not behind, and is left alone.
 #
-# **In real systems.** PyTorch's flight recorder does the same after the fact: it numbers the
-# collectives of every rank, and the rank whose number is behind when the watchdog fires (after ten
-# minutes, by default) is the one to look at. Meta's Llama 3 report (2024, §3.3.4) used it on 16 384
-# GPUs, for the same reason: one straggler slows all others, and looks like slow communication.
+# **In real systems.** PyTorch's [flight recorder](glossary.md#flight-recorder) does the same after
+# the fact: it numbers the collectives of every rank, and the rank whose number is behind when the
+# [watchdog](glossary.md#watchdog) fires (after ten minutes, by default) is the one to look at.
+# Meta's Llama 3 report (2024, §3.3.4) used it on 16 384 GPUs, for the same reason: one
+# [straggler](glossary.md#straggler) slows all others, and looks like slow communication.
 
 # %% [markdown]
 # ## The liveness probe that lies
 #
-# > **The textbook says** “liveness probes could catch a deadlock, where an application is running, but
-# > unable to make progress” (Kubernetes, *Configure Liveness, Readiness and Startup Probes*). **Let us
-# > run it**, with the probe that every tutorial shows: a small server in the process that says 200.
+# > **The textbook says** “liveness probes could catch a deadlock, where an application is running,
+# > but unable to make progress” (Kubernetes, *Configure Liveness, Readiness and Startup Probes*).
+# > **Let us run it**, with the [probe](glossary.md#liveness-probe) that every tutorial shows: a
+# > small server in the process that says 200.
 
 # %%
 from urllib.error import HTTPError
@@ -439,10 +445,11 @@ print("a probe that looks at steps:", set(probe_all(honest=True)))
 # %% [markdown]
 # ## From a suspicion to a step
 #
-# A suspicion by itself changes nothing, and who is suspected may wake up at any moment and write. To
-# go on without it takes two things. The others must *agree* that it is out, so that no two of them go
-# on with different members. And it must do no harm when it wakes: *fencing* is the word for that.
-# `silence=0.5` switches both on. (Half a second, since from now on a mistake costs a rank.)
+# A suspicion by itself changes nothing, and who is suspected may wake up at any moment and write.
+# To go on without it takes two things. The others must *agree* that it is out, so that no two of
+# them go on with different members. And it must do no harm when it wakes:
+# [*fencing*](glossary.md#fencing) is the word for that. `silence=0.5` switches both on. (Half a
+# second, since from now on a mistake costs a rank.)
 
 # %%
 from labkit import PeerLost
@@ -492,13 +499,15 @@ timeline(told, title="Still, suspected, out: the others go on, and it ends when 
 
 # %% [markdown]
 # **Answer: (c).** Six and a half hours have become half a second, and nobody outside did anything:
-# this notebook only injected the fault. The ranks took the silence for a death, agreed on view 2, and
-# did the step again. Rank 1 woke, found that a later view had gone on without it, and ended before it
-# could say a word. A launcher may start it anew.
+# this notebook only injected the fault. The ranks took the silence for a death, agreed on
+# [view](glossary.md#view) 2, and did the step again. Rank 1 woke, found that a later view had gone
+# on without it, and ended before it could say a word. A [launcher](glossary.md#launcher) may start
+# it anew.
 #
-# The price stands further above: a time-out this short takes a healthy rank for dead as soon as a data
-# loader holds the lock for too long. And if the network is cut in two halves, each suspects the other.
-# Why only one of them may go on is a question for notebook 09.
+# The price stands further above: a time-out this short takes a healthy rank for dead as soon as a
+# data loader holds the lock for too long. And if the network is cut in two halves, each suspects
+# the other. Why only one of them may go on is a question for [notebook
+# 09](09_raft_electing_a_coordinator.ipynb).
 #
 # **In real systems.** Kubernetes waits 50 s for a node's lease (40 s until version 1.31), and five
 # minutes more until it starts its pods elsewhere. HDFS takes a data node for dead after 10½ minutes of
@@ -507,8 +516,8 @@ timeline(told, title="Still, suspected, out: the others go on, and it ends when 
 # %% [markdown]
 # ## Ten thousand members
 #
-# Everybody has listened to everybody. With n members that is n − 1 messages for each in every
-# interval, sent and read.
+# Until now everybody has listened to everybody. With n [members](glossary.md#member) that is n − 1
+# messages for each in every interval, sent and read.
 #
 # **Predict.** A message costs 20 µs to send or to read. Beats go out every second. From how many
 # members on do beats take a tenth of a core? (a) 250, (b) 2 500, (c) 25 000.
@@ -529,9 +538,10 @@ for n in (100, 1000, 2500, 10_000):
 # beat every 50 ms, 10 000 members would each need eight cores for nothing else, and the network would
 # carry two billion messages a second.
 #
-# **SWIM** (A. Das, I. Gupta and A. Motivala, DSN 2002) asks for less: each member pings *one* other in
-# every period, chosen at random. If no ack comes, others are asked to ping it, since it may be only
-# the way that is broken. Here is that moment, on a network in which nothing gets from 0 to 1:
+# **[SWIM](glossary.md#swim)** (A. Das, I. Gupta and A. Motivala, DSN 2002) asks for less: each
+# member pings *one* other in every period, chosen at random. If no ack comes, others are asked to
+# ping it, since it may be only the way that is broken. Here is that moment, on a network in which
+# nothing gets from 0 to 1:
 
 # %%
 from labkit import Cut
@@ -571,11 +581,11 @@ scales(measured, capacity=25_000, title="SWIM costs each member the same, howeve
 # faster, and the suspicion of a *few* neighbours, told to all, is what most systems do.
 
 # %% [markdown]
-# ## Gossip ⤳
+# ## ⤳ Gossip
 #
-# Why log n? A rumour spreads as an epidemic. Each of 500 members talks to a random one in every
-# second: it tells what it knows (*push*), or asks for news (*pull*), or both (A. Demers and others,
-# PODC 1987).
+# Why log n? A rumour spreads as an epidemic ([gossip](glossary.md#gossip)). Each of 500 members
+# talks to a random one in every second: it tells what it knows (*push*), or asks for news (*pull*),
+# or both (A. Demers and others, PODC 1987).
 #
 # **Predict.** Which is faster at the end, when nearly all know? (a) push, (b) pull, (c) equal.
 
@@ -596,7 +606,8 @@ epidemic(heard_of_it, n, title="Pull ends faster than push, and both together ar
 #
 # The same exchange computes. Two members meet and both take the mean of their values: after some
 # periods everyone has the mean of all, and nobody has added anything up (M. Jelasity and others,
-# TOCS 2005). Notebook 14 trains a model that way.
+# TOCS 2005). Models have been trained that way: each worker averages its weights with a few others,
+# and there is no all-reduce (X. Lian and others, NeurIPS 2017).
 
 # %%
 values = []
@@ -617,7 +628,8 @@ converging(values, title="Everyone meets the mean, and nobody computes it")
 # %%
 def mistakes_per_hour(timeout, interval, loss):
     """Beats leave every `interval` seconds, each is lost with probability `loss`, and none is late.
-    How many silences an hour are longer than `timeout`? (timeout is no multiple of interval.)"""
+    How many silences an hour are longer than `timeout`? A silence begins with a beat that has come.
+    (timeout is no multiple of interval.)"""
     ### BEGIN SOLUTION
     in_a_row = int(timeout / interval)
     return 3600 / interval * (1 - loss) * loss**in_a_row
@@ -727,10 +739,9 @@ check("hb.4", believe)
 #
 # <details><summary>All 512 ranks hang in an all-reduce. Which one do you look at?</summary>
 #
-# The one that has not entered it: compare the sequence numbers of collectives (the flight recorder),
-# or stacks (py-spy on all hosts: 511 alike, one different). If all have entered, compare shapes and
-# operations: that is notebook 05.
-# </details>
+# The one that has not entered it: compare the sequence numbers of collectives (the flight
+# recorder), or stacks (py-spy on all hosts: 511 alike, one different). If all have entered, compare
+# shapes and operations: that is [notebook 05](05_hangs_deadlocks_nans.ipynb). </details>
 #
 # <details><summary>A node is suspected, another takes over its work, and then the first one wakes up.
 # How do you make that harmless?</summary>
@@ -752,6 +763,7 @@ check("hb.4", believe)
 # ## Next
 #
 # Rank 1 was behind, and so it was found. What if all ranks have come to the collective, and it does
-# not end: other shapes, another order, or a gradient that is not a number? That is
-# [05 Hangs, deadlocks, NaNs](05_hangs_deadlocks_nans.ipynb). The bug that stays in sight: the step
-# during which a rank died is lost, and when all are gone, all of them are.
+# not end: other shapes, another order, or a gradient that is not a number? That is [05 Hangs,
+# deadlocks, NaNs](05_hangs_deadlocks_nans.ipynb). The bug that stays in sight: the others have the
+# state of a rank that dies, and nobody has it when all die at once. On the Evening route go on to
+# [06 Checkpoints](06_checkpoints.ipynb), which begins there.
