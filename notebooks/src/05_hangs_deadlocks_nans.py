@@ -21,7 +21,7 @@
 # that flips, a rank that is slow.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 45 minutes, and 50 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [04 Heartbeats](04_heartbeats.ipynb)<br>
 # **Afterwards you can** name the line of code that keeps a job from going on; write exchanges that
 # cannot deadlock; say why a NaN must be judged by all ranks or by none; choose a loss scale; and find
@@ -65,9 +65,10 @@ print("dead:", sorted(run.deaths), " told of it:", {e.kind for e in run.errors.v
 run.timeline(title="Killed after the fifth barrier: the others leave the sixth with an error")
 
 # %% [markdown]
-# **Answer: (c), here.** A barrier knows nothing of death: in Gloo, NCCL or MPI the answer is (a) for
-# at least some ranks. What frees them here is the word of a failure detector from *beside* the
-# collective, as in notebook 04. A barrier is no health check. It is one more place to hang.
+# **Answer: (c), here.** A barrier knows nothing of death: in Gloo, NCCL or MPI the answer is (a)
+# for at least some ranks. What frees them here is the word of a failure detector from *beside* the
+# collective, as in [notebook 04](04_heartbeats.ipynb). A barrier is no health check. It is one more
+# place to [hang](glossary.md#hang).
 #
 # > **The textbook says** “`dist.barrier()` keeps the workers together.” **Let us run it**, with a rank
 # > that is alive and does not come.
@@ -115,7 +116,8 @@ why(run)
 # of the deadline; `cluster.stacks()` at any time.)
 #
 # > **Verdict.** A barrier does not make ranks come. It only moves the hang to a place that says
-# > nothing about its cause. Two-phase commit (notebook 07) asks, and bears a no.
+# > nothing about its cause. Two-phase commit ([notebook 07](07_two_phase_commit.ipynb)) asks, and
+# > bears a no.
 #
 # ## Two collectives that do not match
 #
@@ -164,10 +166,10 @@ run.cancel()
 why(run)
 
 # %% [markdown]
-# **In real systems.** PyTorch's flight recorder keeps 2 000 entries a rank with the stack of each, and
-# its analyzer compares operation, sizes and types across ranks (`torchfrtrace`). Meta's Llama 3 report
-# (2024, §3.3.4) names it as the tool with which they found hangs on 16 384 GPUs.
-# `TORCH_DISTRIBUTED_DEBUG=DETAIL` compares before each collective; that costs a second one each time.
+# **In real systems.** PyTorch's flight recorder keeps 2 000 entries a rank with the stack of each,
+# and its analyzer compares operation, sizes and types across ranks (`torchfrtrace`).
+# `TORCH_DISTRIBUTED_DEBUG=DETAIL` compares before each collective; that costs a second one each
+# time.
 #
 # ## Deadlock by crossed sends
 #
@@ -315,8 +317,9 @@ def train_carefully(worker, steps, together):
 
 
 # %% [markdown]
-# **Predict.** What becomes of the replicas? (a) Nothing: one update of many is missing on one of them.
-# (b) They differ from then on, and the difference stays or grows. (c) The next all-reduce repairs it.
+# **Predict.** What becomes of the [replicas](glossary.md#replica)? (a) Nothing: one update of many
+# is missing on one of them. (b) They differ from then on, and the difference stays or grows. (c)
+# The next all-reduce repairs it.
 
 # %%
 from labkit.views.curves import compare_lines, metric_by_step
@@ -390,9 +393,10 @@ print("the same weights:", len({r["hash"] for r in run.results.values()}) == 1)
 
 # %% [markdown]
 # Leaving the step out is one policy. `Guard("lower rate")` also halves the learning rate, and
-# `Guard("roll back", spike=3.0)` returns to a snapshot when the loss leaps to three times its median,
-# and goes on with *other* data. (PaLM, 2022, §5.1: about 20 spikes in the largest run; restart from 100
-# steps earlier and skip 200 to 500 batches. The same batches at other weights did no harm.)
+# `Guard("roll back", spike=3.0)` returns to a [snapshot](glossary.md#snapshot) when the loss leaps
+# to three times its median, and goes on with *other* data. (PaLM, 2022, §5.1: about 20 spikes in
+# the largest run; restart from 100 steps earlier and skip 200 to 500 batches. The same batches at
+# other weights did no harm.)
 #
 # ## Loss scaling
 #
@@ -430,11 +434,12 @@ compare_lines(
 )
 
 # %% [markdown]
-# **Answer: (c).** On the left gradients vanish, on the right they overflow, and where the cliffs are
-# changes during training. So the scale is searched for ([loss scaling](glossary.md#loss-scaling)):
-# halved when something overflows, and that step left out; doubled after 2 000 good steps in a row (P.
-# Micikevicius and others, ICLR 2018). Again all ranks must do it together: the scale is a part of the
-# training state. Started far too high:
+# **Answer: (c).** On the left gradients vanish, on the right they overflow. This small network
+# could even do with a scale of 1. An object detector could not: it diverged, and a scale of 8 saved
+# it. And the cliffs move during training. So the scale is searched for ([loss
+# scaling](glossary.md#loss-scaling)): halved when something overflows, and that step left out;
+# doubled after 2 000 good steps in a row (P. Micikevicius and others, ICLR 2018). Again all ranks
+# must do it together: the scale is a part of the training state. Started far too high:
 
 # %%
 guard = Guard(scale=LossScale(scale=2.0**36), patience=100)
@@ -502,10 +507,10 @@ print("taken for dead:", sorted({e.data["peer"] for e in run.events if e.kind ==
 cluster.close()
 
 # %% [markdown]
-# **Answer: (c).** A synchronous step ends for all when it ends for the slowest. So the ranks compare the
-# time that each *computes*, and flag who lies far above the others' median: more than half as slow
-# again, and more than 3.5 robust deviations. It is slow, not dead: its beats are on time and nobody
-# votes it out.
+# **Answer: (c).** A synchronous step ends for all when it ends for the slowest. So the ranks
+# compare the time that each *computes*, and flag who lies far above the others' median: more than
+# one and a half times as long, and more than 3.5 robust deviations. It is slow, not dead: its beats
+# are on time and nobody votes it out.
 #
 # **In real systems.** In a large cluster fewer than 2 % of the jobs had slow computation, for some ten
 # minutes, and 40 % slow communication, for 24 (Greyhound, USENIX ATC 2025). NVIDIA's resiliency
@@ -552,7 +557,8 @@ check("hang.1", first_difference)
 # %%
 def next_scale(scale, good, sums, interval):
     """`good` steps in a row were good; `sums` are the summed gradients of this one. Returns the next
-    (scale, good): halved when something is not finite, doubled after `interval` good steps."""
+    (scale, good): halved when something is not finite, doubled after `interval` good steps; after
+    either the count begins at 0 again."""
     ### BEGIN SOLUTION
     import math
 
@@ -671,5 +677,6 @@ check("hang.4", order)
 # ## Next
 #
 # A step may now be left out, done again, or taken back to a snapshot in memory. All of that is lost
-# when the processes are. What has to be written down, so that training goes on with the *same bits*,
-# and how it is written while the power may fail, is [06 Checkpoints](06_checkpoints.ipynb).
+# when the processes are: the bug that stays in sight. What has to be written down, so that training
+# goes on with the *same bits*, and how it is written while the power may fail, is [06
+# Checkpoints](06_checkpoints.ipynb).

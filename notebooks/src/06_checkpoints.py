@@ -20,8 +20,9 @@
 # about the file that she should have had: what must be in it, and how it comes to be there.
 #
 # **Routes** Evening · Core · All<br>
-# **Time** 75 minutes (you may skip the parts marked ⤳)<br>
-# **Before this** [05 Hangs, deadlocks, NaNs](05_hangs_deadlocks_nans.ipynb)<br>
+# **Time** 60 minutes, and 30 for the exercises (you may skip the parts marked ⤳)<br>
+# **Before this** [05 Hangs, deadlocks, NaNs](05_hangs_deadlocks_nans.ipynb), or [04
+# Heartbeats](04_heartbeats.ipynb) on the Evening route<br>
 # **Afterwards you can** list the pieces of a training state and say what goes wrong without each; name
 # a safe point; replace a file so that no crash can tear it, and say which fsync does what; tell whether
 # a resumed run is the same run, bit by bit; and distrust a file that loads.
@@ -63,10 +64,10 @@ again = cluster.run(train, steps=50).wait(timeout=60)
 checkpoints.lives([first, again], "All ranks die, and so does the work")
 
 # %% [markdown]
-# The second life does every step of the first one again. On one machine it was a second; what it costs
-# on 16 384 GPUs you have computed in [01](01_why_training_fails.ipynb). A
-# [checkpoint](glossary.md#checkpoint) is a state that outlives the memory. The first question is what
-# belongs into it.
+# The second life does every step of the first one again. On one machine it was a second; what it
+# costs on 16 384 GPUs is computed in [01](01_why_training_fails.ipynb). A
+# [checkpoint](glossary.md#checkpoint) is a state that outlives the memory. The first question is
+# what belongs into it.
 
 # %% [markdown]
 # ## The weights are not enough
@@ -417,8 +418,8 @@ checkpoints.crashes(
 # > programs, databases among them (OSDI 2014).
 #
 # The lab's own writer is the fourth line: `labkit/checkpoint/files.py`, thirty lines. And the same
-# power failures at every operation of a whole save, with manifest and deletion of the older one, are
-# among its tests.
+# power failures at every operation of a whole save, with [manifest](glossary.md#manifest) and
+# deletion of the older one, are among its tests.
 
 # %% [markdown]
 # ## The work comes back
@@ -481,12 +482,13 @@ print("the same bits as without a power cut:", again.results[0] == calm.results[
 # **Answer: (c).** No step was skipped, none was learnt twice, and nobody can tell from the weights that
 # the power was gone. That is the strongest test that a checkpoint can pass, and the cheapest to write.
 #
-# **In real systems.** Llama 3 405B lost its GPUs 419 times in 54 days, one failure in three hours, and
-# trained for more than 90 % of the time (Meta, 2024, §3.3.4): from checkpoints of 1 MB to 4 GB per GPU.
-# Lightning removed its automatic saving of data loaders in 2.0; the sampler's place is yours to save.
+# **In real systems.** Llama 3 405B was interrupted 419 times in 54 days, once in three hours, and
+# trained for more than 90 % of the time (Meta, 2024, §3.3.4): from checkpoints of 1 MB to 4 GB per
+# GPU. Lightning removed its automatic saving of data loaders in 2.0; the sampler's place is yours
+# to save.
 
 # %% [markdown]
-# ## Two loops to be found in books ⤳
+# ## ⤳ Two loops to be found in books
 #
 # > **The textbook says** “On a failure, load the last checkpoint and continue”:
 # > `except NodeFailure: epoch = load(); continue`, inside a `for`. **Let us run it**, with a failure in
@@ -613,13 +615,13 @@ print("ours loads step", loaded.manifest.step)
 # checkpoint that is whole. It deletes nothing: a damaged file may still be of use to somebody.
 #
 # And what of a bit that turned over *before* the save? Then the checksum is right and the weight is
-# wrong: six of Llama 3's interruptions were silent corruption. Ranks that compare their weights find
-# that one, since all should be equal.
+# wrong: six of Llama 3's interruptions were [silent corruption](glossary.md#silent-corruption).
+# Ranks that compare their weights find that one, since all should be equal.
 
 # %% [markdown]
 # ## Which bits?
 #
-# “To the last bit” was said five times now. It is a promise with conditions, and here is why.
+# “To the last bit” is easily said. It is a promise with conditions, and here is why.
 #
 # **Predict.** Add up eight float32 numbers. How many different sums do the 40 320 orders give? (a) 1,
 # (b) 2, for rounding goes up or down; (c) more than 10.
@@ -689,12 +691,12 @@ compare_lines(
 )
 
 # %% [markdown]
-# Two words for two things. *Bitwise* reproducible: the same bits. It needs the same number of ranks and
-# threads, the same kernels and the same kind of device; it is worth its price when you hunt a bug, or
-# must prove that a repair changed nothing. *Statistically* reproducible: the same accuracy within what
-# seeds do anyway. Every checkpoint must have the first on the machine that wrote it; on another one the
-# second is all that there is. (Sums that do not depend on the order exist, in integers: notebook 11 and
-# 18 need them.)
+# Two words for two things. *Bitwise* reproducible: the same bits. It needs the same number of ranks
+# and threads, the same kernels and the same kind of device; it is worth its price when you hunt a
+# bug, or must prove that a repair changed nothing. *Statistically* reproducible: the same accuracy
+# within what seeds do anyway. Every checkpoint must have the first on the machine that wrote it; on
+# another one the second is all that there is. (Sums that do not depend on the order exist, in
+# integers: notebooks [11](11_elastic_restart.ipynb) and [18](18_chaos.ipynb) use them.)
 
 # %% [markdown]
 # ## The price of determinism
@@ -900,6 +902,7 @@ check("ckpt.3", to_delete)
 # %% [markdown]
 # ## Next
 #
-# [07 Two-phase commit](07_two_phase_commit.ipynb) makes all shards appear together, or none of them. The
-# bug that stays in sight: every file is whole, and the checkpoint is one part of this step and another
-# part of that one.
+# [07 Two-phase commit](07_two_phase_commit.ipynb) makes all shards appear together, or none of
+# them. The bug that stays in sight: every file is whole, and the checkpoint is one part of this
+# step and another part of that one. On the Evening route go on to [11 Elastic
+# restart](11_elastic_restart.ipynb), where the work comes back without a file.

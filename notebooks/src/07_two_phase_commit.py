@@ -21,7 +21,7 @@
 # coordinator that can die at any moment.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 40 minutes, and 15 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [06 Checkpoints](06_checkpoints.ipynb)<br>
 # **Afterwards you can** say what must be on which disk before which message; name the one window in
 # which two-phase commit blocks; explain why whoever is in it must not decide alone; say what
@@ -166,7 +166,8 @@ commit.lifelines(lifelines(transaction().run(1)), (0.95, 1.7), title)
 #
 # ## The checkpoint is a transaction
 #
-# To prepare is to write the shard under a temporary name and to sync it; to finish is to rename it.
+# To prepare is to write the [shard](glossary.md#shard) under a temporary name and to sync it; to
+# finish is to rename it.
 
 # %%
 from labkit.simulator.disk import SimulatedDisk
@@ -431,18 +432,18 @@ for scenario in (THREE_PHASES_APART, TWO_PHASES_APART):
 # > of. For a checkpoint the choice is easy: better no checkpoint than two halves of two.
 #
 # **In real systems.** PostgreSQL has the second phase built in (`PREPARE TRANSACTION`) and switched
-# off by default (`max_prepared_transactions = 0`), since a prepared transaction whose coordinator has
-# gone holds its locks for ever. Spanner runs two-phase commit over Paxos groups, which “mitigates the
-# availability problems” (Corbett et al., OSDI 2012, §2.3). And in training? DeepSpeed writes the name
-# of the newest checkpoint into `latest` with a plain open; torch's DCP, killed while it overwrote a
-# checkpoint of the same name, left the old one destroyed under a `.metadata` file that still pointed
-# to it, in 3 of 3 of our trials.
+# off by default (`max_prepared_transactions = 0`), since a prepared transaction whose coordinator
+# has gone holds its locks for ever. Spanner runs two-phase commit over Paxos groups, which
+# “mitigates the availability problems” (Corbett et al., OSDI 2012, §2.3). And in training?
+# DeepSpeed writes the name of the newest checkpoint into `latest` with a plain open, and what
+# torch's DCP leaves when it is killed over an older checkpoint you have seen in
+# [01](01_why_training_fails.ipynb).
 #
-# ## A coordinator that does not die ⤳
+# ## ⤳ A coordinator that does not die
 #
-# What blocks is not two-phase commit but a decision that stands on a single disk. Put it into a log
-# that a majority of three replicas keeps, and let whoever leads them coordinate. The leader dies in
-# the window:
+# What blocks is not two-phase commit but a decision that stands on a single disk. Put it into a
+# [log](glossary.md#log) that a majority of three [replicas](glossary.md#replica) keeps, and let
+# whoever leads them coordinate. The leader dies in the window:
 
 # %%
 from labkit.protocols.two_phase_commit.replicated import replicated_commit
@@ -461,7 +462,7 @@ print(f"nobody is in doubt any more: {resolved}, after {sim.now - died:.2f} s")
 # Notebooks [09](09_raft_electing_a_coordinator.ipynb) and
 # [10](10_raft_the_log_that_does_not_forget.ipynb) build that log.
 #
-# ## Break it yourself ⤳
+# ## ⤳ Break it yourself
 #
 # A wrong two-phase commit each, and the number of faults that is enough.
 
@@ -484,7 +485,8 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 #
 # ### Exercise commit.1 (3 points, 10 minutes, 4 lines)
 #
-# The coordinator's rule. Messages may come twice, and late ones of other transactions come too.
+# The coordinator's rule. A vote may come twice, and one may come from a rank that takes no part in
+# this transaction.
 
 
 # %%
