@@ -20,7 +20,7 @@
 # both: what a checkpoint costs, where the time goes, and how often to pay.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 50 minutes, and 20 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [07 Two-phase commit](07_two_phase_commit.ipynb)<br>
 # **Afterwards you can** say how large a checkpoint is and how long a disk needs for it; take a snapshot
 # that training hardly notices, and show that it is one; say what incremental writing and compression
@@ -37,9 +37,10 @@ fast = False
 # %% [markdown]
 # ## Everybody waits for a disk
 #
-# Here is what notebook 07 left in sight. All ranks train. Every fourth step each writes its
-# [shard](glossary.md#shard), votes, and waits until the checkpoint is committed: the protocol of 07, on
-# real processes, with whoever leads the views as its coordinator.
+# Here is what [notebook 07](07_two_phase_commit.ipynb) left in sight. All ranks train. Every fourth
+# step each writes its [shard](glossary.md#shard), votes, and waits until the checkpoint is
+# committed: the protocol of 07, on real processes, with whoever leads the views as its
+# [coordinator](glossary.md#coordinator).
 
 # %%
 import tempfile
@@ -98,8 +99,9 @@ run = cluster.run(train_and_save, root=folder / "waiting", beside=False).wait(ti
 training_threads(run, "Green: everybody stands still for a checkpoint")
 
 # %% [markdown]
-# Nobody computes while the green is there. The cost of a checkpoint is not the write: it is the time for
-# which training waits, the [stall](glossary.md#stall).
+# Nobody computes while the green is there. The cost of a checkpoint is not the write: it is the
+# time for which training waits, the [stall](glossary.md#stall). (The goodput in the corner knows
+# nothing of it: it says what *faults* cost, and here nothing has failed.)
 #
 # ## How large, how long
 #
@@ -248,10 +250,10 @@ three = {
 saving.stalls(three, "Orange: training stands still. Green: it goes on, and a thread writes")
 
 # %% [markdown]
-# **Answer: see the picture**; on the machine of the README, 307 MB: 355, 272 and 2 ms. `torch.save` is
-# done when it returns. `dcp.async_save` copies first and writes then, and the copy is the stall. The
-# lab's copy rides along with the next backward pass. No checkpoint can be durable sooner than the last
-# bar.
+# **Answer: see the picture**; the README has the figures for 307 MB, and `labkit bench checkpoint`
+# measures yours. `torch.save` is done when it returns. `dcp.async_save` copies first and writes
+# then, and the copy is the stall. The lab's copy rides along with the next backward pass. No
+# checkpoint can be durable sooner than the last bar.
 #
 # What cannot be hidden is an error. The writer's thread keeps it, and `checkpointer.step` raises it at
 # the next step: a checkpoint that fails in silence is found on the day on which it is needed.
@@ -317,10 +319,10 @@ compare_bars(
 )
 
 # %% [markdown]
-# **Answer: not at all, and by more than half.** An optimizer with moments changes every number in every step.
-# What is frozen (a backbone, an embedding, an adapter's base) is written once and referred to. The price:
-# a chain of references is as good as its oldest file, so every k-th checkpoint is full; and nobody may
-# delete a file because it is old (`ckpt.5`).
+# **Answer: not at all, and by more than half.** An optimizer with moments changes every number in
+# every step. What is frozen (a backbone, an embedding, an adapter's base) is written once and
+# referred to. The price: a chain of references is as good as its oldest file, so every k-th
+# checkpoint is full; and nobody may delete a file because it is old (exercise ckpt.5).
 #
 # zstd saves less than a tenth: the low bits of trained weights are noise, and noise does not shrink. It pays
 # where the network is slow and a processor is idle, and hardly elsewhere. Measure first.
@@ -407,7 +409,8 @@ compare_bars(
 #
 # ### What network file systems do to rename
 #
-# Notebook 06 ended with: write aside, fsync, rename, fsync the folder. On other file systems:
+# [Notebook 06](06_checkpoints.ipynb) ended with: write aside, fsync, rename, fsync the folder. On
+# other file systems:
 #
 # | where | rename over a file | what to know |
 # |---|---|---|
@@ -416,8 +419,9 @@ compare_bars(
 # | Lustre | atomic | one metadata server serves all ranks: a file each for 16 000 ranks is its worst hour |
 # | S3 | none: copy, then delete | a PUT is all or nothing, and visible to all at once (since December 2020) |
 #
-# So in an object store the *order* takes the place of the rename: the shards first, the manifest last.
-# Let us see that, with a server that is killed between the two.
+# So in an object store the *order* takes the place of the rename: the shards first, the
+# [manifest](glossary.md#manifest) last. Let us see that, with a server that is killed between the
+# two.
 #
 # **Predict.** The shard is in the bucket, the manifest is not. What does another machine find there, and
 # what must the next attempt send? (a) Half a checkpoint; all of it. (b) None; all of it. (c) None; the
@@ -490,23 +494,26 @@ print("rank 1 has got the shard of rank", cluster.run(come_back).wait(timeout=60
 
 # %% [markdown]
 # **Answer: its neighbour; and half of them.** No file was read. If a rank and the one that holds
-# its copy die together, the disk is asked; if the machine is gone, the bucket. Fast and fragile first,
-# slow and safe behind it. (With several ranks on one host the neighbour must be on another: `ckpt.6`.)
+# its copy die together, the disk is asked; if the machine is gone, the bucket. Fast and fragile
+# first, slow and safe behind it. (With several ranks on one host the neighbour must be on another:
+# exercise ckpt.6.)
 #
-# **In real systems.** Gemini keeps checkpoints in the memory of other hosts, and recovers 13 times as fast
-# (Z. Wang and others, SOSP 2023). NVIDIA's resiliency extension keeps local checkpoints with replicas;
-# Orbax has several tiers. Kill DCP while it overwrites a checkpoint of the same name, and the old one is
-# gone (3 of 3 of our trials): a tier is good only if each of its writes is atomic.
+# **In real systems.** Gemini keeps checkpoints in the memory of other hosts, and recovers 13 times
+# as fast (Z. Wang and others, SOSP 2023). NVIDIA's resiliency extension keeps local checkpoints
+# with [replicas](glossary.md#replica); Orbax has several tiers. A tier is good only if each of its
+# writes is atomic.
 
 # %% [markdown]
 # ## How often?
 #
-# Save too often and you write, too seldom and you repeat. With C seconds for a write and M seconds
-# between failures, an interval of T wastes about C/T + T/2M of the time: half an interval is lost at each
-# failure, on average. The best T is √(2CM) (J. Young, CACM 1974).
+# Save too often and you write, too seldom and you repeat: [notebook
+# 01](01_why_training_fails.ipynb) drew that curve. With C seconds for a write and M seconds between
+# failures, an [interval](glossary.md#interval) of T wastes about C/T + T/2M of the time: half an
+# interval is lost at each failure, on average. The best T is √(2CM) (J. Young, CACM 1974).
 #
-# **Predict.** Llama 3's job failed every 11 135 s. What does a *blocking* write of 60 s cost at the best
-# interval? (a) 1 %, (b) 10 %, (c) 25 %.
+# **Predict.** Llama 3's job failed every 11 135 s. At the best interval a *blocking* write of 60 s
+# costs it a tenth of its time. With a snapshot training stands still for 1 s, a sixtieth of that.
+# What is left of the tenth? (a) a sixtieth of it, 0.2 %, (b) an eighth, 1.3 %, (c) a half.
 
 # %%
 from labkit.reliability.young_daly import least_waste, young_interval
@@ -518,9 +525,9 @@ for write in (1, 10, 60, 300):
     )
 
 # %% [markdown]
-# **Answer: (b).** Meta reports more than 90 % of effective time, so it cannot have waited for a minute.
-# And look at the other end: what counts is the *stall*, not the write. With the stall of a snapshot, one
-# saves every minute or two and loses one per cent.
+# **Answer: (b).** The waste goes with the root of the stall, √(2C/M): whoever stalls less also
+# saves more often. What counts is the *stall*, not the write. (Meta reports more than 90 % of
+# effective time, so it cannot have waited for a minute.)
 #
 # Is the formula true? Here are real jobs with real checkpoints, one on each rank, and SIGKILL at times
 # that are distributed as those of real failures, only sooner: every 0.4 s. A step is a wait of two
@@ -612,11 +619,10 @@ for write in (0.0001, 0.01, 0.1, 0.5, 1.0):
     print(f"{write:22.4f} {young:8.3f} {daly:9.3f} {best:9.3f} {1 - shares.max():8.0%}")
 
 # %% [markdown]
-# > **Verdict.** Shorter. For C far below M all three agree, and that is where one wants to be. At C = M
-# > the formula's interval is 1.7 times too long, and it hardly matters: four fifths of the time are lost
-# > anyway. It also
-# > assumes failures without memory and at the same cost, which a rack of GPUs from one delivery does not
-# > promise.
+# > **Verdict.** Shorter. For C far below M all three agree, and that is where one wants to be.
+# > Where C equals M the formula's interval is 1.7 times too long, and it hardly matters: four
+# > fifths of the time are lost anyway. It also assumes failures without memory and at the same
+# > cost, which a rack of GPUs from one delivery does not promise.
 
 # %% [markdown]
 # ## Exercises

@@ -14,13 +14,14 @@
 # # 09 Raft: electing a coordinator
 #
 # It is four in the morning, and the coordinator of a checkpoint is gone. Every rank has written its
-# shard and has said *yes*; nobody may say *commit*. In notebook 07 they waited for it. Tonight they
-# choose another one, without a human, within a third of a second, and never two at once. The
-# algorithm is Raft's election. It fits on two pages, and every line of it is there because somebody
-# left it out once: in this notebook you leave them out yourself and watch what breaks.
+# shard and has said *yes*; nobody may say *commit*. In [notebook 07](07_two_phase_commit.ipynb)
+# they waited for it. Tonight they choose another one, without a human, within a third of a second,
+# and never two at once. The algorithm is Raft's election. It fits on two pages, and every line of
+# it is there because somebody left it out once: in this notebook you leave them out yourself and
+# watch what breaks.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 35 minutes, and 15 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [07 Two-phase commit](07_two_phase_commit.ipynb)<br>
 # **Afterwards you can** say why two majorities are enough; trace an election from time-out to
 # leader; name what must be on the disk before a vote is sent; choose an election time-out for a
@@ -36,8 +37,9 @@ fast = False
 # %% [markdown]
 # ## Two majorities share a node
 #
-# Everything rests on one picture. A [leader](glossary.md#leader) needs the votes of a majority, and
-# a node has one vote in each [term](glossary.md#term). Any two majorities have a node in common.
+# Everything rests on one picture. A [leader](glossary.md#leader) needs the
+# [votes](glossary.md#vote) of a majority, and a node has one vote in each [term](glossary.md#term).
+# Any two majorities have a node in common.
 
 # %%
 from labkit.views.raft import quorums
@@ -51,8 +53,9 @@ quorums(5)
 #
 # ## An election
 #
-# The next cells run in a simulator: five nodes, their disks and their network in virtual time, and
-# one seed that decides every delay. The classes are the ones that run in the workers.
+# The next cells run in a simulator: five nodes (*ranks* in the pictures), their disks and their
+# network in virtual time, and one seed that decides every delay. The classes are the ones that run
+# in the workers.
 #
 # **Predict.** Time-outs are drawn between 150 and 300 ms, from the last word of the leader. It
 # is killed at 1.000 s. When is there another? (a) after about 150 ms, (b) after about 225 ms, the middle
@@ -100,9 +103,10 @@ for time, rank, what, term in elections(sim):
 sim.timeline(title="Three stand in one term: nobody wins it, and the next draw parts them")
 
 # %% [markdown]
-# Three candidates voted for themselves, two voters were left, and nobody had three votes. Nothing
-# repairs this but the clock: each draws a new time-out, and one of them is earlier next time. Equal
-# time-outs for all would split the vote again and again. That is why they are *drawn*.
+# Three [candidates](glossary.md#candidate) voted for themselves, two voters were left, and nobody
+# had three votes. Nothing repairs this but the clock: each draws a new time-out, and one of them is
+# earlier next time. Equal time-outs for all would split the vote again and again. That is why they
+# are *drawn*.
 #
 # ## A vote that is forgotten
 #
@@ -143,8 +147,8 @@ print(explore(PLAIN_RAFT, seeds=20 if fast else 40, processes=1))
 # %% [markdown]
 # ## The node that was away
 #
-# A follower is cut off for three seconds. It hears no leader, stands, gets no answer, and stands
-# again: its term grows with every time-out.
+# A [follower](glossary.md#follower) is cut off for three seconds. It hears no leader, stands, gets
+# no answer, and stands again: its term grows with every time-out.
 #
 # **Predict.** The network heals. The group had a good leader all the time. What happens? (a) The
 # node sees the leader's beat and follows, (b) the leader steps down, (c) the node is ignored.
@@ -258,8 +262,8 @@ for high in (0.005, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6):
 # %% [markdown]
 # > **Verdict.** A margin, not a cliff. Beats come every 50 ms, and one of several on their way is
 # > enough to keep a follower quiet, so the group is calm even with messages that take as long as a
-# > time-out. Then it has no peace at all, and far before that every election and every commit is as
-# > slow as its messages.
+# > time-out. Beyond that it has no peace at all, and long before that every election and every
+# > commit is as slow as its messages.
 #
 # ## Exercises
 #
@@ -289,9 +293,8 @@ check("raft.1", grants)
 # %% [markdown]
 # ### Exercise raft.2 (2 points, 5 minutes, 1 line)
 #
-# A vote costs an fsync, which may take a while; a beat costs a message there and an answer back. The
-# time-out must be ten times the first, and long enough that so many `beats`, three to a time-out,
-# may be lost.
+# A vote costs an fsync, a beat costs a round trip. Two rules: the time-out is no shorter than ten
+# fsyncs, and no shorter than three round trips for each of the `beats` that may be lost in a row.
 
 
 # %%

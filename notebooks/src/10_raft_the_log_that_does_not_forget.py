@@ -20,7 +20,7 @@
 # notebook shows why, and breaks it in five ways; one of the five bugs was ours.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 35 minutes, and 25 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [09 Raft: electing a coordinator](09_raft_electing_a_coordinator.ipynb)<br>
 # **Afterwards you can** say when an entry is committed and when it only looks so; follow two logs
 # that part and meet again; explain why a leader's memory is no answer to a read; and judge whether
@@ -37,9 +37,9 @@ fast = False
 # ## Two logs part, one survives
 #
 # Five nodes keep a [log](glossary.md#log) of commands. The [leader](glossary.md#leader) is cut off
-# together with one follower; three clients are on its side, three on the other. Each cell below is
-# an entry, its number is its [term](glossary.md#term), the bold line is what the node knows to be
-# [committed](glossary.md#committed).
+# together with one [follower](glossary.md#follower); three clients are on its side, three on the
+# other. Each cell below is an entry, its number is its [term](glossary.md#term), the bold line is
+# what the node knows to be [committed](glossary.md#committed).
 
 # %%
 from functools import partial
@@ -127,8 +127,8 @@ print(found.finding.story)
 #
 # ## A vote for a short log
 #
-# The other half is in the vote: a node refuses a candidate whose log is behind its own (§5.4.1).
-# Without it:
+# The other half is in the [vote](glossary.md#vote): a node refuses a candidate whose log is behind
+# its own (§5.4.1). Without it:
 
 # %%
 with applied(mutants["m09"]):
@@ -137,7 +137,8 @@ print(found.finding.what)
 
 # %% [markdown]
 # A majority has each committed entry, a majority has to vote, and the two share a node: the picture
-# of notebook 09 once more. That node refuses. And with both rules in place:
+# of [notebook 09](09_raft_electing_a_coordinator.ipynb) once more. That node refuses. And with both
+# rules in place:
 
 # %%
 print(explore(RAFT, seeds=10 if fast else 30, processes=1))
@@ -164,7 +165,8 @@ print(fill(f"and the old value after that: {judge([write, early, late], execute)
 #
 # ## The leader's memory is no answer
 #
-# A leader has applied everything. So let it answer reads from memory: no messages, no waiting.
+# A leader has applied everything. So let it answer reads from memory: no messages, no waiting. That
+# is the question which notebook 09 left open.
 #
 # **Predict.** The leader is cut off, with a client that reads; another client writes on the other
 # side. CheckQuorum is off. (a) The reader gets an error, (b) it gets old values, (c) it gets the

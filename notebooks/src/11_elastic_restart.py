@@ -19,7 +19,7 @@
 # it, at the right step, with the right samples, and to let its successor in again: that is tonight.
 #
 # **Routes** Evening · Core · All<br>
-# **Time** 60 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 50 minutes, and 35 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [04 Heartbeats](04_heartbeats.ipynb), [06 Checkpoints](06_checkpoints.ipynb); good to
 # have: [09 Raft](09_raft_electing_a_coordinator.ipynb)<br>
 # **Afterwards you can** name the parts of a recovery and say which of them is worth work; say why all
@@ -36,8 +36,8 @@ fast = False
 # %% [markdown]
 # ## They agree, and nobody trains
 #
-# A loop as most are written. Rank 1 dies before step 15. The runtime notices, its leader proposes the
-# next [view](glossary.md#view), a majority writes it down: the blue bar.
+# A loop as most are written. Rank 1 dies before step 15. The runtime notices, its leader proposes
+# the next [view](glossary.md#view), a majority writes it down: the blue line.
 
 # %%
 from labkit import At, Cluster, FaultPlan, Kill, PeerLost, Restart
@@ -73,8 +73,9 @@ run.timeline(title="All agree on view 2, and no step follows")
 #
 # ## One recovery, cut into its parts
 #
-# `elastic=True` makes the lab's own loop do that. Rank 1 is killed at step 20. At step 30 a new process
-# takes its place: first the job *shrinks*, then it *grows*.
+# An [elastic](glossary.md#elastic) loop does that: the lab's own, with `elastic=True`. Rank 1 is
+# killed at step 20. At step 30 a new process takes its place: first the job *shrinks*, then it
+# *grows*.
 #
 # **Predict.** Which takes longer: (a) to go on without rank 1, (b) to take its successor in, (c) the same?
 # And for how long do the others stand still in each?
@@ -117,9 +118,10 @@ for fault, phases in parts(run).items():
 recovery_parts(run, title="Shrinking and growing, part by part")
 
 # %% [markdown]
-# **Answer: (b), but the others hardly notice.** While the successor starts and warms up they train on.
-# They stand still from *agree* to *restore*. In a large job the shares change: *restore* carries
-# gigabytes, *form* a thousand connections. The order of the parts does not.
+# **Answer: (b), but the others hardly notice.** While the successor starts and warms up they train
+# on. They stand still from *form* to *restore*. In a large job the shares of the [recovery
+# time](glossary.md#recovery-time) change: *restore* carries gigabytes, *form* a thousand
+# connections. The order of the parts does not.
 #
 # ## The same bits
 #
@@ -134,9 +136,10 @@ print("they hold the same weights:", len(hashes) == 1)
 print("the same bits as without a fault:", hashes == {calm["hash"]})
 
 # %% [markdown]
-# **Answer: (b).** The [global batch](glossary.md#effective-batch) is always cut into eight logical
-# shards. Ranks come and go; the shards, their samples and their random draws stay. What is left is the
-# order of the sum, and `in_order` fixes it: 0 + 1 + … + 7. Take that away:
+# **Answer: (b).** The [global batch](glossary.md#effective-batch) is always cut into eight [logical
+# shards](glossary.md#logical-shard). Ranks come and go; the shards, their samples and their random
+# draws stay. What is left is the order of the sum, and `in_order` fixes it: 0 + 1 + … + 7. Take
+# that away:
 
 # %%
 others = {"ring": {}, "in fixed point": {"exact": True}}
@@ -231,7 +234,8 @@ voted.timeline(title="All change groups behind the same step")
 
 # %% [markdown]
 # The vote costs four bytes in a bucket that travels anyway. The lab's loop does it like that
-# (`training/buckets.py`): its last bucket has two numbers behind the gradients, the loss and the votes.
+# (`labkit/training/buckets.py`): its last bucket has two numbers behind the gradients, the loss and
+# the votes.
 #
 # ## Every sample exactly once
 #
@@ -304,9 +308,10 @@ for name, seen in counts.items():
     print(f"{name}: every sample exactly once: {wrong == 0}, more than a batch wrong: {wrong > 48}")
 
 # %% [markdown]
-# **Answer: (c).** With another *n* every rank's walk is another one, and its place in the old walk means
-# nothing: black was learnt twice, red never. With `by_step` the sampler knows one number, how far *all* have come, and that number belongs to
-# the state that the newcomer gets. The number of ranks decides who computes a sample, never whether.
+# **Answer: (c).** With another *n* every rank's walk is another one, and its place in the old walk
+# means nothing: black was learnt twice, red never. With `by_step` the sampler knows one number, how
+# far *all* have come, and that number belongs to the state that the newcomer gets. The number of
+# ranks decides who computes a sample, never whether.
 #
 # ## A step that is tried twice
 #
@@ -346,10 +351,11 @@ with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
         print(f"with its number as a fence: {fence}, the weight is {run.results[0]}")
 
 # %% [markdown]
-# **Answer: (c).** At least once is not once. A retry is harmless if the step carries a number and each rank
-# knows the last that it has applied: that makes it [idempotent](glossary.md#idempotent). The *view*
-# number is the second fence. A gradient that was sent in view 1 and arrives in view 2 has a number that
-# nobody asks for: each group has connections of its own, and buffers that no later group uses.
+# **Answer: (c).** At least once is not once. A retry is harmless if the step carries a number and
+# each rank knows the last that it has applied: that makes it [idempotent](glossary.md#idempotent).
+# The *view* number is the second [fence](glossary.md#fence). A gradient that was sent in view 1 and
+# arrives in view 2 has a number that nobody asks for: each group has connections of its own, and
+# buffers that no later group uses.
 #
 # ## Too few to go on
 #
@@ -443,9 +449,9 @@ each = {name: [1000 * seconds for seconds in values] for name, values in waited.
 compare_bars(each, unit="milliseconds without a step: median, least and most", title="Cold and hot")
 
 # %% [markdown]
-# Here a cold start is cheap, a fork of a process that has torch, and from the second death on the launcher's
-# own wait is in both bars. Where it takes a scheduler, a container
-# and minutes of imports, a spare is most of the recovery; it costs a whole machine that waits.
+# Here a cold start is cheap, a fork of a process that has torch, and from the second death on the
+# launcher's own wait is in both bars. Where it takes a scheduler, a container and minutes of
+# imports, a spare is most of the recovery; it costs a whole machine that waits.
 #
 # ## ⤳ Notice given
 #
@@ -469,8 +475,9 @@ print("the same bits at the others:", run.results[0]["hash"] == quiet["hash"])
 # %% [markdown]
 # ## ⤳ Two copies of every shard
 #
-# After a death the interrupted step is done again. It need not be: with `redundancy=2` every logical
-# shard is computed by two ranks, so no death of one rank loses a gradient.
+# After a death the interrupted step is done again. It need not be: with
+# [redundancy](glossary.md#redundancy), `redundancy=2`, every logical shard is computed by two
+# ranks, so no death of one rank loses a gradient.
 #
 # **Predict.** What does it cost while nobody dies? (a) nothing, (b) twice the computing, (c) twice the
 # bytes on the wire.
@@ -525,13 +532,14 @@ print("ranks that had two processes:", sum(n == 2 for n in processes.values()), 
 # > **Verdict.** It restarts *all* workers of the job: the healthy ones are ended with SIGTERM, import torch
 # > again, and load a checkpoint. What was in their memory, the newest state there is, is thrown away.
 #
-# **In real systems.** kill −9 of one of four, until the next completed step, on one machine of two cores
-# (`labkit bench recovery` measures it beside the lab): torchrun 2.2 to 2.9 s with a work-around for the
-# addresses of dead ranks, that it reads otherwise (1 of 8 tries recovered without); torchft 1.0 to 1.3 s with
-# short time-outs, and 60 s with its own; Open MPI with ULFM 0.01 to 0.06 s for a bare all-reduce. Horovod
-# Elastic keeps the survivors alive and restores their last in-memory commit; its sampler shares out the
-# rest of the epoch anew, and a host that fails is black-listed for a while. torchft's blog reports 300
-# L40S with a kill every minute: 82 % of the steps were committed, as 5/6 would predict.
+# **In real systems.** kill −9 of one of four, until the next completed step, on one machine of two
+# cores (`labkit bench recovery` measures it beside the lab): torchrun 2.2 to 2.9 s with a
+# work-around (without it the new workers read the addresses of the dead ones, and 1 of 8 tries came
+# back); torchft 1.0 to 1.3 s with short time-outs, and 60 s with its own; Open MPI with ULFM 0.01
+# to 0.06 s for a bare all-reduce. Horovod Elastic keeps the survivors alive and restores their last
+# in-memory commit; its sampler shares out the rest of the epoch anew, and a host that fails is
+# black-listed for a while. torchft's blog reports 300 L40S with a kill every minute: 82 % of the
+# steps were committed, as 5/6 would predict.
 #
 # ## Exercises
 #
@@ -656,6 +664,9 @@ check("elastic.3", roll_forward)
 # %% [markdown]
 # ## Next
 #
-# The log of this notebook had one leader and a majority. What several copies promise with less, and what
-# it costs, is [12 Replication and quorums](12_replication_and_quorums.ipynb). The bug that stays in sight:
-# here one fault came at a time, and you knew which. At night they come together.
+# The log behind these views had one leader and a majority. What several copies promise with less,
+# and what it costs, is [12 Replication and quorums](12_replication_and_quorums.ipynb): three
+# copies, none of them broken, and two answers.
+#
+# The bug that stays in sight: here one fault came at a time, and you knew which. At night they come
+# together. On the Core route go on to [18 Chaos](18_chaos.ipynb). The Evening route ends here.

@@ -20,7 +20,7 @@
 # copies promise together, what the promise costs, and who pays when the network falls in two.
 #
 # **Routes** All<br>
-# **Time** 80 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 65 minutes, and 55 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [10 Raft: the log that does not forget](10_raft_the_log_that_does_not_forget.ipynb)<br>
 # **Afterwards you can** choose R and W for a need; say what R + W > N promises and what it does not;
 # promote a backup without losing what was acknowledged; tell four consistency models apart by
@@ -80,8 +80,8 @@ print(fill(str(verdict)))
 
 # %% [markdown]
 # A bar begins when a client asks and ends when it has its answer. One worker read 41 000, and a
-# later one 40 000. No single copy could have behaved so, and the checker of notebook 10
-# says which call gives it away.
+# later one 40 000. No single copy could have behaved so, and the checker of [notebook
+# 10](10_raft_the_log_that_does_not_forget.ipynb) says which call gives it away.
 #
 # ## How many must hear of a write
 #
@@ -402,9 +402,9 @@ for where, (took, behind) in reads.items():
 
 # %% [markdown]
 # **Answer: (d).** What a copy knows without asking is old by the time that a message takes. Fresh
-# *and* fast is a matter of where the primary is, or of a lease, which trusts clocks (notebook 10).
-# For a data set that never changes, or a metric on a dashboard, nearest is right. For “which
-# checkpoint is the newest?” it was Mei's Sunday.
+# *and* fast is a matter of where the primary is, or of a lease, which trusts clocks ([notebook
+# 10](10_raft_the_log_that_does_not_forget.ipynb)). For a data set that never changes, or a metric
+# on a dashboard, nearest is right. For “which checkpoint is the newest?” it was Mei's Sunday.
 
 # %% [markdown]
 # ## Four promises
@@ -653,7 +653,8 @@ for stores in (4, 6, 8, 12, 16):
 # **In real systems.** Google killed one of 227 chunkservers with 600 GB: 23.2 minutes later every
 # chunk had its three copies, at 440 MB/s. They killed two: 266 chunks were down to one copy, went
 # first, and had two within 2 minutes (GFS, SOSP 2003, §6.2.5). Checkpoints that are kept in the
-# memory of other ranks do the same with a state that changes: notebook 08.
+# memory of other ranks do the same with a state that changes: [notebook
+# 08](08_fast_checkpoints.ipynb).
 
 # %% [markdown]
 # ## When the network falls in two
@@ -808,8 +809,8 @@ step_curves(runs["asynchronous"], "Asynchronous: available, and every rank for i
 # %% [markdown]
 # **Answer: none, and about as many as before.** The synchronous job waits, and when the cable is
 # back all weights are equal, as always. The asynchronous one has never been one model, and for half
-# a second every rank drifted away by itself. Whether that is worth it is a question of learning, not of networks:
-# stale gradients cost accuracy, standing still costs GPUs (notebook 14).
+# a second every rank drifted away by itself. Whether that is worth it is a question of learning,
+# not of networks: stale gradients cost accuracy, standing still costs GPU hours.
 #
 # **In real systems.** Almost all large models are trained synchronously. The asynchronous parameter
 # server of DistBelief (J. Dean and others, NeurIPS 2012) went on when machines were lost; Chen and
@@ -870,7 +871,8 @@ loss_curves(runs, title="One rank lies (losses above 10 are drawn at 10)")
 # what the others had to say.
 #
 # Both need an honest majority, and neither helps against one broken GPU that is wrong by a little.
-# That takes checksums and doing things twice (notebook 05).
+# That takes comparing the weights ([notebook 05](05_hangs_deadlocks_nans.ipynb)) and computing
+# things twice ([notebook 11](11_elastic_restart.ipynb)).
 #
 # ### Exercise replication.4 (3 points, 15 minutes, 7 lines)
 
@@ -942,11 +944,14 @@ check("replication.4", choose_by_krum)
 # <details><summary>Is a training job with synchronous SGD CP or AP, and would you change it?</summary>
 #
 # CP: a rank that cannot be reached stops all. Usually one forms a smaller group of a majority and
-# goes on (notebook 11), which is still CP: the minority must stop.
+# goes on ([notebook 11](11_elastic_restart.ipynb)), which is still CP: the minority must stop.
 # </details>
 
 # %% [markdown]
 # ## Next
 #
-# Notebook 13 leaves this one machine. The bug that stays in sight: half a second of partition stood
-# all ranks still, or made several models of one. On one host that is rare. Between racks it is Tuesday.
+# [18 Chaos](18_chaos.ipynb) is the last notebook: everything at once. The bug that stays in sight:
+# half a second of partition stood all ranks still, or made several models of one. It was the only
+# fault of that minute, and you had chosen it. In the chaos run nobody chooses: deaths, pauses,
+# partitions and lost messages come as a seed draws them, and the weights at the end must be those
+# of a run without any.
