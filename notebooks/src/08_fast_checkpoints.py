@@ -458,39 +458,37 @@ _ = server.wait()
 # ## In a neighbour's memory
 #
 # Most failures take one host. So a copy of its shard may lie in the memory of *another* one: it is there
-# after one message, and comes back with one. Here every rank keeps the shard of the rank before it.
+# after one message, and comes back with one. Here every rank keeps the shard of the rank before it, and
+# has a new copy after every step (`labkit.checkpoint.replica`).
 #
-# **Predict.** Rank 1 is killed, and a new process takes its place. Who has its shard? And how many ranks
-# may die at once, if no two of them are neighbours?
+# **Predict.** Rank 1 is killed. Who has its shard? And how many ranks may die at once, if no two of them
+# are neighbours?
 
 
 # %%
-def keep_for_each_other(worker, root):
-    """A shard's copy goes to the next rank, which keeps it when this function is over."""
-    import sys
-    import types
+def keep_for_each_other(worker):
+    """After each step the next rank has a copy. Returns whose shards are there after a death."""
+    import itertools
 
-    shard = torch.full((100_000,), float(worker.rank))
-    worker.send((worker.rank + 1) % worker.world_size, shard)
-    kept = sys.modules.setdefault("kept", types.ModuleType("kept"))
-    kept.copy = worker.receive((worker.rank - 1) % worker.world_size, timeout=30)
+    from labkit import PeerLost
+    from labkit.checkpoint.replica import Replicas
 
-
-def come_back(worker):
-    """Rank 1 is new, and asks its neighbour. Returns whose shard it got."""
-    import sys
-
-    neighbour = 2 % worker.world_size
-    if worker.rank == neighbour:
-        worker.send(1, sys.modules["kept"].copy)
-    if worker.rank == 1:
-        return int(worker.receive(neighbour, timeout=30)[0])
+    group, replicas = worker.group, Replicas()
+    try:
+        for step in itertools.count(1):
+            group.all_reduce(worker.tensor(1))  # a step of training
+            shard = torch.full((100_000,), float(worker.rank))
+            replicas.save(group, step, {"shard": shard})
+            worker.step(step)
+    except PeerLost:
+        found = replicas.recover(worker.regroup())
+        return sorted(found.states)
 
 
-cluster.run(keep_for_each_other, root=folder).wait(timeout=60)
-cluster.kill(1)
+run = cluster.run(keep_for_each_other, faults=[At(Kill(1), step=5)]).wait(timeout=60)
+for rank, shards in run.results.items():
+    print(f"rank {rank} has in its memory the shards of {shards}")
 cluster.restart(1)
-print("rank 1 has got the shard of rank", cluster.run(come_back).wait(timeout=60).results[1])
 
 # %% [markdown]
 # **Answer: its neighbour; and half of them.** No file was read. If a rank and the one that holds
