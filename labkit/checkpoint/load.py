@@ -170,7 +170,8 @@ def same_training(made: Manifest, wanted: Wanted) -> list[str]:
 
 def _same_model(made: Manifest, model: Any) -> None:
     live, _ = flatten({"model": model})
-    here = {name: (dtype_name(t, name), tuple(t.shape)) for name, t in live.items()}
+    tensors = {name: leaf for name, leaf in live.items() if isinstance(leaf, Tensor)}
+    here = {name: (dtype_name(t, name), tuple(t.shape)) for name, t in tensors.items()}
     there = {p.name: (p.dtype, p.shape) for p in made.parts if p.name.startswith("model/")}
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):

@@ -8,7 +8,8 @@ reads with the safetensors library; any other program that knows the format can 
 When all ranks hold the same state, each writes a part of it: the tensors, laid out in a row, are
 cut into as many pieces of equal bytes. That is as even as can be, and every rank writes in parallel
 (S. Rajbhandari et al., "ZeRO", SC 2020, cuts the optimizer's state alike). What belongs to one rank
-only, its random state, goes whole into its own shard, under names that begin with "rank-3/".
+only, its random state, goes whole into its own shard, under names that begin with "rank-3/". Of a
+tensor of which every rank holds another `Portion` each writes its own: the file does not show it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from labkit.checkpoint.manifest import BadCheckpoint, Bytes, File, Part, checksum
+from labkit.checkpoint.tree import Portion
 
 ALIGNMENT = 64
 """Bytes: the data of a file begin at a multiple of it, so that they can be used where they lie."""
@@ -48,12 +50,14 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Cut(NamedTuple):
-    """Elements `start` to `stop` of a tensor: `tensor` is the whole, live one."""
+    """Elements `start` to `stop` of a tensor: `tensor` is the whole, live one, or, where `shape` is
+    given, these elements of a whole of that shape."""
 
     name: str
     tensor: Tensor
     start: int
     stop: int
+    shape: tuple[int, ...] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -66,12 +70,12 @@ class Cut(NamedTuple):
     def values(self) -> Tensor:
         """The elements: the tensor itself, or a flat part of it; of one that is not laid out in its
         order, that is a copy."""
-        if self.stop - self.start == self.tensor.numel():
+        if self.stop - self.start == self.tensor.numel():  # of a portion always
             return self.tensor
         return self.tensor.reshape(-1)[self.start : self.stop]
 
     def part(self, hash: str, file: str) -> Part:
-        shape = tuple(self.tensor.shape)
+        shape = tuple(self.tensor.shape) if self.shape is None else self.shape
         return Part(self.name, self.dtype, shape, self.start, self.stop, hash, file)
 
 
@@ -82,13 +86,21 @@ def dtype_name(tensor: Tensor, name: str) -> str:
     return _NAMES[tensor.dtype]
 
 
-def cuts(tensors: Mapping[str, Tensor], place: int = 0, size: int = 1) -> list[Cut]:
-    """The part of the rank at `place` of `size`: the same bytes for each, up to one element."""
+def cuts(leaves: Mapping[str, Tensor | Portion], place: int = 0, size: int = 1) -> list[Cut]:
+    """The part of the rank at `place` of `size`: of what all have alike the same bytes for each, up
+    to one element, and of what they have in portions its own."""
+    portions = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, Portion)}
+    found = [
+        Cut(name, values, start, start + values.numel(), shape)
+        for name, (values, shape, start) in portions.items()
+        if values.numel()
+    ]
+    tensors = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, Tensor)}
     if size == 1:
-        return [Cut(name, tensor, 0, tensor.numel()) for name, tensor in tensors.items()]
+        return found + [Cut(name, tensor, 0, tensor.numel()) for name, tensor in tensors.items()]
     total = sum(tensor.nbytes for tensor in tensors.values())
     begin, end = place * total // size, (place + 1) * total // size
-    found, at = [], 0
+    at = 0
     for name, tensor in tensors.items():
         width = tensor.element_size()
         start, stop = (min(max(0, -(-(x - at) // width)), tensor.numel()) for x in (begin, end))

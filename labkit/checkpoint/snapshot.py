@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from labkit import faults
 from labkit.checkpoint.shards import Cut, in_order
 from labkit.checkpoint.state import Pieces, capture
+from labkit.checkpoint.tree import Portion
 
 
 class ChangedMeanwhile(RuntimeError):
@@ -53,7 +54,8 @@ class SafePoint:
                 self.state[name] = copy.deepcopy(state)
 
     def _watch(self, way: str, values: Mapping[str, Any]) -> None:
-        for key, value in values.items():
+        for key, leaf in values.items():
+            value = leaf.values if isinstance(leaf, Portion) else leaf
             if isinstance(value, Tensor):
                 self._watched.append((way, key, value, value._version))
 

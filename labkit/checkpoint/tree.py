@@ -11,27 +11,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-Tensors = dict[str, Tensor]
+
+class Portion(NamedTuple):
+    """What this rank has of a tensor whose other elements are at other ranks: `values` are those
+    from `start` on, in the flat order of a whole of `shape`. It may have none of them."""
+
+    values: Tensor  # 1-D
+    shape: tuple[int, ...]
+    start: int
 
 
-def flatten(tree: Any, way: str = "") -> tuple[Tensors, Any]:
+Leaves = dict[str, Tensor | Portion]
+
+
+def flatten(tree: Any, way: str = "") -> tuple[Leaves, Any]:
     """The tensors of `tree` by name, not copied, and the rest as plain data for JSON.
 
     Raises TypeError for a leaf of another kind, and ValueError where two ways have one name.
     """
-    tensors: Tensors = {}
+    tensors: Leaves = {}
     return tensors, _plain(tree, way, tensors)
 
 
-def _plain(node: Any, way: str, tensors: Tensors) -> Any:
-    if isinstance(node, Tensor):
+def _plain(node: Any, way: str, tensors: Leaves) -> Any:
+    if isinstance(node, Tensor | Portion):
         if way in tensors:
             raise ValueError(f"two tensors of the state are called {way!r}: rename a key")
-        tensors[way] = node.detach() if node.requires_grad else node
+        tensors[way] = node.detach() if isinstance(node, Tensor) and node.requires_grad else node
         return {"$tensor": way}
     if isinstance(node, bool | str | None):
         return node
@@ -51,7 +61,7 @@ def _plain(node: Any, way: str, tensors: Tensors) -> Any:
     )
 
 
-def _plain_mapping(node: Mapping[Any, Any], way: str, tensors: Tensors) -> Any:
+def _plain_mapping(node: Mapping[Any, Any], way: str, tensors: Leaves) -> Any:
     if all(isinstance(key, str) and not key.startswith("$") for key in node):
         return {key: _plain(value, _join(way, key), tensors) for key, value in node.items()}
     items = node.items()

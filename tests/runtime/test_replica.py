@@ -35,6 +35,7 @@ def keep_each_step(worker: Any, until: int, size: int) -> list[tuple[int, list[i
                     assert torch.equal(there["values"], state(rank, step)["values"])
                 found_at_all.append((step, sorted(found.states)) if found else None)
             step += 1
+            group.all_reduce(worker.tensor(4))  # a step of training
             replicas.save(group, step, state(worker.rank, step))
             worker.step(step)
         except PeerLost:
@@ -53,6 +54,32 @@ def test_a_replacement_gets_what_the_dead_one_had(cluster: Cluster) -> None:
     assert results == {rank: [None, (step, [rank])] for rank in (0, 1, 3)} | {2: [(step, [2])]}
 
 
+def leave_after_three(worker: Any, leaving: tuple[int, ...]) -> Any:
+    """What those who stay have of the others' states."""
+    import torch
+
+    from labkit.checkpoint.replica import Replicas
+
+    replicas, group = Replicas(), worker.group
+    for step in (1, 2, 3):
+        replicas.save(group, step, {"values": torch.full((100,), float(worker.rank + step))})
+    replicas.bequeath(group, leaves=worker.rank in leaving)
+    if worker.rank in leaving:
+        return None
+    group = worker.regroup()
+    found = {r: state["values"][0].item() for r, state in replicas.recover(group).states.items()}
+    again = [state["values"][0].item() for state in replicas.recover_all(group)]
+    return found, again
+
+
+def test_any_number_may_leave_who_bequeath_their_states(cluster: Cluster) -> None:
+    results = cluster.run(leave_after_three, leaving=(1, 2)).wait().results
+    for rank in (0, 3):
+        found, again = results[rank]
+        assert found == {r: r + 3.0 for r in (rank, 1, 2)}
+        assert again == [3.0, 4.0, 5.0, 6.0]
+
+
 @pytest.mark.parametrize(
     ("dead", "found"),
     [
@@ -64,8 +91,7 @@ def test_a_replacement_gets_what_the_dead_one_had(cluster: Cluster) -> None:
 def test_whoever_is_left_has_the_states_of_all(
     cluster: Cluster, dead: tuple[int, ...], found: dict[int, list[int]] | None
 ) -> None:
-    """Killed before the sixth exchange, in which the others lose them; of the fifth, who are no
-    neighbours of theirs may not have heard the end yet."""
+    """Killed before the sixth exchange, in which the others lose them."""
     plan = [At(Kill(rank), point="checkpoint.copy", count=6) for rank in dead]
     size = 4 - len(dead)
     results = cluster.run(keep_each_step, faults=plan, until=9, size=size).wait().results
