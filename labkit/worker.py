@@ -125,7 +125,7 @@ def _serve(host: Host, welcome: Welcome, start: Start, running: _Running) -> Non
     with contextlib.suppress(Exception):
         worker.close()
     if worker.preempted:
-        host.end()
+        host.end(worker.why_it_leaves)
 
 
 def _packed(value: Any) -> bytes:

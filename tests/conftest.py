@@ -17,6 +17,7 @@ SLOW |= {
     "test_durable",
     "test_hangs",
     "test_numerics",
+    "test_parts",
     "test_preemption",
     "test_replica",
     "test_elastic",

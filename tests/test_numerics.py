@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from labkit.training.data import Data
 from labkit.training.loop import train
 from labkit.training.models import build
 from labkit.training.numerics import Diverged, Guard, LossScale, finite
-from labkit.training.stragglers import Stragglers, score
+from labkit.training.stragglers import LOOKS, Stragglers, score
 
 LITTLE = Data(data.digits().train.rows(slice(200)), data.digits().test.rows(slice(50)))
 training = partial(train, data=LITTLE, batch=40, steps=8)
@@ -149,6 +150,30 @@ def test_a_score_cannot_be_moved_by_one_of_the_others() -> None:
     assert score(1.05, [1.0, 1.0, 1.1, 50.0]) < 1
 
 
+@pytest.mark.parametrize(("size", "factor", "goes"), [(4, 2.0, True), (2, 1.8, False)])
+def test_who_stays_slow_is_left_behind_where_that_is_faster(
+    size: int, factor: float, goes: bool
+) -> None:
+    """Of two ranks, one that takes less than twice as long still is of use."""
+    stragglers = [Stragglers() for _ in range(size)]
+    times = [0.05 * (factor if place == 1 else 1.0) for place in range(size)]
+
+    def leaving(minimum: int) -> list[int]:
+        groups = [SimpleNamespace(rank=place, size=size) for place in range(size)]
+        who = zip(stragglers, groups, strict=True)
+        return [group.rank for one, group in who if one.left_behind(group, minimum)]
+
+    for _ in range(LOOKS):
+        assert leaving(1) == []
+        for one in stragglers:
+            one.judge(times)
+    assert leaving(1) == ([1] if goes else [])
+    assert leaving(size) == []
+    for one in stragglers:
+        one.judge([0.05] * size)  # it has passed
+    assert leaving(1) == []
+
+
 # -- real processes
 
 
@@ -227,3 +252,33 @@ def test_a_slow_rank_is_flagged_and_not_called_dead(three: Cluster) -> None:
     assert not [e for e in run.events if e.kind in ("lost", "view")]
     row = next(row for row in three.status().rows if row["rank"] == 1)
     assert row["slow"].endswith("×")
+
+
+def test_a_rank_that_stays_slow_leaves_and_the_others_go_on() -> None:
+    """Case 28, where it is wanted: it says farewell as one that is preempted, and no step is done
+    twice. Of three ranks two must be left: no other goes."""
+    whole = partial(training, steps=32, algorithm="in_order")
+    job = partial(whole, drop_stragglers=True)
+    plan = FaultPlan(At(Slow(1, 5.0), step=1))
+    with Cluster(3, deadline=20.0) as cluster:
+        undisturbed = hashes(cluster.run(whole).wait(timeout=60))
+        kept = cluster.run(job, minimum=3, faults=plan).wait(timeout=60)
+        assert hashes(kept) == undisturbed
+        cluster.heal()
+        run = cluster.run(job, minimum=2, faults=plan).wait(timeout=60)
+        assert gone(cluster, 1).code == 0
+    assert not run.errors
+    assert "accuracy" not in run.results[1]
+    assert 24 < run.results[1]["steps"] < 32
+    assert {run.results[rank]["hash"] for rank in (0, 2)} == undisturbed
+    done = [(e.rank, e.data["step"]) for e in run.events if e.kind == "step"]
+    assert len(done) == len(set(done)) == 2 * 32 + run.results[1]["steps"]
+    assert "rank 1 leaves: it is slower than the others" in notes(run)
+
+
+def gone(cluster: Cluster, rank: int) -> Any:
+    """How it ended; waits for it."""
+    driver = cluster._driver
+    with driver.changed:
+        assert driver.changed.wait_for(lambda: driver.seats[rank].died, 20)
+    return driver.seats[rank].died

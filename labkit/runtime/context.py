@@ -55,6 +55,7 @@ class Worker:
         self._group: Group | None = None
         self._default_group = False
         self._notice: OnSignal | None = None
+        self._resigned = ""
         self._ids = itertools.count()
 
     # -- the group
@@ -93,7 +94,17 @@ class Worker:
 
     @property
     def preempted(self) -> bool:
-        return self._notice is not None and self._notice.received
+        return bool(self.why_it_leaves)
+
+    @property
+    def why_it_leaves(self) -> str:
+        """This rank, for good, when its function returns; "" when it stays."""
+        noticed = self._notice is not None and self._notice.received
+        return self._resigned or ("its machine is taken back" if noticed else "")
+
+    def resign(self, why: str) -> None:
+        """This rank leaves of its own accord, as if it had been preempted."""
+        self._resigned = why
 
     def regroup(self, timeout: float = 30.0, minimum: int = 1) -> Group:
         """After PeerLost, or to let others in: waits until the members agree on the next view, and

@@ -128,9 +128,9 @@ class Host:
         """The driver is gone, or says that it is over: nothing of this worker may stay."""
         os._exit(0)
 
-    def end(self) -> None:
-        """This rank has left in good order, and its machine is wanted back."""
-        events.record("note", f"rank {self.me.rank} leaves: its machine is taken back")
+    def end(self, why: str) -> None:
+        """This rank has left in good order, and is not wanted any more."""
+        events.record("note", f"rank {self.me.rank} leaves: {why}")
         self.loop.call(self.line.flush)  # behind all that was to be sent before
         os._exit(0)
 

@@ -27,9 +27,9 @@ IN_ORDER = "in_order"
 """The algorithm whose sum has the same bits whatever the number of ranks (`in_order.py`)."""
 
 
-TAIL = 2
+TAIL = 3
 """Elements behind the gradients that ride along in the last bucket: the loss, and the votes for
-leaving the group together after this step."""
+what all do together after this step: leave the group, write a checkpoint."""
 
 
 PREEMPTED = 1 << 16
@@ -75,9 +75,10 @@ class Buckets:
             buckets.backward(loss_of(shard))
         loss = buckets.wait()              # every .grad holds the sum over all shards
 
-    `votes` says how many shards of the last step came from ranks that began it with a vote,
-    `finite` whether this rank's own part of the sum was. With a `scale` the model computes as if in
-    float16: the loss is multiplied by it, and every gradient passes through that type.
+    `votes` says how many shards of the last step came from ranks that began it with a vote for
+    leaving, `saves` the same of those for a checkpoint, and `finite` whether this rank's own part
+    of the sum was. With a `scale` the model computes as if in float16: the loss is multiplied by
+    it, and every gradient passes through that type.
     """
 
     def __init__(
@@ -101,15 +102,18 @@ class Buckets:
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
         self.shard = 0  # shards of this rank begun in this step
         self.vote, self.votes = 0, 0.0
+        self.save, self.saves = 0, 0.0
         self.finite = True
         self.scale: float | None = None
         self.poison: float | None = None  # for one element of this rank's gradient: a fault
         self.pending: list[Pending | PendingCopy] = []
 
-    def begin(self, vote: int = 0) -> None:
+    def begin(self, vote: int = 0, save: bool = False) -> None:
         """Empties the buckets for a new step; with a `vote` for leaving the group behind it, which
-        is `PREEMPTED` of a rank that leaves for good."""
-        self.shard, self.pending, self.vote, self.finite = 0, [], vote, True
+        is `PREEMPTED` of a rank that leaves for good, and one for writing a checkpoint then."""
+        self.shard, self.pending, self.finite = 0, [], True
+        self.vote, self.votes = vote, 0.0
+        self.save, self.saves = int(save), 0.0
         for bucket in self.buckets:
             bucket.empty()
 
@@ -135,7 +139,7 @@ class Buckets:
         for bucket in self.buckets:
             for parameter, place in bucket.places():
                 parameter.grad = self._summed(bucket.total[place], parameter)
-        loss, self.votes = self.buckets[-1].total[-TAIL:].tolist()
+        loss, self.votes, self.saves = self.buckets[-1].total[-TAIL:].tolist()
         return loss
 
     def close(self) -> None:
@@ -169,6 +173,7 @@ class Buckets:
         tail = self._row(bucket)[-TAIL:]
         tail[0] += loss
         tail[1] += self.vote
+        tail[2] += self.save
 
     def _summed(self, total: Tensor, parameter: nn.Parameter) -> Tensor:
         return total.view_as(parameter)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import events
 from labkit.checkpoint import CheckpointFailed, Keep, Made, Store, capture, fingerprint, restore
 from labkit.checkpoint.background import Checkpointer
-from labkit.checkpoint.policy import EverySteps
+from labkit.checkpoint.policy import EverySteps, Moment, Policy
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
@@ -26,13 +27,39 @@ LAST = 2
 """Checkpoints that are kept: the second takes over where the disk has spoilt the first."""
 
 
+class Agreed:
+    """What becomes of each rank's own rule among many ranks, whose clocks differ: before a step it
+    is asked whether this rank votes for a checkpoint behind it, and it is `due` for all of them
+    when any has. The votes ride along with the step's gradients (`buckets.py`)."""
+
+    def __init__(self, rule: Policy) -> None:
+        self.rule, self.due = rule, False
+
+    @property
+    def urgent(self) -> bool:
+        return self.rule.urgent
+
+    def wants(self, now: Moment) -> bool:
+        return self.due
+
+    def saved(self, when: Moment, stall: float, duration: float) -> None:
+        self.rule.saved(when, stall, duration)
+
+
 class Durable:
-    """Checkpoints of `state` in `folder` every so many steps. Belongs to the training thread."""
+    """Checkpoints of `state` in `folder` after so many steps, or whenever a rank's rule wants one.
+    Belongs to the training thread."""
 
     def __init__(
-        self, worker: Any, state: State, data: Dataset, folder: str | os.PathLike[str], every: int
+        self,
+        worker: Any,
+        state: State,
+        data: Dataset,
+        folder: str | os.PathLike[str],
+        every: int | Policy,
     ) -> None:
-        self.worker, self.state, self.every = worker, state, every
+        self.worker, self.state = worker, state
+        self.policy = Agreed(EverySteps(every) if isinstance(every, int) else every)
         made = Made(data=fingerprint(data.inputs))
         self.store = Store(Path(folder), keep=Keep(last=LAST), made=made)
         self.pieces = {
@@ -44,7 +71,7 @@ class Durable:
         }
         self.checkpointer: Checkpointer | None = None
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
         """The newest good checkpoint, if there is any; what is newer and not good is said.
 
         Raises NoGoodCheckpoint when none of those that are there is.
@@ -56,14 +83,14 @@ class Durable:
                 events.record(
                     "note", f"goes on from {loaded.manifest.name}, step {self.state.step}"
                 )
+        return loaded is not None
 
     def enter(self) -> None:
         """The group of a new view has been formed, and all of it is at the same step."""
         committer = self.worker.committer(self.store)
         if self.checkpointer is None:
-            policy = EverySteps(self.every)
             self.checkpointer = Checkpointer(
-                self.store, self.pieces, policy, committer, *committer.place
+                self.store, self.pieces, self.policy, committer, *committer.place
             )
             return
         try:
@@ -71,9 +98,16 @@ class Durable:
         except CheckpointFailed as error:
             self._say(error)
 
-    def step(self) -> None:
-        """A step is complete. A checkpoint that fails is no reason to stop: the last one holds."""
+    def wants(self) -> bool:
+        """Whether this rank wants a checkpoint behind the step that begins."""
+        metrics = {"loss": self.state.loss}  # of the step before it
+        return self.policy.rule.wants(Moment(self.state.step + 1, time.monotonic(), metrics))
+
+    def step(self, due: bool) -> None:
+        """A step is complete, and a checkpoint of it is `due` or not: the same on all ranks. One
+        that fails is no reason to stop: the last one holds."""
         assert self.checkpointer is not None, "enter() comes first"
+        self.policy.due = due
         try:
             self.checkpointer.step(self.state.step, {"loss": self.state.loss})
         except CheckpointFailed as error:
@@ -87,6 +121,14 @@ class Durable:
             newest = self.checkpointer.newest
             if newest is None or newest.step != self.state.step:
                 self.checkpointer.save(self.state.step, {"loss": self.state.loss})
+                self.checkpointer.wait()
+        except CheckpointFailed as error:
+            self._say(error)
+
+    def settle(self) -> None:
+        """What is being written comes to its end: it may still be copying the weights."""
+        try:
+            if self.checkpointer is not None:
                 self.checkpointer.wait()
         except CheckpointFailed as error:
             self._say(error)

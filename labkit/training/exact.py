@@ -91,8 +91,8 @@ class ExactBuckets(Buckets):
             deterministic(self.was)
             raise
 
-    def begin(self, vote: int = 0) -> None:
-        super().begin(vote)
+    def begin(self, vote: int = 0, save: bool = False) -> None:
+        super().begin(vote, save)
         # The largest entry of each shard's gradient of each parameter, and of its loss.
         shape = self.count, len(self.names) + 1
         self.peaks = torch.zeros(shape, dtype=torch.float64, device=self.buckets[0].total.device)
@@ -122,9 +122,10 @@ class ExactBuckets(Buckets):
         self._add(self._steps(bucket)[place], parameter.grad.flatten(), self.columns[parameter])
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        loss_at, votes_at = self._steps(bucket)[-TAIL:].split(1)
+        loss_at, votes_at, saves_at = self._steps(bucket)[-TAIL:].split(1)
         self._add(loss_at, loss.view(1), len(self.names))
         votes_at += self.vote
+        saves_at += self.save
 
     def _steps(self, bucket: Bucket) -> Tensor:
         """Where the integers of the shard under way are added."""

@@ -18,6 +18,7 @@ import copy
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
+from labkit.checkpoint.policy import Policy
 from labkit.training import corruption, models
 from labkit.training.buckets import PREEMPTED, Buckets
 from labkit.training.data import Data, Dataset
@@ -37,6 +39,7 @@ from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
 from labkit.training.scaling import Schedule, constant
 from labkit.training.state import State, catch_up, fingerprint, mend
 from labkit.training.stragglers import Stragglers
+from labkit.training.zero import Parts, Zero, ZeroOptimizer
 from labkit.view import PeerLost
 
 if TYPE_CHECKING:
@@ -58,8 +61,11 @@ class Job:
     bucket_bytes: int
     exact: Exact | None
     redundancy: int
+    parts: Parts | None
     durable: Durable | None
     compare_every: int
+    drop_stragglers: bool
+    minimum: int
 
 
 def train(
@@ -78,39 +84,41 @@ def train(
     minimum: int = 1,  # ranks; with fewer it waits for others
     exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
     redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
+    zero: bool | Zero = False,  # each rank keeps its part of the optimizer's state (`zero.py`)
     checkpoints: str | os.PathLike[str] | None = None,  # a folder that all ranks see
-    every: int = 50,  # steps, a checkpoint
+    every: int | Policy = 50,  # steps, a checkpoint; or a rule of `labkit.checkpoint.policy`
     guard: Guard | None = None,  # what becomes of bad steps; by default they are left out
     compare_every: int = 0,  # steps after which the replicas compare their weights; 0: never
+    drop_stragglers: bool = False,  # who stays slow leaves, as long as `minimum` are left
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
     With `checkpoints` it goes on from the newest in that folder. A rank that is preempted (SIGTERM)
-    completes its step, after which all write a checkpoint, and returns without a score.
+    or dropped completes its step, after which all write a checkpoint, and returns without a score.
 
     Keys: loss (of the last global batch), test_loss, accuracy, steps, hash (of the weights) and
     samples_per_second (of all ranks together). What is not given comes from the model's recipe;
     `steps` wins over `epochs`. Raises PeerLost when a rank dies and on_loss is "stop".
     """
-    check(model, batch, shards, on_loss, redundancy)
+    check(model, batch, shards, on_loss, redundancy, bool(zero and compare_every))
     recipe = RECIPES[model]
     lr = recipe.lr if lr is None else lr
     learn, examine = (part.to(worker.device) for part in data or recipe.data())
-    sampler = Sampler(learn.samples, batch or recipe.batch, worker.seed)
-    steps = (epochs or recipe.epochs) * sampler.steps_per_epoch if steps is None else steps
-    network = models.build(model, worker.seed).to(worker.device)
-    optimizer = recipe.optimizer(network.parameters(), lr)
-    state = State(network, optimizer, sampler, copy.deepcopy(guard or Guard()))
+    fresh = partial(begin, worker, model, learn, batch or recipe.batch, lr, guard, bool(zero))
+    state = fresh()
+    steps = (epochs or recipe.epochs) * state.sampler.steps_per_epoch if steps is None else steps
     fixed = exact if isinstance(exact, Exact) else Exact() if exact or redundancy > 1 else None
     durable = Durable(worker, state, learn, checkpoints, every) if checkpoints else None
     if durable is not None:
         durable.restore()
-    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, durable, compare_every
-    job = Job(worker, learn, examine, steps, lr, *how)
+    zero = Zero() if zero is True else zero
+    parts = Parts(zero, state, durable, fresh) if zero else None
+    how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, parts, durable
+    job = Job(worker, learn, examine, steps, lr, *how, compare_every, drop_stragglers, minimum)
 
     worker.expect(steps)
     worker.heed_notice()
-    begin = time.monotonic()
+    began = time.monotonic()
     score = None
     while score is None:
         try:
@@ -124,15 +132,36 @@ def train(
             worker.regroup(minimum=minimum)
     if durable is not None:
         durable.close()
-    speed = state.step * sampler.batch / (time.monotonic() - begin)
-    result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(network)}
+    speed = state.step * state.sampler.batch / (time.monotonic() - began)
+    result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(state.model)}
     return result | {"samples_per_second": speed}
+
+
+def begin(
+    worker: Any,
+    model: str,
+    learn: Dataset,
+    batch: int,
+    lr: float,
+    guard: Guard | None,
+    zero: bool,
+) -> State:
+    """The state at step 0: the same weights on all ranks, from the seed."""
+    network = models.build(model, worker.seed).to(worker.device)
+    make = RECIPES[model].optimizer
+    parameters = network.parameters()
+    optimizer = ZeroOptimizer(make, parameters, lr) if zero else make(parameters, lr)
+    sampler = Sampler(learn.samples, batch, worker.seed)
+    return State(network, optimizer, sampler, copy.deepcopy(guard or Guard()))
 
 
 def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
     until a member wants to let others in: then returns None, at the same step on all."""
-    catch_up(group, state)
+    if job.parts is None:
+        catch_up(group, state)
+    else:
+        job.parts.catch_up(group, state, job.steps)
     if job.durable is not None:
         job.durable.enter()
     buckets = hang(group, job, state)
@@ -140,11 +169,15 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     try:
         while state.step < job.steps:
             seconds = train_step(job, state, buckets, snapshot)
+            if job.parts is not None:
+                job.parts.step(state, buckets.votes, leaves=job.worker.preempted)
             job.worker.report(state.step, loss=state.loss)
             if job.durable is not None:
-                job.durable.step()
+                job.durable.step(due=buckets.saves > 0)
             job.worker.step(state.step)
             stragglers.watch(group, state.step, seconds)
+            if job.drop_stragglers and stragglers.left_behind(group, job.minimum):
+                job.worker.resign("it is slower than the others")
             if job.compare_every and state.step % job.compare_every == 0:
                 mend(group, state)
             if buckets.votes >= PREEMPTED and job.durable is not None:
@@ -174,7 +207,8 @@ def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> 
     targets = job.learn.targets[rows].numel()
     snapshot.keep(state)
     with faults.work("computing", step=state.step) as computing:
-        buckets.begin(PREEMPTED if job.worker.preempted else job.worker.must_regroup)
+        leave = PREEMPTED if job.worker.preempted else job.worker.must_regroup
+        buckets.begin(leave, job.durable is not None and job.durable.wants())
         buckets.scale = None if state.guard.scale is None else state.guard.scale.scale
         corruption.inject(state.model, buckets)
         for shard in buckets.shards():
@@ -224,7 +258,9 @@ def summed_loss(model: nn.Module, samples: Dataset) -> Tensor:
     return F.cross_entropy(scores.flatten(0, -2), samples.targets.flatten(), reduction="sum")
 
 
-def check(model: str, batch: int | None, shards: int, on_loss: str, redundancy: int) -> None:
+def check(
+    model: str, batch: int | None, shards: int, on_loss: str, redundancy: int, compare_parts: bool
+) -> None:
     """Raises ValueError with what to write instead."""
     if model not in RECIPES:
         raise ValueError(f"there is no model {model!r}: use one of {', '.join(RECIPES)}")
@@ -236,3 +272,8 @@ def check(model: str, batch: int | None, shards: int, on_loss: str, redundancy: 
         raise ValueError(f'on_loss={on_loss!r} means nothing: use "stop" or "continue"')
     if redundancy not in (1, 2):
         raise ValueError(f"redundancy={redundancy}: a shard is computed by 1 rank or by 2")
+    if compare_parts:
+        raise ValueError(
+            "with zero=True each rank's part of the weights goes to all, and so does an error in "
+            "it: there is nothing to compare. Leave out compare_every"
+        )

@@ -96,8 +96,8 @@ class RedundantBuckets(ExactBuckets):
         }
         self.length = ends[-1]
 
-    def begin(self, vote: int = 0) -> None:
-        super().begin(vote)
+    def begin(self, vote: int = 0, save: bool = False) -> None:
+        super().begin(vote, save)
         self.kept.turn_to(self.next_step)
         self.next_step += 1
 
@@ -118,7 +118,8 @@ class RedundantBuckets(ExactBuckets):
         for shard in self.chosen:
             for bucket, part in self.parts.items():
                 bucket.total += self.kept.rows[shard][part]
-        self.buckets[-1].total[-1] += self.vote
+        self.buckets[-1].total[-2] += self.vote
+        self.buckets[-1].total[-1] += self.save
         for shard, peaks in self.kept.peaks.items():
             self.peaks[shard] = peaks
         return super().wait()

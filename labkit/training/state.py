@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -33,20 +33,28 @@ class State:
     loss: float = float("nan")  # of the last of them
     kept: Kept = field(default_factory=Kept)  # what this rank has computed of the next
 
+    def place(self) -> dict[str, Any]:
+        """All but the tensors."""
+        place = {"sampler": self.sampler.state(), "guard": self.guard.state()}
+        return {**place, "step": self.step, "loss": self.loss}
+
+    def return_to(self, place: dict[str, Any]) -> None:
+        self.sampler.restore(place["sampler"])
+        self.guard.restore(place["guard"])
+        self.step, self.loss = place["step"], place["loss"]
+
     def pack(self) -> bytes:
         file = io.BytesIO()
-        parts = self.model.state_dict(), self.optimizer.state_dict(), self.sampler.state()
-        torch.save((*parts, self.guard.state(), self.step, self.loss), file)
+        torch.save((self.model.state_dict(), self.optimizer.state_dict(), self.place()), file)
         return file.getvalue()
 
     def unpack(self, packed: bytes) -> None:
         where = next(self.model.parameters()).device
         parts = torch.load(io.BytesIO(packed), map_location=where, weights_only=True)
-        model, optimizer, sampler, guard, self.step, self.loss = parts
-        self.guard.restore(guard)
+        model, optimizer, place = parts
         self.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
-        self.sampler.restore(sampler)
+        self.return_to(place)
 
 
 def catch_up(group: Group, state: State) -> None:

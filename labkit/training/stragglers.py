@@ -7,6 +7,10 @@ all of them, and find the same.
 A rank is measured against the others, by median and median absolute deviation, which one slow rank
 cannot move (B. Iglewicz and D. Hoaglin, "How to Detect and Handle Outliers", 1993: flag a modified
 z-score above 3.5). It must be slow in the median of several steps, and by enough to matter.
+
+Whether the others should go on without it is arithmetic: with one that takes s times as long a step
+takes s times as long, and without it, of n, n/(n-1) times. So it pays to leave it behind when s is
+more than that, and stays so: what passes by itself is not worth a new view.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 SCORE = 3.5
 FACTOR = 1.5
 """Half as slow again: less is the usual difference between machines."""
+LOOKS = 3
+"""In a row in which a rank must be slow before it is left behind."""
 STEPS = 8
 """Steps of which the median counts: one pause of the garbage collector is no straggler."""
 NOISE = 0.05
@@ -44,6 +50,7 @@ class Stragglers:
     def __init__(self) -> None:
         self.times: list[float] = []
         self.slow: dict[int, float] = {}  # place: how many times as long as the others
+        self.looks: dict[int, int] = {}  # place: how often in a row
 
     def watch(self, group: Group, step: int, seconds: float) -> None:
         """After each step, with the time that this rank computed. Each rank says of itself when it
@@ -66,5 +73,16 @@ class Stragglers:
             factor = time / max(statistics.median(others), 1e-9)
             if factor > FACTOR and score(time, others) > SCORE:
                 self.slow[place] = factor
+        self.looks = {place: 1 + self.looks.get(place, 0) for place in self.slow}
         over = {place: 1.0 for place in before if place not in self.slow}
         return over | {place: f for place, f in self.slow.items() if place not in before}
+
+    def left_behind(self, group: Group, minimum: int) -> bool:
+        """Whether this rank should leave the group: it is the slowest of those that have been slow
+        for long enough, the others are faster without it, and more than `minimum` ranks are there.
+        One goes at a time, and all find the same."""
+        if group.size <= max(minimum, 1):
+            return False
+        pays = group.size / (group.size - 1)
+        due = [p for p, looks in self.looks.items() if looks >= LOOKS and self.slow[p] > pays]
+        return group.rank == max(due, key=lambda place: self.slow[place], default=None)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from labkit import At, Cluster, FaultPlan, Kill
+from labkit.checkpoint.policy import EverySeconds
 from labkit.training.loop import train
 
 JOB: dict[str, Any] = {"steps": 60, "algorithm": "in_order"}
@@ -67,6 +68,62 @@ def test_a_rank_dies_and_comes_back_and_the_checkpoints_go_on(
     assert hashes(run) == dict.fromkeys(range(4), undisturbed)
     last = sorted(path.name for path in tmp_path.glob("*.step-60.*"))
     assert len(last) == 1 + 4, last
+
+
+class Wanted:
+    """A rule of one rank's own: after step `at`, or never."""
+
+    urgent = False
+
+    def __init__(self, at: int | None) -> None:
+        self.at = at
+
+    def wants(self, now: Any) -> bool:
+        return bool(now.step == self.at)
+
+    def saved(self, when: Any, stall: float, duration: float) -> None:
+        pass
+
+
+def test_what_one_ranks_clock_wants_all_ranks_write(tmp_path: Path, undisturbed: str) -> None:
+    """Their clocks differ, and a checkpoint is one only if all have a part of it."""
+
+    def job(worker: Any) -> dict[str, Any]:
+        rule = Wanted({1: 17, 3: 43}.get(worker.rank))
+        return train(worker, checkpoints=tmp_path, every=rule, **JOB)
+
+    with Cluster(4) as cluster:
+        run = cluster.run(job).wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed)
+    made = sorted(path.name for path in tmp_path.glob("*.manifest"))
+    assert [name.split(".")[1] for name in made] == ["step-17", "step-43"]
+    assert len(list(tmp_path.glob("*.step-43.rank-*-of-4.safetensors"))) == 4
+
+
+def test_every_so_many_seconds(tmp_path: Path, undisturbed: str) -> None:
+    """By the first clock that says so; two at least, whatever the machine does meanwhile."""
+
+    def job(worker: Any) -> dict[str, Any]:
+        import time
+
+        step = worker.step
+
+        def reached(number: int) -> None:
+            step(number)
+            if number in (20, 40):
+                time.sleep(0.5)  # as long as the interval
+
+        worker.step = reached
+        return train(worker, checkpoints=tmp_path, every=EverySeconds(0.5), **JOB)
+
+    with Cluster(2) as cluster:
+        run = cluster.run(job).wait()
+
+    assert hashes(run) == dict.fromkeys(range(2), undisturbed)
+    steps = {e.data["step"] for e in run.events if e.kind == "checkpoint"}
+    assert len(steps) >= 2
+    assert not [e for e in run.events if e.name.startswith("no checkpoint")]
 
 
 def test_a_folder_that_vanishes_costs_checkpoints_and_no_steps(
