@@ -3,6 +3,9 @@
 The lab's elastic training, with views, heartbeats of 50 ms and a vote in each step, beside a plain
 loop over Gloo's all-reduce: the same model, data and optimizer. Both in turn, each time in new
 processes; the first of a pair is now the one, now the other, and each pair gives one ratio.
+
+ZeRO-1 stands apart, since there fault tolerance is more: after each step every rank's part of the
+optimizer's state goes to its neighbour as well. The plain loop has torch's ZeroRedundancyOptimizer.
 """
 
 from __future__ import annotations
@@ -11,28 +14,44 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from labkit.bench import report
 from labkit.bench.peers.program import Program, script
 
-STEPS = {"cnn": 300, "gpt": 100}
 SILENCE = 0.15
 PROGRAM_SECONDS = 120.0
+LIMIT = 3.0
+"""Percent of a step, of plain data-parallel training."""
 
 
-def lab(model: str) -> str:
-    return f"{model}, a step of the lab's elastic training"
+class Case(NamedTuple):
+    """`words` are what the programs are told after model, steps, and, the lab's, silence."""
+
+    name: str
+    model: str
+    steps: int
+    words: tuple[str, ...] = ()
+
+    @property
+    def lab(self) -> str:
+        return f"{self.name}, a step of the lab's elastic training"
+
+    @property
+    def plain(self) -> str:
+        return f"{self.name}, a step of plain data-parallel training"
+
+    @property
+    def more(self) -> str:
+        return f"{self.name}, fault tolerance costs"
 
 
-def plain(model: str) -> str:
-    return f"{model}, a step of plain data-parallel training"
-
-
-def more(model: str) -> str:
-    return f"{model}, fault tolerance costs"
-
-
-AIMS = [report.Aim(more(model), "<", 3.0) for model in STEPS]
+CASES = [
+    Case("cnn", "cnn", 300),
+    Case("gpt", "gpt", 100),
+    Case("gpt with ZeRO-1 and replicas", "gpt", 100, ("zero",)),
+]
+AIMS = [report.Aim(case.more, "<", LIMIT) for case in CASES if not case.words]
 
 
 def seconds(name: str, *arguments: str) -> float:
@@ -45,25 +64,30 @@ def seconds(name: str, *arguments: str) -> float:
         raise RuntimeError(f"{name} measured nothing; {program.complaint()}")
 
 
-def measure(pairs: int = 10, silence: float = SILENCE, share: float = 1.0) -> list[report.Row]:
-    """Rows of each model: the lab's step, the plain one, and what the lab's takes longer, in %."""
+def measure(
+    pairs: int = 10,
+    silence: float = SILENCE,
+    share: float = 1.0,
+    cases: Sequence[Case] = tuple(CASES),
+) -> list[report.Row]:
+    """Rows of each case: the lab's step, the plain one, and what the lab's takes longer, in %."""
     rows = []
-    for model, full in STEPS.items():
-        steps = str(int(full * share))
+    for case in cases:
+        begin, end = (case.model, str(int(case.steps * share))), case.words
         ours: list[float] = []
         theirs: list[float] = []
         for pair in range(pairs):
             turns = [
-                lambda: ours.append(seconds("step_lab", model, steps, str(silence))),  # noqa: B023
-                lambda: theirs.append(seconds("step_plain", model, steps)),  # noqa: B023
+                lambda: ours.append(seconds("step_lab", *begin, str(silence), *end)),  # noqa: B023
+                lambda: theirs.append(seconds("step_plain", *begin, *end)),  # noqa: B023
             ]
             for turn in turns if pair % 2 else reversed(turns):
                 turn()
         cost = [100 * (a / b - 1) for a, b in zip(ours, theirs, strict=True)]
         rows += [
-            report.row(lab(model), "ours", "s", ours),
-            report.row(plain(model), "peer", "s", theirs),
-            report.row(more(model), "ours", "%", cost, interval(cost)),
+            report.row(case.lab, "ours", "s", ours),
+            report.row(case.plain, "peer", "s", theirs),
+            report.row(case.more, "ours", "%", cost, interval(cost)),
         ]
     return rows
 

@@ -1,4 +1,5 @@
-"""step_plain.py MODEL STEPS: plain data-parallel training on four ranks over Gloo's all-reduce.
+"""step_plain.py MODEL STEPS [zero]: plain data-parallel training on four ranks over Gloo's
+all-reduce; with "zero" each has its part of the optimizer's state, by torch's own optimizer for it.
 
 The same model, data, batches and optimizer as the lab's, and nothing else: no views, no heartbeats,
 no votes, no record. Rank 0 says how many seconds a step took, on average.
@@ -7,11 +8,14 @@ no votes, no record. Rank 0 says how many seconds a step took, on average.
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.multiprocessing as mp
 from torch import distributed as dist
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from labkit.bench.peers.say import live, say
 from labkit.collectives.process_group import form
@@ -23,20 +27,25 @@ from labkit.training.sampler import Sampler, cut
 RANKS, WARM_UP = 4, 20
 
 
-def train(rank: int, model: str, steps: int, folder: str) -> None:
+def train(rank: int, model: str, steps: int, zero: bool, folder: str) -> None:
     live(300)
     torch.set_num_threads(1)
     recipe = RECIPES[model]
     learn, _ = recipe.data()
     sampler = Sampler(learn.samples, recipe.batch, 0)
     network = models.build(model, 0)
-    optimizer = recipe.optimizer(network.parameters(), recipe.lr)
     sizes = [parameter.numel() for parameter in network.parameters()]
     bucket = torch.zeros(sum(sizes))
     for parameter, part in zip(network.parameters(), bucket.split(sizes), strict=True):
         parameter.grad = part.view_as(parameter)
     store = dist.FileStore(str(Path(folder) / "store"), RANKS)
     _, group = form("gloo", "cpu", store, rank, RANKS, range(RANKS))
+    make: Any = recipe.optimizer
+    if zero:
+        named = dist.PrefixStore("zero", store)
+        dist.init_process_group("gloo", store=named, rank=rank, world_size=RANKS)
+        make = partial(ZeroRedundancyOptimizer, optimizer_class=make)
+    optimizer = make(network.parameters(), lr=recipe.lr)
     begin = 0.0
     for step in range(WARM_UP + steps):
         if step == WARM_UP:
@@ -55,5 +64,5 @@ def train(rank: int, model: str, steps: int, folder: str) -> None:
 if __name__ == "__main__":
     live(300)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = sys.argv[1], int(sys.argv[2]), folder
+        arguments = sys.argv[1], int(sys.argv[2]), "zero" in sys.argv[3:], folder
         mp.start_processes(train, arguments, RANKS, start_method="fork")
