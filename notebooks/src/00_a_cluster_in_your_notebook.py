@@ -21,7 +21,7 @@
 # failure.
 #
 # **Routes** Evening (00, 02, 04, 06, 11) · Core (00 to 11, and 18) · All. Each notebook says here
-# to which it belongs<br>
+# on which of them it lies<br>
 # **Time** 40 minutes, and 30 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** nothing but Python, and having trained a neural network once<br>
 # **Afterwards you can** start a cluster of real processes and break it in five ways; read the

@@ -421,8 +421,8 @@ large = [100 * half[k].isinf().float().mean().item() for k in exponents]
 
 # %% [markdown]
 # **Predict.** The loss is multiplied by a scale, so are all gradients, and the update divides by it
-# again. Which scale is best? (a) 1. (b) As large as possible. (c) As large as possible and no
-# larger.
+# again. Which scale is best? (a) 1. (b) The largest that there is. (c) A large one, at which
+# nothing overflows yet.
 
 # %%
 compare_lines(

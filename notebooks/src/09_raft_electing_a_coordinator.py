@@ -35,11 +35,39 @@ seed = 0
 fast = False
 
 # %% [markdown]
+# ## All have said yes, and they wait
+#
+# Here is the bug that notebook 07 left in sight, in the simulator: the coordinator is killed when
+# the votes are on their way. Every rank has promised, and none may decide alone.
+
+# %%
+from functools import partial
+
+from labkit.faults import LEADER, At, FaultPlan, Heal, Kill, Partition, Revive
+from labkit.protocols.two_phase_commit import two_phase_commit
+from labkit.simulator.lifelines import lifelines
+from labkit.simulator.network import Network
+from labkit.simulator.simulation import Simulation
+from labkit.simulator.transactions import Once
+from labkit.views import commit
+
+save = {1000: partial(Once, coordinators=(0,), clerks=(1, 2, 3))}
+slow = Network(low=0.05, high=0.12)
+sim = Simulation(two_phase_commit, 4, seed=1, network=slow, clients=save, record=True).run(1.25)
+sim.inject(Kill(0))
+title = "All have said yes, the coordinator is dead, and they wait"
+commit.lifelines(lifelines(sim.run(2)), (0.95, 3.2), title)
+
+# %% [markdown]
+# They ask each other (thin arrows), and nobody knows. Somebody must take the place of the dead one,
+# and it must be *one*: two of them could decide differently.
+
+# %% [markdown]
 # ## Two majorities share a node
 #
-# Everything rests on one picture. A [leader](glossary.md#leader) needs the
-# [votes](glossary.md#vote) of a majority, and a node has one vote in each [term](glossary.md#term).
-# Any two majorities have a node in common.
+# The cure rests on one picture. A [leader](glossary.md#leader) needs the [votes](glossary.md#vote)
+# of a majority, and a node has one vote in each [term](glossary.md#term). Any two majorities have a
+# node in common.
 
 # %%
 from labkit.views.raft import quorums
@@ -62,9 +90,7 @@ quorums(5)
 # of the draw, (c) after 300 ms, when all have noticed.
 
 # %%
-from labkit.faults import LEADER, At, FaultPlan, Heal, Kill, Partition, Revive
 from labkit.protocols.raft import Raft
-from labkit.simulator.simulation import Simulation
 
 nodes = 5
 plan = FaultPlan(At(Kill(LEADER), seconds=1.0), At(Revive(), seconds=1.7))
@@ -91,8 +117,6 @@ for time, rank, what, term in elections(sim):
 # What if several stand at the same moment? It is rare. Here is a seed in which three do.
 
 # %%
-from functools import partial
-
 # As in the paper, without later additions:
 plain = partial(Raft, pre_vote=False, check_quorum=False)
 sim = Simulation(plain, nodes, seed=274, record=True).run(0.6)
@@ -246,10 +270,8 @@ print(attack("m05", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # > **The textbook says** “the election time-out should be an order of magnitude above the broadcast
 # > time.” (Raft paper, §5.6) **Let us run it**: slow the network until time-outs are no longer that.
 
+
 # %%
-from labkit.simulator.network import Network
-
-
 def leaders_in(seconds, high):
     """How many leaders there were, with messages that take up to `high` seconds."""
     sim = Simulation(Raft, nodes, seed=3, network=Network(high=high), record=True).run(seconds)
@@ -357,7 +379,7 @@ check("raft.2", shortest_timeout)
 # %% [markdown]
 # ## Next
 #
-# A leader that is elected knows nothing yet. In
-# [10 Raft: the log that does not forget](10_raft_the_log_that_does_not_forget.ipynb) it has to get
-# every decision to a majority, and to hand it over to the next leader. The bug that stays in
-# sight: an old leader that answers a read.
+# A leader that is elected knows nothing yet. In [10 Raft: the log that does not
+# forget](10_raft_the_log_that_does_not_forget.ipynb) it has to get every decision to a majority,
+# and to hand it over to the next leader. The bug that stays in sight: an old leader that is cut
+# off, does not know it, and goes on taking commands and answering reads.
