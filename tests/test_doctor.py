@@ -15,7 +15,7 @@ from labkit.runtime.machine import Gpu, Machine
 
 NAMES = [
     *("python", "torch", "MPI", "GPUs", "cores", "memory", "limits", "runs folder", "fsync"),
-    *("/dev/shm", "clock", "loopback", "host name", "left behind"),
+    *("/dev/shm", "clock", "priority", "loopback", "host name", "left behind"),
 ]
 CPU, CUDA = Machine(), Machine(torch_cuda="12.6")
 
@@ -103,6 +103,8 @@ def test_an_election_timeout_is_ten_times_a_slow_write(slow: float, state: str, 
         (judge.shared_memory(64e6), "warn", "--shm-size"),
         (judge.shared_memory(None), "ok", "none here"),
         (judge.clock([0.05] * 100), "warn", "longer time-outs"),
+        (judge.priority(True), "ok", "before other work"),
+        (judge.priority(False), "warn", "CAP_SYS_NICE"),
         (judge.loopback([0.05] * 100), "warn", "busy"),
         (judge.name(5.0, "host: unknown"), "warn", "/etc/hosts"),
         (judge.left(["41 (3 min)", "42 (9 min)"]), "warn", "kill 41 42"),

@@ -33,6 +33,7 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
         "fsync": lambda: judge.fsync(measure.time_fsync(place)),
         "/dev/shm": lambda: judge.shared_memory(measure.free_shared_memory()),
         "clock": lambda: judge.clock(measure.time_timers()),
+        "priority": lambda: judge.priority(measure.may_go_first()),
         "loopback": lambda: judge.loopback(measure.time_loopback()),
         "host name": lambda: judge.name(*measure.time_name()),
         "left behind": lambda: judge.left(measure.left_behind()),

@@ -133,6 +133,14 @@ def clock(late: Sequence[float]) -> Finding:
     return Finding("clock", "ok", found)
 
 
+def priority(first: bool) -> Finding:
+    if first:
+        return Finding("priority", "ok", "heartbeats go before other work")
+    found = "heartbeats wait for their turn when the cores are busy"
+    advice = "use silence=1.0 or more; for less, root or CAP_SYS_NICE (docker --cap-add SYS_NICE)"
+    return Finding("priority", "warn", found, advice)
+
+
 def loopback(seconds: Sequence[float]) -> Finding:
     middle, high = percentile(seconds, 50), percentile(seconds, 99)
     found = f"there and back {1e6 * middle:.0f} µs, p99 {1e6 * high:.0f} µs, any free port"

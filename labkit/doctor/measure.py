@@ -12,11 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 
 from labkit.disk import RealDisk
+from labkit.runtime.urgency import go_first
 
 
 def version_of(package: str) -> str | None:
@@ -64,6 +66,12 @@ def _append(disk: RealDisk) -> None:
 def time_timers(times: int = 100, wait: float = 0.002) -> list[float]:
     """By how many seconds a wait of 2 ms is late."""
     return [_timed(lambda: time.sleep(wait)) - wait for _ in range(times)]
+
+
+def may_go_first() -> bool:
+    """Whether a thread of this user gets real-time priority; tried in one that then ends."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(go_first).result()
 
 
 def time_loopback(times: int = 200) -> list[float]:

@@ -51,6 +51,7 @@ from labkit.runtime.messages import (
 from labkit.runtime.peers import Peers
 from labkit.runtime.store import StoreClient
 from labkit.runtime.strike import hold_lock
+from labkit.runtime.urgency import go_first
 from labkit.runtime.watchdog import Watchdog
 from labkit.view import Member, View
 
@@ -82,6 +83,7 @@ class Host:
         self._left: Left | None = None  # the last run that is over on this rank
         self.line = Line(self.loop)
         self.loop.start()
+        self.loop.call(go_first)
         self.loop.call(lambda: self._open(driver))
 
     def _open(self, driver: tuple[str, int]) -> None:

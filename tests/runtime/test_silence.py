@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +14,8 @@ import pytest
 from outside import wait_until
 
 from labkit import Cluster
+from labkit.doctor.measure import may_go_first
+from labkit.training.loop import train
 
 SILENCE = 1.2
 """Seconds; long enough for a test machine whose cores are all busy."""
@@ -88,6 +95,38 @@ def test_ranks_that_only_compute_are_not_suspected(watched: Cluster) -> None:
 
     assert not run.deaths
     assert {e.name for e in run.events if e.kind == "view"} <= {"view 1 {0,1,2,3}"}
+
+
+def policies(worker: Any) -> dict[str, int]:
+    """How each thread of this rank is scheduled."""
+    import os
+    import threading
+
+    return {t.name: os.sched_getscheduler(t.native_id or 0) for t in threading.enumerate()}
+
+
+def test_the_host_goes_before_what_it_watches_over(watched: Cluster) -> None:
+    if not may_go_first():
+        pytest.skip("real-time priority takes CAP_SYS_NICE (or Linux)")
+
+    for of_rank in watched.run(policies).wait().results.values():
+        assert of_rank.pop("host") & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+        assert set(of_rank.values()) == {os.SCHED_OTHER}
+
+
+@pytest.mark.long
+def test_nobody_is_suspected_in_ten_minutes_though_all_cores_are_busy() -> None:
+    if not may_go_first():
+        pytest.skip("so short a silence takes real-time priority: CAP_SYS_NICE (or Linux)")
+    busy = [sys.executable, "-c", "while True: pass"]
+    with contextlib.ExitStack() as beside, Cluster(4, silence=0.15, max_restarts=1) as cluster:
+        for _ in range(os.cpu_count() or 1):
+            beside.callback(beside.enter_context(subprocess.Popen(busy)).kill)
+        run = cluster.run(train, elastic=True, steps=1_000_000)
+        begin = time.monotonic()
+        wait_until(lambda: run.deaths or time.monotonic() - begin > 600, "?", 660)
+        assert not run.deaths, [e for e in run.events if e.kind in ("note", "view", "death")]
+        run.cancel()
 
 
 def test_a_silence_is_a_number_of_seconds() -> None:
