@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from labkit.collectives.group import Group
     from labkit.faults import (
         At,
+        Bandwidth,
         CorruptWeights,
         Cut,
         Delay,
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
         Heal,
         HoldGIL,
         Kill,
+        LinkDown,
+        LinkUp,
         Partition,
         Pause,
         PoisonGradient,
@@ -41,8 +44,8 @@ if sys.platform not in ("linux", "darwin"):
 # Loaded at first use: `from labkit import Cluster` takes milliseconds and imports no torch.
 _HOMES = {
     "labkit.faults": (
-        "At CorruptWeights Cut Delay Drop FaultPlan Heal HoldGIL Kill Partition Pause "
-        "PoisonGradient Preempt Restart Resume Slow"
+        "At Bandwidth CorruptWeights Cut Delay Drop FaultPlan Heal HoldGIL Kill LinkDown LinkUp "
+        "Partition Pause PoisonGradient Preempt Restart Resume Slow"
     ),
     "labkit.runtime.cluster": "Cluster",
     "labkit.runtime.run": "Run RunError",
@@ -52,6 +55,7 @@ _HOMES = {
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = [
     "At",
+    "Bandwidth",
     "Cluster",
     "CollectiveTimeout",
     "CorruptWeights",
@@ -63,6 +67,8 @@ __all__ = [
     "Heal",
     "HoldGIL",
     "Kill",
+    "LinkDown",
+    "LinkUp",
     "Partition",
     "Pause",
     "PeerLost",

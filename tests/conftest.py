@@ -22,6 +22,7 @@ SLOW |= {
     "test_replica",
     "test_elastic",
     "test_links",
+    "test_namespaces",
     "test_raft_processes",
     "test_spares",
 }

@@ -15,7 +15,7 @@ from labkit.runtime.machine import Gpu, Machine
 
 NAMES = [
     *("python", "torch", "MPI", "GPUs", "cores", "memory", "limits", "runs folder", "fsync"),
-    *("/dev/shm", "clock", "priority", "loopback", "host name", "left behind"),
+    *("/dev/shm", "clock", "priority", "loopback", "host name", "hosts", "left behind"),
 ]
 CPU, CUDA = Machine(), Machine(torch_cuda="12.6")
 

@@ -35,11 +35,11 @@ def form(
 
 def _gloo(store: dist.Store, place: int, size: int) -> Any:
     options: Any = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
-    interface = os.environ.get("GLOO_SOCKET_IFNAME")
+    address, interface = os.environ.get("LABKIT_ADDRESS"), os.environ.get("GLOO_SOCKET_IFNAME")
     # A host's own name may resolve to 127.0.1.1 or to nothing: an address is certain.
     options._devices = [
         dist.ProcessGroupGloo.create_device(interface=interface)
-        if interface
+        if interface and not address
         else dist.ProcessGroupGloo.create_device(hostname=_own_address())
     ]
     options._timeout = timedelta(seconds=OPERATION_SECONDS)

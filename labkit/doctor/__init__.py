@@ -36,6 +36,7 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
         "priority": lambda: judge.priority(measure.may_go_first()),
         "loopback": lambda: judge.loopback(measure.time_loopback()),
         "host name": lambda: judge.name(*measure.time_name()),
+        "hosts": lambda: judge.hosts(measure.why_no_hosts()),
         "left behind": lambda: judge.left(measure.left_behind()),
     }
 

@@ -157,6 +157,13 @@ def name(seconds: float, what: str) -> Finding:
     return Finding("host name", "ok", found)
 
 
+def hosts(why_not: str | None) -> Finding:
+    if why_not is None:
+        return Finding("hosts", "ok", "network namespaces, with a bridge and cables between them")
+    found, _, reason = why_not.partition(": ")
+    return Finding("hosts", "warn", found, f"{reason}; all else works without")
+
+
 def left(processes: Sequence[str]) -> Finding:
     if not processes:
         return Finding("left behind", "ok", "no process without its driver")

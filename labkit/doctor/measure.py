@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 
 from labkit.disk import RealDisk
+from labkit.runtime.launch import namespaces
+from labkit.runtime.launch.network import Network
 from labkit.runtime.urgency import go_first
 
 
@@ -111,6 +113,19 @@ def time_name() -> tuple[float, str]:
     except OSError as error:
         found = str(error)
     return time.monotonic() - begin, f"{name}: {found}"
+
+
+def why_no_hosts() -> str | None:
+    """What keeps `Cluster(hosts="namespaces")` from working, if anything does: makes two hosts."""
+    if reason := namespaces.why_not():
+        return reason
+    try:
+        network = Network()
+        network.add()
+        network.close()
+    except Exception as error:
+        return f'hosts="namespaces" does not work: {error}'
+    return None
 
 
 def left_behind() -> list[str]:

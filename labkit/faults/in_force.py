@@ -10,6 +10,7 @@ import msgspec
 
 from labkit import events
 from labkit.faults.vocabulary import (
+    Bandwidth,
     CorruptWeights,
     Cut,
     Delay,
@@ -32,6 +33,7 @@ class LinkState(msgspec.Struct):
     cut: bool = False
     delay: float = 0.0
     drop: float = 0.0
+    rate: float = 0.0  # bytes a second; 0 is as many as there are
 
 
 F = TypeVar("F", PoisonGradient, CorruptWeights)
@@ -68,6 +70,8 @@ class Conditions:
                     self._link(source, target).delay = seconds
                 case Drop(source, target, probability):
                     self._link(source, target).drop = probability
+                case Bandwidth(source, target, rate):
+                    self._link(source, target).rate = rate
                 case PoisonGradient() | CorruptWeights():
                     self._once.append(fault)
                 case Heal():
@@ -90,6 +94,11 @@ class Conditions:
                     self._once.remove(fault)
                     return fault
         return None
+
+    @property
+    def links(self) -> dict[tuple[int, int], LinkState]:
+        """Those that are not as they should be."""
+        return dict(self._links)
 
     def link(self, source: int, target: int) -> LinkState:
         return self._links.get((source, target), _clear)

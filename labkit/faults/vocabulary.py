@@ -116,6 +116,28 @@ class Drop(_Fault, frozen=True):
     probability: float
 
 
+class Bandwidth(_Fault, frozen=True):
+    """The link from `source` to `target` carries `rate` bytes a second, and no more."""
+
+    source: int
+    target: int
+    rate: float
+
+
+class LinkDown(_Fault, frozen=True):
+    """The cable of the rank's host is out: nobody hears of it any more, not even that it is gone.
+    For `seconds`, or until `LinkUp`."""
+
+    rank: int
+    seconds: float | None = None
+
+
+class LinkUp(_Fault, frozen=True):
+    """The cable is back."""
+
+    rank: int
+
+
 class Duplicate(_Fault, frozen=True):
     """Each message from `source` to `target` arrives twice with this probability."""
 
@@ -171,10 +193,17 @@ SimulatedOnly = Duplicate | CrashAt | LostWrite | DiskError | WipeDisk | Revive 
 RealOnly = HoldGIL | Preempt | PoisonGradient | CorruptWeights
 """They need a process, or tensors: the simulator has neither."""
 
+NeedsHosts = Bandwidth | LinkDown | LinkUp
+"""They need ranks on hosts of their own."""
+
+OfLinks = Partition | Cut | Delay | Drop | Bandwidth
+"""Where ranks have hosts of their own the network does them, else the sender keeps to them."""
+
 Fault = (
     (Kill | Pause | Resume | Restart | Slow | Partition | Cut | Delay | Drop | Heal)
     | SimulatedOnly
     | RealOnly
+    | NeedsHosts
 )
 
 
@@ -188,6 +217,7 @@ def describe(fault: Fault) -> dict[str, Any]:
             | Delay(source, target)
             | Drop(source, target)
             | Duplicate(source, target)
+            | Bandwidth(source, target)
         ):
             ranks = [source, target]
         case Heal() | Revive():

@@ -27,6 +27,7 @@ from labkit.runtime.run import Run
 from labkit.runtime.ship import pack, pack_protocols
 
 START_SECONDS = 60.0
+HOSTS_SILENCE = 1.0
 
 
 class Cluster:
@@ -37,15 +38,19 @@ class Cluster:
 
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
     Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
-    (`mpiexec` starts the workers). `deadline` is the most seconds that a collective may take,
-    `patience` how long a wait without time-out goes on when no rank is heard. A rank whose
-    connections close is gone; with `silence`, so is one that has said nothing for so many seconds,
-    and should it only have stood still it ends when it goes on. In an elastic run the launcher
-    starts a rank that died anew, `max_restarts` times in all; of
+    (`mpiexec` starts the workers). With `hosts="namespaces"` each rank, and the witness, has a
+    network namespace of its own for a host, on a bridge without a way out: partitions, delays and
+    losses then are the network's, for Gloo and everything else, and a host can be lost whole.
+    `deadline` is the most seconds that a collective may take, `patience` how long a wait without
+    time-out goes on when no rank is heard. A rank whose connections close is gone; with `silence`,
+    so is one that has said nothing for so many seconds (the one sign of a lost host; with `hosts`
+    it is 1 s unless given), and should it only have stood still it ends when it goes on. In an
+    elastic run the launcher starts a rank that died anew, `max_restarts` times in all; of
     `spares`, processes that have warmed up and wait, one takes the rank. `protocols` are
     classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
     of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
-    raises ValueError, before anything is started, for what cannot work here.
+    raises ValueError, before anything is started, for what cannot work here, and PermissionError
+    for hosts that this process may not make.
 
     A context manager, and of use without `with`: the workers end with `close()`, when nothing
     refers to the cluster any more, when its notebook cell runs again, when this process exits,
@@ -59,6 +64,7 @@ class Cluster:
         device: str = "auto",
         launcher: str = "local",
         *,
+        hosts: str | None = None,
         seed: int = 0,
         deadline: float = 60.0,
         patience: float = 60.0,
@@ -76,7 +82,9 @@ class Cluster:
         spares = operator.index(spares)
         if spares < 0:
             raise ValueError(f"spares={spares}: a number of processes, 0 or more")
-        make_launcher = launcher_for(launcher)
+        make_launcher = launcher_for(launcher, hosts, seed)
+        if hosts is not None and silence is None:
+            silence = HOSTS_SILENCE
         placement = place(world_size, backend, device, machine=detect())
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
@@ -215,6 +223,21 @@ class Cluster:
             raise ValueError(f"a probability lies between 0 and 1, not at {probability}")
         self._inject(faults.Drop(source, target, probability))
 
+    def bandwidth(self, source: int, target: int, rate: float) -> None:
+        """The link from `source` to `target` carries `rate` bytes a second. Needs `hosts`."""
+        if not rate > 0:
+            raise ValueError(f"a link carries more than 0 bytes a second, not {rate}")
+        self._inject(faults.Bandwidth(source, target, rate))
+
+    def link_down(self, rank: int, seconds: float | None = None) -> None:
+        """Pulls the cable of the rank's host, which is thus lost: no packet passes, and nobody is
+        told. For `seconds`, or until `link_up`. Needs `hosts`."""
+        self._inject(faults.LinkDown(operator.index(rank), seconds))
+
+    def link_up(self, rank: int) -> None:
+        """Puts the cable of the rank's host back. Needs `hosts`."""
+        self._inject(faults.LinkUp(operator.index(rank)))
+
     def heal(self) -> None:
         """Links and speeds are as before. The dead stay dead, the paused paused."""
         self._inject(faults.Heal())
@@ -258,6 +281,8 @@ class Cluster:
 
     def _check_ranks(self, fault: faults.Fault) -> None:
         self._check_open()
+        if isinstance(fault, faults.NeedsHosts) and self._driver.links is None:
+            raise ValueError(f'{fault} needs hosts: make the cluster with hosts="namespaces"')
         strange = [r for r in faults.describe(fault)["ranks"] if r not in self._driver.seats]
         if strange:
             raise ValueError(

@@ -192,6 +192,10 @@ class Worker:
 
         place, size = view.members.index(self.rank), len(view.members)
         store = self._store(f"run {self._run}, {view}", view)
+
+        def share() -> SharedMemoryLink:
+            return SharedMemoryLink(place, size, store, "shared", view.members, self.deadline)
+
         try:
             return Group(
                 view,
@@ -199,7 +203,7 @@ class Worker:
                 lambda: form(self.backend, self.device, store, place, size, view.members),
                 _Detector(self._host, self._run),
                 self.deadline,
-                lambda: SharedMemoryLink(place, size, store, "shared", view.members, self.deadline),
+                None if self._host.apart else share,
                 self._host.inspector,
             )
         except (PeerLost, Superseded) as error:

@@ -21,6 +21,7 @@ from labkit.events import Event, EventLog
 from labkit.runtime import wire
 from labkit.runtime.console import Console
 from labkit.runtime.inject import inject
+from labkit.runtime.links import Links
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import (
     CODEC,
@@ -81,6 +82,7 @@ class Driver:
         self.start_message: Start | None = None  # of the last run
         self.in_force: list[faults.Fault] = []
         self.console = Console()
+        self.links = Links(self, launcher.network) if launcher.network is not None else None
         path = directory / "events" / "driver.jsonl" if directory else None
         self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
         self.supervisor = Supervisor(self, max_restarts, spares)
@@ -94,7 +96,9 @@ class Driver:
     def _listen(self) -> None:
         on_close = self.supervisor.on_close
         self._listener = wire.listen(
-            self.loop, self.token, CODEC, lambda c: None, self._on_message, on_close
+            *(self.loop, self.token, CODEC),
+            *(lambda c: None, self._on_message, on_close),
+            self.launcher.bind(),
         )
         host, port = self._listener.getsockname()[:2]
         self.join = f"{host}:{port}"
@@ -118,6 +122,7 @@ class Driver:
                 with self.changed:
                     seat.view = View(number, members)
                     self.changed.notify_all()
+                self.supervisor.heed(seat.view)
             case Finished(run, result, tired):
                 self._on_outcome(seat, run, result, tired)
             case Failed(run, kind, text, trace, step, error, tired):
@@ -260,6 +265,7 @@ class Driver:
             self.supervisor.kill_all()
             self.supervisor.wait_gone()
             self.loop.call(self._end_conversations)
+            self.launcher.close()
             self.log.close()
             if self._borrowed:
                 shutil.rmtree(self._borrowed, ignore_errors=True)
@@ -268,7 +274,8 @@ class Driver:
         for timer in self._timed:
             timer.cancel()
         for seat in self.seats.values():
-            if seat.state == "paused":  # it could not hear
+            lost = self.links is not None and self.links.is_down(seat)
+            if seat.state == "paused" or lost:  # it could not hear
                 with self.changed:
                     seat.send(signal.SIGKILL)
         self.broadcast(Shutdown())

@@ -21,6 +21,7 @@ import cloudpickle
 from labkit import events, faults
 from labkit.collectives.detection import Farewell
 from labkit.runtime import wire
+from labkit.runtime.address import advertise
 from labkit.runtime.committer import Desk
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
@@ -60,6 +61,7 @@ class Host:
     """Everything a worker does besides training. `on_cancel(run)` is called from its thread. `me`
     is what the process calls itself until the driver has welcomed it."""
 
+    apart: bool  # each rank has a host of its own
     inspector: Inspector
     desk: Desk
     membership: Membership
@@ -91,6 +93,7 @@ class Host:
             self.loop, driver, self.token, CODEC, self._on_driver, self._from_driver, self._leave
         )
         mine = self.line.connection.sock.getsockname()[0]  # the address of the route to the driver
+        advertise(mine)
         self._listener = wire.bind(mine)  # where peers wait until this one is settled
 
     # -- the driver
@@ -119,7 +122,8 @@ class Host:
                 self._leave(driver)
 
     def _inject(self, fault: faults.Fault) -> None:
-        faults.conditions.apply(fault)
+        if not (self.apart and isinstance(fault, faults.OfLinks)):
+            faults.conditions.apply(fault)
         self._peers.flush()
         for struck in self._striking.pop(fault, []):
             struck.set()
@@ -148,7 +152,7 @@ class Host:
     def _settle(self, welcome: Welcome) -> None:
         """Nodes are there before the first peer is met, so that they hear of all that are lost."""
         me, size = welcome.member, welcome.world_size
-        self.me = me
+        self.me, self.apart = me, welcome.apart
         self.lives[me.rank] = me.life
         folder = Path(welcome.folder)
         events.use(events.EventLog(me.rank, me.life, welcome.events, self.line.stream))

@@ -1,4 +1,5 @@
-"""How each fault is done to a cluster: signals by the driver, link faults by the workers."""
+"""How each fault is done to a cluster: signals by the driver, link faults by the workers, or by the
+network where they have hosts of their own."""
 
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ def inject(driver: Driver, fault: faults.Fault) -> None:
         driver.log.record("fault", str(fault), **faults.describe(fault))
     with driver.changed:
         _act(driver, fault)
+    if driver.links is not None:
+        driver.links.strike(fault)
     driver.loop.call_soon(driver.broadcast, Inject(fault))
 
 
@@ -44,6 +47,11 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
         case faults.Restart(rank):
             driver.seats[rank].replaced = True
             driver.loop.call_soon(_replace, driver, driver.seats[rank])
+        case faults.LinkDown(rank, seconds):
+            if seconds is not None:
+                _later(driver, seconds, faults.LinkUp(rank))
+        case faults.LinkUp():
+            pass
         case faults.Heal():
             driver.in_force.clear()
         case _:

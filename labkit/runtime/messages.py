@@ -82,7 +82,8 @@ class Welcome(_Message, frozen=True):
     had no rank), `events` is its file, if it writes one,
     `folder` has its disks, and `protocols` what is to run in its host, by name. After `silence`
     seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`. Who
-    `joins` is told of a run at once, and comes into the view when its function asks for a group."""
+    `joins` is told of a run at once, and comes into the view when its function asks for a group.
+    `apart`: each rank has a host of its own, whose network does what faults say of links."""
 
     member: Member
     world_size: int
@@ -94,6 +95,7 @@ class Welcome(_Message, frozen=True):
     protocols: bytes
     silence: float | None
     joins: bool
+    apart: bool
 
 
 class Roster(_Message, frozen=True):

@@ -22,6 +22,7 @@ from labkit.runtime.outbox import Outbox
 from labkit.view import Member, View
 
 RETRY_SECONDS = 0.2
+ANSWER_SECONDS = 1.0  # for one whose host may be lost
 BACKLOG = 1 << 20
 
 
@@ -46,6 +47,8 @@ class Peers:
         self._outboxes: dict[int, Outbox] = {}
         self._roster: list[tuple[Member, tuple[str, int]]] = []
         self._opening: set[Member] = set()
+        self._asked: set[Member] = set()  # whether this one is out
+        self._retrying = False
 
     def listen(self, listener: Any) -> None:
         ours = self.loop, self.token, CODEC
@@ -75,7 +78,7 @@ class Peers:
 
         self._opening.add(member)
         try:
-            wire.connect(self.loop, address, self.token, CODEC, ready, self._receive, closed)
+            wire.call(self.loop, address, self.token, CODEC, ready, self._receive, closed)
         except OSError:  # it died before we met
             self._opening.discard(member)
 
@@ -144,30 +147,44 @@ class Peers:
         del self._connections[member.rank]
         self._outboxes.pop(member.rank).close()
         self.lost(member)
-        self.loop.call_later(RETRY_SECONDS, self._retry)
+        self._retry_later()
 
     def drop(self, member: Member) -> None:
         peer = self._connections.get(member.rank)
         if peer is not None and peer.peer == member:
             peer.close()
 
+    def _retry_later(self) -> None:
+        if not self._retrying:
+            self._retrying = True
+            self.loop.call_later(RETRY_SECONDS, self._retry)
+
     def _retry(self) -> None:
         """A peer that was lost may only have stood still. Or this rank did, or was cut off, and
         those of its view that do not speak to it any more have gone on without it."""
+        self._retrying = False
         self.meet(self._roster)
         view, here = self.membership.view, (self.me, *self.membership.alive)
         members = ((m, address) for m, address in self._roster if m.rank in view.members)
-        silent = [address for m, address in members if m not in here]
-        for address in silent:
-            with contextlib.suppress(OSError):
-                wire.connect(
-                    *(self.loop, address, self.token, CODEC),
-                    lambda peer: peer.send(AmIOut(self.me)),
-                    self._receive,
-                    lambda peer: None,
-                )
+        silent = [(m, address) for m, address in members if m not in here]
+        for member, address in silent:
+            if member not in self._asked:
+                self._ask(member, address)
         if silent:
-            self.loop.call_later(RETRY_SECONDS, self._retry)
+            self._retry_later()
+
+    def _ask(self, member: Member, address: tuple[str, int]) -> None:
+        def ask(peer: wire.Connection) -> None:
+            peer.send(AmIOut(self.me))
+
+        def closed(peer: wire.Connection) -> None:
+            self._asked.discard(member)
+
+        with contextlib.suppress(OSError):  # there may be no way
+            ours = self.loop, address, self.token, CODEC
+            peer = wire.call(*ours, ask, self._receive, closed)
+            self._asked.add(member)
+            self.loop.call_later(ANSWER_SECONDS, peer.close)
 
     def _fence(self, view: View) -> None:
         """Nothing that this life still does may count: it ends."""

@@ -28,7 +28,8 @@ HARMLESS = ("PeerLost", "Cancelled", "RunOver")
 
 @dataclass(frozen=True)
 class Died:
-    """The process of a rank ended: by `signal` (its name), or by itself with exit code `code`."""
+    """The process of a rank ended: by `signal` (its name, or what else is to blame), or by itself
+    with exit code `code`."""
 
     rank: int
     signal: str | None

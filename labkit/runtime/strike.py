@@ -29,6 +29,8 @@ def strike(host: Host, fault: faults.Fault) -> None:
         case faults.HoldGIL(rank, seconds) if rank == me:
             events.record("fault", str(fault), **faults.describe(fault))
             hold_lock(seconds)
+        case faults.LinkDown(rank) if rank == me:
+            host.strike(fault)  # and will not be heard to say that it is in force
         case _:
             # The driver injects it, and says so to everyone: go on when it is in force here.
             struck = host.strike(fault)

@@ -24,12 +24,14 @@ from labkit.runtime.run import HARMLESS, Died, Raised, how_it_ended
 from labkit.runtime.seat import Seat
 from labkit.runtime.spares import Spares
 from labkit.runtime.watch import BAR_AFTER
+from labkit.view import View
 from labkit.views.progress import Progress, progress
 
 if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
 
 EXIT_SECONDS = 2.0
+HOST_LOST = "the loss of its host"
 
 
 class Supervisor:
@@ -102,6 +104,8 @@ class Supervisor:
         connection.send(self._welcome(seat, joins=start is not None))
         if start is not None:
             connection.send(start)
+        if driver.links is not None:
+            driver.links.enforce()
         for fault in driver.in_force:
             connection.send(Inject(fault))
         with driver.changed:
@@ -123,6 +127,7 @@ class Supervisor:
             driver.protocols,
             driver.silence,
             joins,
+            driver.links is not None,
         )
 
     def _start_for_joiner(self, seat: Seat) -> Start | None:
@@ -179,7 +184,16 @@ class Supervisor:
         else:
             self._bury(seat, -signal.SIGKILL if seat.killed else None)
 
-    def _bury(self, seat: Seat, code: int | None) -> None:
+    def heed(self, view: View) -> None:
+        """A rank whose host is lost is as good as dead once the others have gone on without it. Its
+        process cannot be reached: should it be heard again, its life is over."""
+        links = self.driver.links
+        for seat in list(self.driver.seats.values()) if links is not None else ():
+            out = 0 < seat.view.number < view.number and seat.rank not in view.members
+            if out and links.is_down(seat):
+                self._bury(seat, None, HOST_LOST)
+
+    def _bury(self, seat: Seat, code: int | None, cause: str | None = None) -> None:
         driver = self.driver
         if seat.state == "dead":
             return
@@ -189,7 +203,8 @@ class Supervisor:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             if seat.file is not None and seat.file.exists():
                 driver.take(seat, events.read(seat.file))  # its last words, which were not sent
-        ended = Died(seat.rank, *how_it_ended(code), seat.step)
+        signal_name, code = how_it_ended(code)
+        ended = Died(seat.rank, cause or signal_name, code, seat.step)
         with contextlib.suppress(OSError):  # a full disk is no reason to wait for the dead
             driver.log.record(
                 "death", ended.signal or "", rank=seat.rank, signal=ended.signal, code=code,

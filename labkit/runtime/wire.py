@@ -17,6 +17,7 @@ nothing of it is decoded before its authenticator has been found right.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -251,7 +252,9 @@ class Connection:
 
     def _too_slow(self) -> None:
         self._patience = None
-        self._stranger()
+        if not self.connector:
+            reject("unauthenticated")
+        self.close()
 
     def _end_patience(self) -> None:
         if self._patience is not None:
@@ -325,4 +328,26 @@ def connect(
 ) -> Connection:
     """Starts a conversation; raises OSError when nobody listens there. The loop's thread only."""
     sock = socket.create_connection(address, timeout=5.0)
+    return Connection(loop, sock, token, codec, on_ready, on_message, on_close, connector=True)
+
+
+def call(
+    loop: Loop,
+    address: tuple[str, int],
+    token: bytes,
+    codec: Codec,
+    on_ready: Callable[[Connection], None],
+    on_message: Callable[[Connection, Any], None],
+    on_close: Callable[[Connection], None],
+) -> Connection:
+    """The same without waiting for an answer, since a lost host gives none: who cannot be reached
+    is a connection that closes. Raises OSError where there is no way to `address`, an IP address.
+    """
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    error = sock.connect_ex(address)
+    if error not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(error, os.strerror(error))
     return Connection(loop, sock, token, codec, on_ready, on_message, on_close, connector=True)

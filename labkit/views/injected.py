@@ -14,7 +14,7 @@ from labkit.faults import Fault
 
 MOMENTS = (
     *("Kill", "Resume", "Restart", "Heal", "Revive", "CrashAt", "DiskError", "WipeDisk"),
-    *("Preempt", "PoisonGradient", "CorruptWeights"),
+    *("Preempt", "PoisonGradient", "CorruptWeights", "LinkUp"),
 )
 """Faults that are over when they have happened; the others last until something ends them."""
 
@@ -71,18 +71,20 @@ def injected(faults: list[Event], heals: list[Event], end: float) -> list[Inject
 
 def _by_itself(event: Event, kind: str, data: dict[str, Any]) -> list[float]:
     seconds = event.data.get("seconds") or (
-        data.get("seconds") if kind in ("Pause", "HoldGIL") else None
+        data.get("seconds") if kind in ("Pause", "HoldGIL", "LinkDown") else None
     )
     return [event.time + float(seconds)] if seconds else []
 
 
 def _ended_by(kind: str, ranks: tuple[int, ...], faults: list[Event]) -> list[float]:
-    """A pause ends with its rank's resumption or death, everything else when all is healed."""
+    """A pause ends with its rank's resumption or death, a link is down until it is up again,
+    everything else ends when all is healed."""
     ends = []
     for other in faults:
         word, rank = (plain(other).get(key) for key in ("fault", "rank"))
         resumed = word in ("Resume", "Kill", "Restart") and rank in ranks
-        if (kind == "Pause" and resumed) or (kind != "Pause" and word == "Heal"):
+        up = kind == "LinkDown" and word == "LinkUp" and rank in ranks
+        if up or (kind == "Pause" and resumed) or (kind != "Pause" and word == "Heal"):
             ends.append(other.time)
     return ends
 

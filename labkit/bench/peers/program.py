@@ -69,9 +69,11 @@ class Program:
         self.deadline = time.monotonic() + seconds
         self.mark = uuid.uuid4().hex
         self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self.files = tempfile.TemporaryDirectory(prefix="labkit-bench-")  # of an mpiexec, if it is
         namespace = () if network else unshare()
         start = [*namespace, sys.executable, "-IS", script("start"), str(bool(namespace))]
         quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
+        quiet["PRTE_MCA_prte_tmpdir_base"] = self.files.name
         self.process = subprocess.Popen(
             [*start, str(int(seconds) + 5), *command],
             stdin=subprocess.DEVNULL,
@@ -89,6 +91,7 @@ class Program:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.errors.close()
+        self.files.cleanup()
 
     def words(self) -> Iterator[dict[str, Any]]:
         """What the program says, one dictionary a line, until it ends. TimeoutError when late."""

@@ -3,7 +3,9 @@
 In the cases of CLUSTERS the rank is killed, and its next life comes from a spare, from the fork
 server, or from a Python that has yet to import torch (under mpiexec). In those of SILENT it stands
 still (SIGSTOP), or the others hear nothing of it on the lab's wire, and goes on later: its life has
-to end then. Not a peer, but measured as they are: a program of its own.
+to end then. In the case "host" the cable of its host is out (in a network namespace), and the time
+counts that passes until the last survivor has completed an all-reduce of 4 MB with the others.
+Not a peer, but measured as they are: a program of its own.
 """
 
 import os
@@ -15,8 +17,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import psutil
+
 from labkit import Cluster
-from labkit.bench.peers.recover_lab import RANKS, WARM_UP
+from labkit.bench.peers.recover_lab import RANKS, WARM_UP, digits, until_death
 from labkit.bench.peers.say import live, say
 from labkit.events import Event
 from labkit.runtime.run import Run
@@ -30,6 +34,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
     "python": {"launcher": "mpi"},
 }
 SILENT = ("stopped", "cut off")
+HOST = "host"
 SILENCE = 0.15  # three heartbeats of 50 ms
 MORE = 5  # steps that all ranks take once they are all back, so that all of it is on record
 SECONDS = 60.0
@@ -85,6 +90,28 @@ def silent(case: str, dice: random.Random) -> None:
     return say("over", fenced=run.deaths[VICTIM].code == 1, **steps_in(record))
 
 
+def lost_with_its_host(dice: random.Random) -> None:
+    with Cluster(RANKS, "gloo", "cpu", silence=SILENCE, hosts="namespaces") as cluster:
+        run = cluster.run(until_death, job=digits)
+        run.wait_step(WARM_UP, timeout=SECONDS)
+        time.sleep(dice.uniform(0.0, 0.1))
+        pid = cluster.status().rows[VICTIM]["pid"]
+        struck = time.monotonic()
+        cluster.link_down(VICTIM)
+        poll(run, lambda: set(SURVIVORS) <= set(run.results))
+        last = {rank: run.results[rank] for rank in SURVIVORS if rank in run.results}
+        if len(last) < len(SURVIVORS) or any(out < struck for out, *_ in last.values()):
+            return say("over", spoilt=True)
+        cluster.link_up(VICTIM)
+        poll(run, lambda: not psutil.pid_exists(pid))
+        record = run.events
+    say("killed", time=struck, resident=0)
+    for rank, (out, recovered, size, right) in last.items():
+        say("out", rank=rank, time=out)
+        say("recovered", rank=rank, time=recovered, size=size, right=right)
+    return say("over", **steps_in(record))
+
+
 def next_step(record: list[Event], rank: int, since: float, size: int) -> float:
     """When the rank had completed its first step in a new group of so many."""
     formed = 0
@@ -131,4 +158,7 @@ if __name__ == "__main__":
     live(600)
     case, times, dice = sys.argv[1], int(sys.argv[2]), random.Random(int(sys.argv[3]))
     for _ in range(times):
-        (silent if case in SILENT else replaced)(case, dice)
+        if case == HOST:
+            lost_with_its_host(dice)
+        else:
+            (silent if case in SILENT else replaced)(case, dice)

@@ -5,9 +5,10 @@ pool, no CUDA context and no lock that a lost thread holds. Children belong to i
 goes, by whatever signal, it kills them and goes too. Only its main thread forks, because Linux
 sends the death signal when the *thread* that forked ends.
 
-Requests come on a Unix socket: 4 bytes of length with a file descriptor (the child's output), then
-msgpack. What goes back is `("forked", id, pid)`, or `("refused", id, errno)` when the system has no
-room for another process, and `("exited", pid, wait status)`.
+Requests come on a Unix socket: 4 bytes of length with file descriptors (the child's output, and the
+namespaces that it is to enter), then msgpack. What goes back is `("forked", id, pid)`, or
+`("refused", id, errno)` when the system has no room for another process, and
+`("exited", pid, wait status)`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import msgspec
 
 from labkit.runtime.launch import pages
+from labkit.runtime.launch.namespaces import enter
 
 PRELOADED = (
     "encodings.idna",  # the first look-up of any address imports it: 3 ms, in each worker
@@ -126,16 +128,18 @@ class ForkServer:
             pid = os.fork()
         except OSError as error:  # too many processes, too little memory
             os.write(descriptors[0], f"cannot fork: {error}\n".encode())
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
             send(self.control, ("refused", request.id, error.errno))
             return
         if pid == 0:
-            self.become_worker(request, descriptors[0])
-        os.close(descriptors[0])
+            self.become_worker(request, *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
         self.children.add(pid)
         send(self.control, ("forked", request.id, pid))
 
-    def become_worker(self, request: Request, output: int) -> None:
+    def become_worker(self, request: Request, output: int, *namespaces: int) -> None:
         try:
             die_with_parent()
             os.setsid()  # a Ctrl-C in the terminal is the driver's business
@@ -146,7 +150,9 @@ class ForkServer:
             nothing = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((nothing, 0), (output, 1), (output, 2)):
                 os.dup2(source, target)
-            os.closerange(3, max(nothing, output) + 1)
+            for namespace in namespaces:
+                enter(namespace)
+            os.closerange(3, max(nothing, output, *namespaces) + 1)
             os.environ.clear()
             os.environ.update(request.environment)
             os.chdir(request.directory)

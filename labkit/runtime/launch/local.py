@@ -15,7 +15,9 @@ import threading
 
 import msgspec
 
+from labkit.runtime import wire
 from labkit.runtime.launch import forkserver
+from labkit.runtime.launch.network import Network
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
@@ -27,9 +29,22 @@ class LocalLauncher:
     """Starts workers through the one fork server of this process, which starts at first use."""
 
     name = "local"
+    network: Network | None = None
+    """Of the hosts, where they are not this machine."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
+
+    def bind(self) -> socket.socket:
+        """Where the driver listens."""
+        return wire.bind("127.0.0.1")
+
+    def namespaces(self, rank: int) -> list[int]:
+        """Descriptors of what the process of this rank is to enter."""
+        return []
+
+    def close(self) -> None:
+        """The cluster is over, and its processes have ended."""
 
     def start(
         self,
@@ -45,7 +60,7 @@ class LocalLauncher:
         for rank, life in ranks:
             reading, writing = os.pipe()
             process = Process([(rank, life)], self.loop, reading, on_output, on_exit)
-            server.fork(process, join, environment, writing)
+            server.fork(process, join, environment, [writing, *self.namespaces(rank)])
             os.close(writing)
             processes.append(process)
         return processes
@@ -88,7 +103,10 @@ class _Server:
         self.control = ours
         loop.call_soon(loop.watch, ours, self.on_news)
 
-    def fork(self, process: Process, join: str, environment: dict[str, str], output: int) -> None:
+    def fork(
+        self, process: Process, join: str, environment: dict[str, str], descriptors: list[int]
+    ) -> None:
+        """The child's output goes to the first descriptor, and the others are its namespaces."""
         with self.lock:
             id = next(self.ids)
             self.asked[id] = process
@@ -96,7 +114,7 @@ class _Server:
             request = forkserver.Request(
                 id, join, *process.members[0], environment, directory, sys.path
             )
-            forkserver.send(self.control, request, [output])
+            forkserver.send(self.control, request, descriptors)
 
     def on_news(self, mask: int) -> None:
         try:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+from labkit.runtime import wire
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
@@ -23,10 +25,16 @@ TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
 # mpiexec does not notice that its parent has died. A shell holds it on a leash: the pipe of which
 # the driver has the other end, which closes whatever way the driver goes.
 # mpiexec and the ranks do not inherit it.
+# What mpiexec keeps in files, and leaves there when it is killed, is in a folder of its own. Of the
+# two that remove it one remains whoever is killed.
 LEASH = """exec 3<&0
+session=$(mktemp -d "${TMPDIR:-/tmp}/labkit-mpi.XXXXXX") || exit
+export PRTE_MCA_prte_tmpdir_base="$session"
 "$@" 3<&- </dev/null & job=$!
-(read _ <&3; kill $job 2>/dev/null) &
-wait $job"""
+(read _ <&3; kill $job 2>/dev/null
+ while kill -0 $job 2>/dev/null; do sleep 0.1; done; rm -rf "$session") &
+wait $job; code=$?
+rm -rf "$session"; exit $code"""
 
 
 class MpiLauncher:
@@ -34,10 +42,18 @@ class MpiLauncher:
     connection alone."""
 
     name = "mpi"
+    network = None
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.mpiexec = find_mpiexec()
+
+    def bind(self) -> socket.socket:
+        """Where the driver listens."""
+        return wire.bind("127.0.0.1")
+
+    def close(self) -> None:
+        """The cluster is over, and its processes have ended."""
 
     def start(
         self,

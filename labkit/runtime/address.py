@@ -1,0 +1,32 @@
+"""Where the others reach this process: at the address of its route to the driver.
+
+A host's own name may resolve to 127.0.1.1, or to nothing, and a host with two network cards has an
+address that leads nowhere: the card that reaches the driver is the one that is known to work.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+import psutil
+
+
+def advertise(address: str) -> None:
+    """Gloo and NCCL use the card of `address` in this process, unless the user has named one."""
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        os.environ["LABKIT_ADDRESS"] = address  # for the lab's own groups
+    if ipaddress.ip_address(address).is_loopback:
+        return
+    card = card_of(address)
+    if card is not None:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, card)
+
+
+def card_of(address: str) -> str | None:
+    """The name of the network card that has this address."""
+    for card, addresses in psutil.net_if_addrs().items():
+        if any(known.address.split("%")[0] == address for known in addresses):
+            return card
+    return None
