@@ -188,7 +188,9 @@ class Supervisor:
         """A rank whose host is lost is as good as dead once the others have gone on without it. Its
         process cannot be reached: should it be heard again, its life is over."""
         links = self.driver.links
-        for seat in list(self.driver.seats.values()) if links is not None else ():
+        if links is None:
+            return
+        for seat in list(self.driver.seats.values()):
             out = 0 < seat.view.number < view.number and seat.rank not in view.members
             if out and links.is_down(seat):
                 self._bury(seat, None, HOST_LOST)

@@ -36,8 +36,9 @@ def listening() -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    places = [Path("/dev/shm"), Path(tempfile.gettempdir())]
-    return {str(f) for place in places if place.exists() for f in place.glob("labkit*")}
+    """And the folders of mpiexec."""
+    places = [place for place in (Path("/dev/shm"), Path(tempfile.gettempdir())) if place.exists()]
+    return {str(f) for place in places for name in ("labkit*", "ompi.*") for f in place.glob(name)}
 
 
 def wait_until(true: object, message: str, seconds: float = 20.0) -> None:

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -25,16 +26,13 @@ TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
 # mpiexec does not notice that its parent has died. A shell holds it on a leash: the pipe of which
 # the driver has the other end, which closes whatever way the driver goes.
 # mpiexec and the ranks do not inherit it.
-# What mpiexec keeps in files, and leaves there when it is killed, is in a folder of its own. Of the
-# two that remove it one remains whoever is killed.
+# mpiexec leaves its files behind when it is killed. They are in a folder of their own, which the
+# shell removes when there is no driver left to do it.
 LEASH = """exec 3<&0
-session=$(mktemp -d "${TMPDIR:-/tmp}/labkit-mpi.XXXXXX") || exit
-export PRTE_MCA_prte_tmpdir_base="$session"
 "$@" 3<&- </dev/null & job=$!
 (read _ <&3; kill $job 2>/dev/null
- while kill -0 $job 2>/dev/null; do sleep 0.1; done; rm -rf "$session") &
-wait $job; code=$?
-rm -rf "$session"; exit $code"""
+ while kill -0 $job 2>/dev/null; do sleep 0.1; done; rm -rf "$PRTE_MCA_prte_tmpdir_base") &
+wait $job"""
 
 
 class MpiLauncher:
@@ -105,12 +103,13 @@ class MpiLauncher:
     ) -> Process:
         reading, writing = os.pipe()
         leash, held = os.pipe()
+        files = tempfile.mkdtemp(prefix="labkit-mpi-")
         popen = subprocess.Popen(
             ["sh", "-c", LEASH, "sh", *command],
             stdin=leash,
             stdout=writing,
             stderr=writing,
-            env=environment,
+            env={**environment, "PRTE_MCA_prte_tmpdir_base": files},
             start_new_session=True,
         )
         os.close(writing)
@@ -121,6 +120,7 @@ class MpiLauncher:
         def wait() -> None:
             code = popen.wait()
             os.close(held)
+            shutil.rmtree(files, ignore_errors=True)
             self.loop.call_soon(process.exited, code)
 
         threading.Thread(target=wait, name="mpiexec", daemon=True).start()

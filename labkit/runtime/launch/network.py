@@ -122,22 +122,26 @@ class Network:
                 host.bad = {b: state for (a, b), state in links.items() if a == host.address}
             bad = [host for host in self.hosts.values() if host.bad]
             good = [h for h in self.hosts.values() if h.number in before and not h.bad]
-            self._hub.inside(lambda: [self._detour(h) for h in bad if h.number not in before])
+            if new := [host for host in bad if host.number not in before]:
+                self._hub.inside(lambda: self._detour(new))
             self._tell_relay(bad)
-            self._hub.inside(lambda: [self._back_to_bridge(h) for h in good])
+            if good:
+                self._hub.inside(lambda: self._back_to_bridge(good))
 
-    def _detour(self, host: Host) -> None:
+    def _detour(self, hosts: list[Host]) -> None:
         with _kernel() as kernel:
-            ends = f"s{host.number}", f"t{host.number}"
-            kernel.link("add", ifname=ends[0], kind="veth", peer={"ifname": ends[1]})
-            kernel.link("set", index=_index(kernel, ends[0]), state="up")
-            kernel.link("set", index=_index(kernel, ends[1]), master=self._bridge, state="up")
-            kernel.link("set", index=_index(kernel, host.port), master=0)
+            for host in hosts:
+                ends = f"s{host.number}", f"t{host.number}"
+                kernel.link("add", ifname=ends[0], kind="veth", peer={"ifname": ends[1]})
+                kernel.link("set", index=_index(kernel, ends[0]), state="up")
+                kernel.link("set", index=_index(kernel, ends[1]), master=self._bridge, state="up")
+                kernel.link("set", index=_index(kernel, host.port), master=0)
 
-    def _back_to_bridge(self, host: Host) -> None:
+    def _back_to_bridge(self, hosts: list[Host]) -> None:
         with _kernel() as kernel:
-            kernel.link("del", index=_index(kernel, f"s{host.number}"))
-            kernel.link("set", index=_index(kernel, host.port), master=self._bridge)
+            for host in hosts:
+                kernel.link("del", index=_index(kernel, f"s{host.number}"))
+                kernel.link("set", index=_index(kernel, host.port), master=self._bridge)
 
     def _tell_relay(self, bad: list[Host]) -> None:
         """Which hosts it is to serve, and how; waits until it does."""
