@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.checks import Case, Exercise, find
+from labkit.checks import Case, Exercise, parts
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,36 @@ class Verdict:
 def check(name: str, function: Callable[..., Any], seed: int = 0) -> None:
     """Prints one sentence and shows, where there is something to draw, expected beside got."""
     try:
-        verdict = judge(name, function, seed)
+        exercise, verdict = judge_all(name, function, seed)
         print(verdict.sentence)
         if verdict.cases:
-            show(find(name), verdict)
+            show(exercise, verdict)
     except Exception as error:  # whatever it is, the notebook goes on
         print(f"{name} could not be checked: {error.args[0] if error.args else error}.")
 
 
 def judge(name: str, function: Callable[..., Any], seed: int = 0) -> Verdict:
     """Runs `function` on the cases drawn from `seed`. Raises KeyError for an unknown name."""
-    exercise = find(name)
-    draws = [exercise.draw(random.Random(f"{seed}/{i}")) for i in range(exercise.cases)]
+    return judge_all(name, function, seed)[1]
+
+
+def judge_all(name: str, function: Callable[..., Any], seed: int) -> tuple[Exercise, Verdict]:
+    """The first property that does not hold, and what was found; else the last one, and how many
+    hold."""
+    exercises = parts(name)
+    for exercise in exercises:
+        verdict = judge_one(name, exercise, function, seed)
+        if not verdict.passed:
+            return exercise, verdict
+    if len(exercises) > 1:
+        held = f"{name} is right: all {len(exercises)} properties hold."
+        return exercises[0], Verdict(True, held, verdict.cases)
+    return exercises[0], verdict
+
+
+def judge_one(name: str, exercise: Exercise, function: Callable[..., Any], seed: int) -> Verdict:
+    texts = seeds(name, exercise.title, exercise.cases, seed)
+    draws = [exercise.draw(random.Random(text)) for text in texts]
     cases: list[Case] = []
     wrong = within(exercise.seconds, partial(answer, exercise, function, draws, cases))
     if isinstance(wrong, NotImplementedError):
@@ -62,7 +80,14 @@ def judge(name: str, function: Callable[..., Any], seed: int = 0) -> Verdict:
     if wrong is None:
         return Verdict(True, f"{name} is right: {len(cases)} of {len(cases)} cases agree.", cases)
     named = mistake(exercise, function, draws)
-    return Verdict(False, f"{name}: {wrong}{f': {named}' if named else ''}.", cases)
+    title = f"{exercise.title}: " if exercise.title else ""
+    return Verdict(False, f"{name}: {title}{wrong}{f': {named}' if named else ''}.", cases)
+
+
+def seeds(name: str, title: str, cases: int, seed: int) -> list[str]:
+    """What each case is drawn from. A property draws the same ones here and in the grader."""
+    place = f"{seed}/{name}/{title}" if title else f"{seed}"
+    return [f"{place}/{i}" for i in range(cases)]
 
 
 def answer(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import labkit
+from labkit.grading import commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +24,7 @@ notebooks = typer.Typer(no_args_is_help=True, help="Build the notebooks from not
 bench = typer.Typer(no_args_is_help=True, help="Measure the figures that the README quotes.")
 app.add_typer(notebooks, name="notebooks")
 app.add_typer(bench, name="bench")
+commands.add_to(app)
 
 BENCHES = {
     "collectives": "The lab's all-reduce beside Gloo's own and MPI's, from 4 KiB to 64 MiB.",

@@ -1,8 +1,8 @@
 """The exercises and what judges them: one file per topic, here `labkit/checks/<topic>.py`.
 
-Exercise `ring.1` is the entry "ring.1" of the dict EXERCISES in `labkit/checks/ring.py`:
+Exercise `hb.1` is the entry "hb.1" of the dict EXERCISES in `labkit/checks/hb.py`:
 
-    EXERCISES = {"ring.1": Exercise(reference=chunk_bounds, draw=draw_bounds, mistakes={...})}
+    EXERCISES = {"hb.1": Exercise(reference=mistakes_per_hour, draw=draw_timeout, mistakes={...})}
 
 1. `reference(*arguments)` is the right answer; `draw(random)` returns the arguments of one case.
 2. `mistakes` maps a sentence to the wrong function that a learner is likely to write: when every
@@ -10,6 +10,9 @@ Exercise `ring.1` is the entry "ring.1" of the dict EXERCISES in `labkit/checks/
 3. An answer that is no plain function of its arguments needs `run(function, *arguments)`: how to
    run it (on n ranks, say, over memory links) and get the value that is compared.
 4. `picture(cases) -> Figure` replaces the drawing of expected beside got; `seconds` bounds it all.
+
+An exercise that is graded has a folder in `labkit/grading/exercises` instead, and several such
+entries, one for each of its properties.
 
 Values are compared by `labkit.check.difference`: numbers to `tolerance` (relative), arrays and
 tensors with their shapes, containers item by item.
@@ -39,7 +42,8 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @dataclass(frozen=True)
 class Exercise:
-    """What `check` needs to know of one exercise; the fields are explained above."""
+    """What `check` needs to know of one exercise; the fields are explained above. `title` is that
+    of the property, where an exercise has several."""
 
     reference: Callable[..., Any]
     draw: Callable[[random.Random], tuple[Any, ...]]
@@ -49,6 +53,18 @@ class Exercise:
     cases: int = 6
     seconds: float = 10.0
     tolerance: float = 1e-6
+    title: str = ""
+
+
+def parts(name: str) -> list[Exercise]:
+    """What is to be checked of `name`: each property of an exercise that `labkit.grading` knows,
+    or the one exercise in this folder. Raises KeyError with a sentence."""
+    from labkit.grading import exercise
+
+    if name not in exercise.ids():
+        return [find(name)]
+    graded = exercise.load(name)
+    return [graded.as_checked(prop) for prop in graded.properties]
 
 
 def find(name: str) -> Exercise:

@@ -1,7 +1,7 @@
 """The exercises of notebook 02, Ring all-reduce.
 
-The first two run the answer on real links between threads, with dyed chunks: what is compared says
-whose parts ended where, and what it took to bring them there.
+ring.1 is graded (`labkit/grading/exercises/ring_1`). ring.2 runs the answer on real links between
+threads, with dyed chunks: what is compared says whose parts ended where, and what it took.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from labkit.collectives.trace import Algorithm, Trace, trace, written
 from labkit.reliability import communication
 from labkit.reliability.communication import Wire
 
-# ---- ring.1 and ring.2 -------------------------------------------------------------------------
+# ---- ring.2 ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def draw_ranks(r: random.Random) -> tuple[Ranks]:
     return (Ranks(r.randrange(3, 7), r.randrange(2, 20)),)
 
 
-def outcome(seen: Trace, wanted: Callable[[int, int], bool]) -> Outcome:
-    """Whose parts are in the chunks `wanted(rank, slot)`, and what each rank sent to whom."""
+def outcome(seen: Trace) -> Outcome:
+    """Whose parts are in each chunk, and what each rank sent to whom."""
     ranks = len(seen.states[0])
     found = Outcome()
     for rank in range(ranks):
         for slot in range(ranks):
-            if wanted(rank, slot) and seen.lengths[slot]:
+            if seen.lengths[slot]:
                 found[f"rank {rank}, slot {slot}"] = written(seen.states[-1][rank][slot])
     for rank in range(ranks):
         sent = [m for m in seen.messages if m.source == rank]
@@ -63,10 +63,6 @@ def outcome(seen: Trace, wanted: Callable[[int, int], bool]) -> Outcome:
     return found
 
 
-def after_reduce_scatter(function: Algorithm, drawn: Ranks) -> Outcome:
-    return outcome(trace(function, drawn.ranks, drawn.elements), lambda rank, slot: rank == slot)
-
-
 def after_all_gather(function: Algorithm, drawn: Ranks) -> Outcome:
     """Chunk r is complete at rank r before the answer runs; the others hold their own part."""
 
@@ -74,11 +70,7 @@ def after_all_gather(function: Algorithm, drawn: Ranks) -> Outcome:
         chunks[link.rank].view(-1, link.size, link.size)[:, :, link.rank] = 1
         function(link, chunks)
 
-    return outcome(trace(run, drawn.ranks, drawn.elements), lambda rank, slot: True)
-
-
-def reduce_scatter(link: Link, chunks: list[Tensor]) -> None:
-    ring.reduce_scatter(link, chunks, "sum")
+    return outcome(trace(run, drawn.ranks, drawn.elements))
 
 
 def pass_on(
@@ -90,31 +82,6 @@ def pass_on(
         incoming = torch.empty_like(into)
         link.transfer(sends=[(give, link.right)], receives=[(incoming, link.left)]).wait()
         take(into, incoming)
-
-
-def one_late(link: Link, chunks: list[Tensor]) -> None:
-    pass_on(link, chunks, link.rank, link.size - 1, torch.Tensor.add_)
-
-
-def overwriting(link: Link, chunks: list[Tensor]) -> None:
-    pass_on(link, chunks, link.rank - 1, link.size - 1, torch.Tensor.copy_)
-
-
-def one_step_more(link: Link, chunks: list[Tensor]) -> None:
-    pass_on(link, chunks, link.rank - 1, link.size, torch.Tensor.add_)
-
-
-def all_chunks(link: Link, chunks: list[Tensor]) -> None:
-    everything = [chunk.clone() for chunk in chunks]
-    for _ in range(link.size - 1):
-        incoming = [torch.empty_like(chunk) for chunk in chunks]
-        link.transfer(
-            sends=[(chunk, link.right) for chunk in everything],
-            receives=[(chunk, link.left) for chunk in incoming],
-        ).wait()
-        for mine, theirs in zip(chunks, incoming, strict=True):
-            mine += theirs
-        everything = incoming
 
 
 def always_its_own(link: Link, chunks: list[Tensor]) -> None:
@@ -211,18 +178,6 @@ def map_of_choices(cases: Sequence[Case]) -> Any:
 
 
 EXERCISES = {
-    "ring.1": Exercise(
-        reduce_scatter,
-        draw_ranks,
-        run=after_reduce_scatter,
-        picture=steps_beside,
-        mistakes={
-            "rank r should end with chunk r: begin with the chunk before": one_late,
-            "what comes in is added to the chunk and does not replace it": overwriting,
-            "n − 1 steps are enough": one_step_more,
-            "one chunk travels in each step, not all of them": all_chunks,
-        },
-    ),
     "ring.2": Exercise(
         ring.all_gather,
         draw_ranks,

@@ -11,6 +11,10 @@ a learner writes. Right below stands the stub, with the exercise's id and a hint
 
 Learners get the function with the stub alone. It raises only when it is called, so that an unsolved
 notebook runs from top to bottom.
+
+An exercise that is graded has its cell in `labkit/grading/exercises`; in the source there is an
+empty one, `# %% exercise="ring.1"`, in whose place come that cell and a call of its check. The
+first line of the cell, `# exercise: ring.1`, is what the grader finds it by.
 """
 
 from __future__ import annotations
@@ -18,16 +22,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
-from labkit.notebooks import NotebookError
+from labkit.notebooks import REPOSITORY, NotebookError
 
 Notebook = Any
 """An nbformat.NotebookNode: a dictionary whose items are also attributes."""
 
 BEGIN = re.compile(r"^(\s*)### BEGIN SOLUTION\s*$")
 END = re.compile(r"^\s*### END SOLUTION\s*$")
+MARK = re.compile(r"\s*#\s*exercise:?\s+([a-z][a-z_]*\.[0-9]+)\s*$")
 STUB = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b'
 
 METADATA = {
@@ -46,6 +52,7 @@ def read(source: Path, *, solutions: bool = False) -> Notebook:
     notebook.metadata = nbformat.from_dict(
         {**METADATA, "labkit": {"source": f"src/{source.name}", "source_sha256": digest(source)}}
     )
+    notebook.cells = [new for cell in notebook.cells for new in filled(cell)]
     taken: set[str] = set()
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -60,8 +67,49 @@ def read(source: Path, *, solutions: bool = False) -> Notebook:
     return notebook
 
 
+def filled(cell: Any) -> list[Any]:
+    """The two cells of an exercise in the place of the empty one; any other cell as it is. Raises
+    NotebookError."""
+    from nbformat.v4 import new_code_cell
+
+    name = cell.metadata.get("exercise")
+    if name is None:
+        return [cell]
+    if cell.source.strip():
+        raise NotebookError(f"the cell of exercise {name} is not empty: {cell.source!r}")
+    folder = exercise_folder(name)
+    text = (folder / "cell.py").read_text(encoding="utf-8").rstrip()
+    function = tomllib.loads((folder / "exercise.toml").read_text(encoding="utf-8"))["function"]
+    check = f'from labkit.check import check\n\ncheck("{name}", {function})'
+    return [new_code_cell(text), new_code_cell(check)]
+
+
+def exercise_folder(name: str) -> Path:
+    """Raises NotebookError."""
+    path = REPOSITORY / "labkit/grading/exercises" / name.replace(".", "_")
+    if not (path / "cell.py").is_file():
+        raise NotebookError(f"there is no exercise {name}: {path} has no cell.py")
+    return path
+
+
+def mark_of(cell: str) -> str | None:
+    """The exercise that a cell says it belongs to, in its first line that is not empty."""
+    first = next((line for line in cell.splitlines() if line.strip()), "")
+    found = MARK.match(first)
+    return found and found[1]
+
+
 def digest(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()
+    """Of all that a notebook is built from."""
+    content = source.read_bytes()
+    for name in re.findall(rb'^# %% exercise="(.*)"$', content, re.MULTILINE):
+        content += (exercise_folder(name.decode()) / "cell.py").read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def with_solutions(code: str) -> str:
+    """The cell as its author solves it. The stub stays below, where nothing comes to."""
+    return "\n".join(x for x in code.splitlines() if not (BEGIN.match(x) or END.match(x)))
 
 
 def without_solutions(code: str, where: str = "") -> str:

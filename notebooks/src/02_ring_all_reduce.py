@@ -173,30 +173,7 @@ traffic_bars({"naive": naive, "ring": ringed}, size)
 # `transfer(sends=[(tensor, to)], receives=[(tensor, source)]).wait()`. `steps_of(my_reduce_scatter)`
 # draws what yours does.
 
-
-# %%
-def my_reduce_scatter(link, chunks):
-    """Afterwards chunks[link.rank] is the sum of that chunk over all ranks.
-
-    In each of n − 1 steps, send one chunk to the right, take one from the left, and add it in.
-    Chunks may differ in length by one element; the others may hold anything afterwards.
-    """
-    ### BEGIN SOLUTION
-    for step in range(link.size - 1):
-        give = chunks[(link.rank - step - 1) % link.size]
-        take = chunks[(link.rank - step - 2) % link.size]
-        incoming = take.clone()
-        link.transfer(sends=[(give, link.right)], receives=[(incoming, link.left)]).wait()
-        take += incoming
-    return
-    ### END SOLUTION
-    raise NotImplementedError("exercise ring.1: pass chunks to the right, adding as they come in")
-
-
-# %%
-from labkit.check import check
-
-check("ring.1", my_reduce_scatter)
+# %% exercise="ring.1"
 
 # %% [markdown]
 # ### Exercise ring.2 (2 points, 5 minutes, 4 lines)
@@ -218,6 +195,8 @@ def my_all_gather(link, chunks):
 
 
 # %%
+from labkit.check import check
+
 check("ring.2", my_all_gather)
 
 # %% [markdown]

@@ -523,25 +523,7 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # The coordinator's rule. A vote may come twice, and one may come from a rank that takes no part in
 # this transaction.
 
-
-# %%
-def decide(participants, votes, late):
-    """`votes` are pairs (rank, yes) as they came in; `late` says that the deadline has passed.
-    Returns "commit", "abort" or "wait"."""
-    ### BEGIN SOLUTION
-    if any(not yes for rank, yes in votes if rank in participants):
-        return "abort"
-    if {rank for rank, yes in votes if yes} >= set(participants):
-        return "commit"
-    return "abort" if late else "wait"
-    ### END SOLUTION
-    raise NotImplementedError("exercise commit.1: what does the coordinator decide?")
-
-
-# %%
-from labkit.check import check
-
-check("commit.1", decide)
+# %% exercise="commit.1"
 
 # %% [markdown]
 # ### Exercise commit.2 (2 points, 5 minutes, 2 lines)
@@ -563,6 +545,8 @@ def terminate(states):
 
 
 # %%
+from labkit.check import check
+
 check("commit.2", terminate)
 
 # %% [markdown]

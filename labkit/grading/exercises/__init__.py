@@ -1,0 +1,1 @@
+"""One folder for each exercise; `labkit.grading.exercise` reads them."""

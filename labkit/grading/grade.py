@@ -1,0 +1,211 @@
+"""Grades a class: one record for each submission, kept as soon as it is made.
+
+What was interrupted goes on where it stopped, since a record tells what it was made from. A
+submission that cannot be read, and one that brings its jail down, is a record too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import queue
+import re
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from labkit.grading import exercise, score
+from labkit.grading.collect import Submission, collect
+from labkit.grading.exercise import Graded
+from labkit.grading.jail import Zygote
+from labkit.grading.levels import describe
+from labkit.grading.record import Record
+
+DUMPABLE = 4  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Grading:
+    """What `labkit grade` is told. `jobs` is how many submissions are judged side by side."""
+
+    out: Path
+    seed: int
+    jobs: int
+    level: str
+
+
+def grade(
+    paths: Sequence[Path],
+    out: Path,
+    seed: int | None = None,
+    jobs: int = 2,
+    level: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[Record]:
+    """The records of all submissions, in the order of their names; reports are another matter.
+
+    Raises FileNotFoundError for a path with nothing at it, JailError where there is no jail of the
+    level that is asked for.
+    """
+    known = {name: exercise.load(name) for name in exercise.ids()}
+    submissions = named([collect(path, known) for path in paths])
+    chosen = assigned(known, submissions)
+    records = out / "records"
+    records.mkdir(parents=True, exist_ok=True)
+    out.chmod(0o700)  # the students' points
+    seed = seed_of(out, seed)
+    keep_to_itself()
+    with Zygote(level) as first:
+        waiting: queue.SimpleQueue[tuple[Submission, str]] = queue.SimpleQueue()
+        for submission in submissions:
+            digest = digest_of(submission, chosen, seed, first.level)
+            if not is_done(records, submission.name, digest):
+                waiting.put((submission, digest))
+        left = waiting.qsize()
+        say(
+            f"seed {seed}, jail: {describe(first.level)}; {left} of {len(submissions)} submissions "
+            f"to grade, {len(chosen)} exercises"
+        )
+        plan = Grading(out, seed, jobs, first.level)
+        workers = min(jobs, max(1, left))
+        work(plan, first, workers, waiting, chosen, say)
+    return [read(records, submission.name) for submission in submissions]
+
+
+def work(
+    plan: Grading,
+    first: Zygote,
+    workers: int,
+    waiting: queue.SimpleQueue[tuple[Submission, str]],
+    chosen: Sequence[Graded],
+    say: Callable[[str], None],
+) -> None:
+    """Empties the queue with so many threads, each with a zygote of its own."""
+    errors: list[BaseException] = []
+
+    def run(slot: int) -> None:
+        bench = Bench(plan.level, slot, first if slot == 0 else None)
+        try:
+            while not errors:
+                submission, digest = waiting.get_nowait()
+                record = one(plan, bench, submission, digest, chosen)
+                write(plan.out / "records", record)
+                say(f"{record.earned:3} of {record.points:3} points  {record.name}")
+        except queue.Empty:
+            pass
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            bench.close()
+
+    threads = [threading.Thread(target=run, args=(slot,), daemon=True) for slot in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+class Bench:
+    """One worker's zygote, made when it is needed and again when it is gone."""
+
+    def __init__(self, level: str, slot: int, zygote: Zygote | None) -> None:
+        self.level, self.slot = level, slot
+        self.zygote = zygote
+
+    def __call__(self) -> Zygote:
+        if self.zygote is None or self.zygote.process.poll() is not None:
+            self.close()
+            self.zygote = Zygote(self.level, self.slot)
+        return self.zygote
+
+    def close(self) -> None:
+        if self.zygote is not None:
+            self.zygote.close()
+            self.zygote = None
+
+
+def one(
+    plan: Grading, bench: Bench, submission: Submission, digest: str, chosen: Sequence[Graded]
+) -> Record:
+    begin = time.monotonic()
+    results = score.score(bench, chosen, submission.cells, plan.seed)
+    seconds = round(time.monotonic() - begin, 2)
+    jail = describe(plan.level)
+    problems = submission.problems
+    return Record(submission.name, digest, plan.seed, jail, results, problems, seconds)
+
+
+def named(submissions: Sequence[Submission]) -> list[Submission]:
+    """In order, each with a name that is a file's and nobody else's."""
+    taken: set[str] = set()
+    for submission in submissions:
+        stem = re.sub(r"[^\w.-]", "_", submission.name).strip(".")[:80] or "submission"
+        name, count = stem, 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        submission.name = name
+    return sorted(submissions, key=lambda submission: submission.name)
+
+
+def assigned(known: dict[str, Graded], submissions: Sequence[Submission]) -> list[Graded]:
+    """The exercises of all notebooks of which somebody has handed in a cell; all, if nobody has."""
+    books = {known[name].about.notebook for s in submissions for name in s.cells}
+    chosen = [graded for graded in known.values() if graded.about.notebook in books]
+    return sorted(chosen or known.values(), key=lambda g: (g.about.notebook, g.id))
+
+
+def seed_of(out: Path, seed: int | None) -> int:
+    """The one that is asked for, else that of the grading which was begun here, else a new one,
+    which no student can have known."""
+    begun = out / "seed.json"
+    if seed is None and begun.exists():
+        seed = int(json.loads(begun.read_text())["seed"])
+    if seed is None:
+        seed = secrets.randbelow(10**9)
+    begun.write_text(json.dumps({"seed": seed}) + "\n")
+    return seed
+
+
+def digest_of(submission: Submission, chosen: Sequence[Graded], seed: int, level: str) -> str:
+    """Of all that a record depends on."""
+    parts = [submission.cells, submission.problems, [g.digest() for g in chosen], seed, level]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def is_done(records: Path, name: str, digest: str) -> bool:
+    """Whether this very record is there. One that the grader could not judge is made again."""
+    try:
+        record = read(records, name)
+    except (OSError, msgspec.DecodeError):
+        return False
+    return record.digest == digest and all(r.verdict != "UNKNOWN" for r in record.results)
+
+
+def read(records: Path, name: str) -> Record:
+    return msgspec.json.decode((records / f"{name}.json").read_bytes(), type=Record)
+
+
+def write(records: Path, record: Record) -> None:
+    """Whole or not at all."""
+    temporary = records / f".{record.name}.new"
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+    temporary.replace(records / f"{record.name}.json")
+
+
+def keep_to_itself() -> None:
+    """No process of the same user reads this one's memory in /proc: where the jail has no
+    namespaces, and the grader is not root, the answers are in there."""
+    if sys.platform == "linux" and os.geteuid() != 0:
+        ctypes.CDLL(None).prctl(DUMPABLE, 0, 0, 0, 0)

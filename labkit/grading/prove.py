@@ -1,0 +1,82 @@
+"""The grader is graded: what must be so of every exercise before anybody is judged by it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from labkit import check
+from labkit.collectives.trace import Stuck
+from labkit.grading import score
+from labkit.grading.exercise import Graded, Property
+from labkit.grading.jail import Zygote
+from labkit.grading.record import Verdict
+
+MUTANTS = 3
+SEEDS = range(3)
+SMALL: tuple[Any, ...] = (None, True, False, 0, 1, "", [], {})
+"""Constants that any exercise is tried with, beside its own right answers."""
+
+
+def complaints(graded: Graded, zygote: Callable[[], Zygote]) -> Iterator[str]:
+    """A sentence for each thing that is wrong with the exercise; none when it is proved."""
+    if len(graded.mutants) < MUTANTS:
+        yield f"{graded.id} has {len(graded.mutants)} mutants; it needs {MUTANTS}"
+    for prop in graded.properties:
+        stub = score.judge(zygote, graded, prop, graded.skeleton, 0)
+        if (stub.verdict, stub.sentence) != (Verdict.FAIL, "not done yet"):
+            yield f"{prop.title}: the stub gives {stub.verdict} ({stub.sentence})"
+        solved = score.judge(zygote, graded, prop, graded.reference, 0)
+        if solved.verdict is not Verdict.PASS:
+            yield f"{prop.title}: the solution gives {solved.verdict} ({solved.sentence})"
+        yield from constants(graded, prop)
+    for mutant in graded.mutants.values():
+        prop = next(p for p in graded.properties if p.title == mutant.killed_by)
+        source = graded.mutated(mutant)
+        found = score.judge(zygote, graded, prop, source, 0)
+        if found.verdict in (Verdict.PASS, Verdict.UNKNOWN):
+            yield f"mutant {mutant.name!r} gives {found.verdict} in {prop.title!r}"
+        if any(holds(graded, prop, graded.define(source), seed) for seed in SEEDS):
+            yield f"mutant {mutant.name!r} lives through some of the seeds of {prop.title!r}"
+
+
+def holds(graded: Graded, prop: Property, function: Callable[..., Any], seed: int) -> bool:
+    """Whether the property holds of a function of the lab's own, in this process. Raises what the
+    check raises."""
+    reference = graded.define(graded.reference)
+    for arguments in score.draws(graded, prop, seed):
+        expected = prop.run(reference, *copy.deepcopy(arguments))
+        try:
+            got = prop.run(function, *copy.deepcopy(arguments))
+        except Stuck:
+            return False
+        if check.difference(expected, got, prop.tolerance):
+            return False
+    return True
+
+
+def constants(graded: Graded, prop: Property) -> Iterator[str]:
+    """An answer that does not look at its arguments must not hold, whatever it says."""
+    reference = graded.define(graded.reference)
+    draws = score.draws(graded, prop, 0)
+    values = [*SMALL, *(answer_to(reference, prop, copy.deepcopy(a)) for a in draws)]
+    for value in values:
+        says = f"{prop.title}: a function that always returns {check.text(value)}"
+        try:
+            if holds(graded, prop, lambda *arguments, value=value: value, 1):  # type: ignore[misc]
+                yield f"{says} passes"
+        except Exception as error:
+            yield f"{says} breaks the check: {type(error).__name__}: {error}"
+
+
+def answer_to(reference: Callable[..., Any], prop: Property, arguments: tuple[Any, ...]) -> Any:
+    """What the reference itself returned last, when `prop.run` called it."""
+    said: list[Any] = [None]
+
+    def listening(*inner: Any) -> Any:
+        said[0] = reference(*inner)
+        return said[0]
+
+    prop.run(listening, *arguments)
+    return said[0]
