@@ -1,4 +1,5 @@
-"""Random fault plans: everything at once, and the same again from the same seed.
+"""Random fault plans: everything at once, and the same again from the same seed; and of a plan
+that breaks something, the part that does.
 
 What is drawn: deaths of ranks and of the witness, at a moment or between two instructions that
 have a name; processes that stand still; slow ranks; links that lose, delay or cut messages, one way
@@ -10,7 +11,7 @@ random is Netflix's: A. Basiri et al., "Chaos Engineering", IEEE Software 33(3),
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from labkit.faults import (
     At,
@@ -49,7 +50,7 @@ def random_plan(
     dice = random.Random(f"chaos {seed}")
     entries: list[At] = []
     for _ in range(faults):
-        at = dice.uniform(FIRST, seconds)
+        at = round(dice.uniform(FIRST, seconds), 2)
         entries += _draw(dice, dice.choice(kinds), world_size, at)
     return FaultPlan(*entries)
 
@@ -62,19 +63,47 @@ def _draw(dice: random.Random, kind: str, world_size: int, at: float) -> list[At
     if kind == "kill at a point":
         return [At(Kill(one), point=dice.choice(POINTS), count=dice.randint(1, 80))]
     if kind == "pause":
-        return [At(Pause(anyone, dice.uniform(0.02, 1.0)), seconds=at)]
+        return [At(Pause(anyone, _between(dice, 0.02, 1.0)), seconds=at)]
     fault: Fault
     match kind:
         case "slow":
-            fault = Slow(one, dice.uniform(1.5, 4.0))
+            fault = Slow(one, _between(dice, 1.5, 4.0))
         case "delay":
-            fault = Delay(one, other, dice.uniform(0.01, 0.2))
+            fault = Delay(one, other, _between(dice, 0.01, 0.2))
         case "drop":
-            fault = Drop(one, other, dice.uniform(0.05, 0.5))
+            fault = Drop(one, other, _between(dice, 0.05, 0.5))
         case "cut":
             fault = Cut(one, other)
         case _:
             ranks = dice.sample(range(world_size), world_size)
             half = dice.randint(1, max(1, world_size - 1))
             fault = Partition((tuple(ranks[:half]), tuple(ranks[half:])))
-    return [At(fault, seconds=at), At(Heal(), seconds=at + dice.uniform(0.1, 1.0))]
+    return [At(fault, seconds=at), At(Heal(), seconds=round(at + dice.uniform(0.1, 1.0), 2))]
+
+
+def _between(dice: random.Random, low: float, high: float) -> float:
+    """With two digits behind the point: a plan is read by people, too."""
+    return round(dice.uniform(low, high), 2)
+
+
+def shrink(plan: FaultPlan, breaks: Callable[[FaultPlan], bool]) -> FaultPlan:
+    """What is left of `plan` when nothing more can go and `breaks(plan)` still holds.
+
+    Halves are left out first, then quarters, single faults last: each try is a run (A. Zeller and
+    R. Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 28(2), 2002).
+    Raises ValueError for a plan that does not break anything.
+    """
+    if not breaks(plan):
+        raise ValueError(f"nothing breaks under this plan, so there is nothing to find: {plan}")
+    entries, size = plan.entries, max(1, len(plan.entries) // 2)
+    while True:
+        before, begin = len(entries), 0
+        while begin < len(entries):
+            fewer = entries[:begin] + entries[begin + size :]
+            if breaks(FaultPlan(*fewer)):
+                entries = fewer
+            else:
+                begin += size
+        if size == 1 and len(entries) == before:
+            return FaultPlan(*entries)
+        size = max(1, size // 2)

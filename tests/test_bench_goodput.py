@@ -10,9 +10,8 @@ from test_bench import check_rows
 from test_bench import nothing_left as nothing_left  # a fixture
 
 from labkit.bench import goodput
-from labkit.bench.accounting import Costs, Step, costs, counted, share, stretches
+from labkit.bench.accounting import Costs, Step, completed, costs, counted, share, stretches
 from labkit.bench.goodput import LAB, TORCHRUN, Recording, kills_of, predict
-from labkit.bench.peers.goodput_lab import completed
 from labkit.events import Event
 
 # A job of one step a second, killed at 3.5; its next step begins at 5, from the checkpoint of step

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from labkit.events import Event
 
 TOUCHING = 1e-6
 """Seconds: steps that close to each other follow each other without a gap."""
@@ -34,6 +36,23 @@ class Costs:
     """how many of them there were"""
     pause_after: float
     """from a kill to the end of the first such gap: mean"""
+
+
+def completed(events: list[Event]) -> Iterator[tuple[int, int, float, float]]:
+    """(rank, step, begin, end): a step begins where the last one ended, or, where the ranks have
+    regrouped since, with its computation."""
+    since: dict[tuple[int, int], float | None] = {}
+    for event in events:
+        who = event.rank, event.life
+        if event.kind == "begin" and event.name in ("agreeing", "forming group"):
+            since[who] = None
+        elif event.kind == "begin" and event.name == "computing" and since.get(who) is None:
+            since[who] = event.time
+        elif event.kind == "step":
+            begin = since.get(who)
+            if begin is not None:
+                yield event.rank, event.data["step"], begin, event.time
+            since[who] = event.time
 
 
 def counted(attempts: Iterable[Step]) -> list[Step]:

@@ -11,7 +11,8 @@ other crosswise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -21,7 +22,10 @@ from labkit.training.numerics import finite
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
+    from labkit.collectives.link import Link
     from labkit.collectives.pending import Pending, PendingCopy
+
+    Algorithm = str | Callable[[Link, Tensor], None]
 
 IN_ORDER = "in_order"
 """The algorithm whose sum has the same bits whatever the number of ranks (`in_order.py`)."""
@@ -68,7 +72,8 @@ class Buckets:
 
     A collective that was left behind by a death may still write into its buffer a second later, so
     no buffer is given to two groups. `shares` says which shards each place of the group computes.
-    `algorithm` is one of the group's ("builtin" is torch's own), or "in_order".
+    `algorithm` is one of the group's ("builtin" is torch's own), "in_order", or a function that
+    sums a 1-D tensor over the ranks of a link, in place.
 
         buckets.begin()
         for shard in buckets.shards():
@@ -85,8 +90,8 @@ class Buckets:
         self,
         model: nn.Module,
         group: Group,
-        shares: list[range],
-        algorithm: str = "ring",
+        shares: list[Sequence[int]],
+        algorithm: Algorithm = "ring",
         bucket_bytes: int = 1 << 20,
     ) -> None:
         self.group, self.shares, self.algorithm = group, shares, algorithm
@@ -209,11 +214,14 @@ class Buckets:
         rows, total = self._next.rows, self._next.total
         if total.is_floating_point():
             self.finite = self.finite and finite([total if rows is None else rows])
-        self.pending.append(
-            self.group.all_reduce_async(total, algorithm=self.algorithm)
-            if rows is None
-            else self._sum_in_order(rows, total)
-        )
+        self.pending.append(self._sum(rows, total))
+
+    def _sum(self, rows: Tensor | None, total: Tensor) -> Pending | PendingCopy:
+        if rows is not None:
+            return self._sum_in_order(rows, total)
+        if isinstance(self.algorithm, str):
+            return self.group.all_reduce_async(total, algorithm=self.algorithm)
+        return self.group.submit(partial(self.algorithm, self.group.link, total), "own all-reduce")
 
     def _sum_in_order(self, rows: Tensor, total: Tensor) -> Pending:
         def task() -> None:

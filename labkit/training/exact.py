@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from labkit.training.buckets import IN_ORDER, TAIL, Bucket, Buckets
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
+    from labkit.training.buckets import Algorithm
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class ExactBuckets(Buckets):
         self,
         model: nn.Module,
         group: Group,
-        shares: list[range],
-        algorithm: str = "ring",
+        shares: list[Sequence[int]],
+        algorithm: Algorithm = "ring",
         bucket_bytes: int = 1 << 20,
         exact: Exact = Exact(),
     ) -> None:

@@ -13,13 +13,15 @@ so where latency rules, as with the lab's small models on one machine, it costs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from labkit import faults
 from labkit.collectives.link import Link
 
 
-def sum_in_order(link: Link, mine: Tensor, total: Tensor, shares: list[range]) -> None:
+def sum_in_order(link: Link, mine: Tensor, total: Tensor, shares: list[Sequence[int]]) -> None:
     """total [S] ← the sum of all shards in their order, the same bits at every rank.
 
     `mine` [shards of this rank, S] holds one gradient a row; `shares` says for each place of the

@@ -33,9 +33,10 @@ from labkit.training.data import Data, Dataset
 from labkit.training.durable import Durable
 from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.numerics import Guard, Snapshot, good
+from labkit.training.pieces import Answers, Pieces, pieces
 from labkit.training.recipes import RECIPES
 from labkit.training.redundant import RedundantBuckets
-from labkit.training.sampler import SHARDS, Sampler, cut, randomness, share
+from labkit.training.sampler import SHARDS, Sampler, cut, randomness
 from labkit.training.scaling import Schedule, constant
 from labkit.training.state import State, catch_up, fingerprint, mend
 from labkit.training.stragglers import Stragglers
@@ -66,6 +67,7 @@ class Job:
     compare_every: int
     drop_stragglers: bool
     minimum: int
+    pieces: Pieces
 
 
 def train(
@@ -90,6 +92,7 @@ def train(
     guard: Guard | None = None,  # what becomes of bad steps; by default they are left out
     compare_every: int = 0,  # steps after which the replicas compare their weights; 0: never
     drop_stragglers: bool = False,  # who stays slow leaves, as long as `minimum` are left
+    mine: Answers | None = None,  # a learner's, by exercise, in place of the lab's (`pieces.py`)
 ) -> dict[str, Any]:
     """Trains on all ranks of the worker's group, and returns the same on each but for the speed.
 
@@ -114,7 +117,8 @@ def train(
     zero = Zero() if zero is True else zero
     parts = Parts(zero, state, durable, fresh) if zero else None
     how = schedule, shards, algorithm, bucket_bytes, fixed, redundancy, parts, durable
-    job = Job(worker, learn, examine, steps, lr, *how, compare_every, drop_stragglers, minimum)
+    also = compare_every, drop_stragglers, minimum, pieces(mine or {})
+    job = Job(worker, learn, examine, steps, lr, *how, *also)
 
     worker.expect(steps)
     worker.heed_notice()
@@ -159,7 +163,7 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
     until a member wants to let others in: then returns None, at the same step on all."""
     if job.parts is None:
-        catch_up(group, state)
+        catch_up(group, state, job.pieces.roll_forward)
     else:
         job.parts.catch_up(group, state, job.steps)
     if job.durable is not None:
@@ -191,8 +195,9 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
 
 def hang(group: Group, job: Job, state: State) -> Buckets:
     """The buckets that this job wants, hung on the model."""
-    shares = [share(place, group.size, job.shards) for place in range(group.size)]
-    common = state.model, group, shares, job.algorithm, job.bucket_bytes
+    shares = [job.pieces.share(place, group.size, job.shards) for place in range(group.size)]
+    algorithm = job.pieces.all_reduce or job.algorithm
+    common = state.model, group, shares, algorithm, job.bucket_bytes
     if job.redundancy > 1 and job.exact:
         return RedundantBuckets(*common, job.exact, state.kept, state.step)
     return ExactBuckets(*common, job.exact) if job.exact else Buckets(*common)
@@ -226,9 +231,19 @@ def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> 
             for parameters in state.optimizer.param_groups:
                 parameters["lr"] = job.lr * job.schedule(state.step) * state.guard.factor
             state.optimizer.step()
-        state.sampler.advance()
         state.step, state.loss = state.step + 1, mean_loss
+        advance(job, state)
     return computing.seconds
+
+
+def advance(job: Job, state: State) -> None:
+    """The place in the data moves on to the next global batch."""
+    sampler = state.sampler
+    sampler.advance()
+    if job.pieces.place is not None:
+        sampler.epoch, sampler.position = job.pieces.place(
+            state.step, sampler.samples, sampler.batch
+        )
 
 
 def wait(buckets: Buckets) -> float:

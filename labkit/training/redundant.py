@@ -23,7 +23,7 @@ slow holds up all others as before: both copies are waited for, else there were 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from labkit.training.exact import Exact, ExactBuckets
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
+    from labkit.training.buckets import Algorithm
 
 Table = list[dict[int, int]]
 """For each place of the group the shards that it has, with their checksums."""
@@ -77,15 +78,15 @@ class RedundantBuckets(ExactBuckets):
         self,
         model: nn.Module,
         group: Group,
-        shares: list[range],
-        algorithm: str,
+        shares: list[Sequence[int]],
+        algorithm: Algorithm,
         bucket_bytes: int,
         exact: Exact,
         kept: Kept,
         step: int,
     ) -> None:
         super().__init__(model, group, shares, algorithm, bucket_bytes, exact)
-        before = shares[group.rank - 1] if group.size > 1 else range(0)
+        before = shares[group.rank - 1] if group.size > 1 else ()
         self.plan = [*self.mine, *before]
         self.kept, self.next_step, self.first = kept, step, True
         lengths = [len(bucket.total) for bucket in self.buckets]

@@ -14,6 +14,7 @@ from labkit import events, faults
 from labkit.runtime.diagnosis import ranks
 from labkit.training import corruption
 from labkit.training.numerics import Guard
+from labkit.training.pieces import RollForward, roll_forward
 from labkit.training.redundant import Kept
 from labkit.training.sampler import Sampler
 
@@ -57,7 +58,7 @@ class State:
         self.return_to(place)
 
 
-def catch_up(group: Group, state: State) -> None:
+def catch_up(group: Group, state: State, roll_forward: RollForward = roll_forward) -> None:
     """The state of the most advanced member goes to all the others. Raises PeerLost.
 
     A rank that dies inside an all-reduce may leave survivors that have its result, and have applied
@@ -66,9 +67,10 @@ def catch_up(group: Group, state: State) -> None:
     """
     device = next(state.model.parameters()).device
     steps = [int(s) for s in group.all_gather(torch.tensor([state.step], device=device))]
-    if len(set(steps)) > 1:
+    source, behind, _ = roll_forward(dict(enumerate(steps)), 1)
+    if behind:
         faults.point("catch_up")
-        hand_over(group, state, steps.index(max(steps)), takes=state.step < max(steps))
+        hand_over(group, state, source, takes=group.rank in behind)
 
 
 def hand_over(group: Group, state: State, source: int, takes: bool) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SERIES = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.INK, style.YELLOW)
 """Colours of lines that mean nothing but themselves; vermilion is kept for faults."""
+LOOKS = 16
+"""Moments at which two ranks' steps are compared."""
 
 
 def loss_curves(runs: Any, metric: str = "loss", title: str = "") -> Figure:
@@ -80,13 +82,16 @@ def step_curves(run: Any, title: str = "") -> Figure:
 
 
 def _together(one: tuple[list[float], list[float]], other: tuple[list[float], list[float]]) -> bool:
-    """Whether two ranks are within a step of each other when the first of them ends."""
+    """Whether two ranks are within a step of each other, wherever one looks."""
     end = min(one[0][-1], other[0][-1])
-    mine, theirs = (
-        max((step for time, step in zip(*curve, strict=True) if time <= end), default=0.0)
-        for curve in (one, other)
-    )
-    return abs(mine - theirs) <= 1
+    moments = [end * (i + 1) / LOOKS for i in range(LOOKS)]
+    pairs = [(_step_at(one, moment), _step_at(other, moment)) for moment in moments]
+    return all(abs(mine - theirs) <= 1 for mine, theirs in pairs)
+
+
+def _step_at(curve: tuple[list[float], list[float]], moment: float) -> float:
+    steps = [step for time, step in zip(*curve, strict=True) if time <= moment and step == step]
+    return max(steps, default=0.0)
 
 
 def speedup(seconds: Mapping[int, float], title: str = "", serial: float | None = None) -> Figure:

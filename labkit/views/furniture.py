@@ -12,7 +12,7 @@ from labkit.views.recovery import Recovery
 from labkit.views.sheet import MARGIN, Sheet, lane_name
 from labkit.views.style import LOOKS, ROLES, Look, looks
 
-ROWS = 5
+ROWS = 7
 """Rows of labels above and below the lanes; a label that finds no room in them is counted."""
 
 KNOWN = [*LOOKS, *ROLES]

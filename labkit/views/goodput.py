@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from labkit.reliability import mtbf, young_daly
 from labkit.reliability.goodput import Job, Outcome, simulate
 from labkit.reliability.published import GPUS_PER_NODE, PUBLISHED_GOODPUT, RATES
 from labkit.views import style
+from labkit.views.charts import chart, label_ends, margin_for
 from labkit.views.reliability import SIZES, duration, plain, sizes_axis, thousands, written_out
 
 # One colour for one use of time, in every picture here.
@@ -153,6 +154,30 @@ def by_size(cases: Sequence[tuple[str, float, float, float]]) -> Any:
     sizes_axis(axes)
     axes.set_ylim(0, 102)
     axes.legend(frameon=False, fontsize=style.SMALL, loc="lower left")
+    return figure
+
+
+def by_gap(
+    played: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    measured: Mapping[str, tuple[float, float]],
+    title: str = "",
+) -> Any:
+    """Goodput (%) by seconds between two deaths: a line for each system, `(gaps, shares)`, and a
+    dot where it was measured, `(gap, share)`."""
+    figure, axes = chart(
+        title, "seconds between two deaths", "goodput, %", (8.5, 3.6), right=margin_for([*played])
+    )
+    ends = []
+    for (name, (gaps, shares)), colour in zip(
+        played.items(), (style.BLUE, style.ORANGE, style.GREEN), strict=False
+    ):
+        axes.plot(gaps, shares, color=colour, lw=2, gid=f"line:{name}")
+        axes.plot(*measured[name], "o", color=colour, ms=9, mec=style.INK, gid=f"dot:{name}")
+        ends.append((shares[-1], name, colour))
+    axes.set(xscale="log", ylim=(0, 104))
+    axes.set_xticks(gaps, [f"{gap:g}" for gap in gaps])
+    axes.minorticks_off()
+    label_ends(axes, ends)
     return figure
 
 

@@ -82,7 +82,8 @@ def _birth(past: History, fault: Injected) -> dict[str, list[float]]:
 
 def _back_to_work(past: History, fault: Injected) -> float | None:
     """When the last living member took its first step since the fault and since its view."""
-    needs_view = fault.kind in ("Kill", "Restart") and bool(past.views)
+    in_views = not past.witnesses.intersection(fault.ranks)
+    needs_view = fault.kind in ("Kill", "Restart") and in_views and bool(past.views)
     since: set[int] = set() if needs_view else set(past.trainers)
     stepped: set[int] = set()
     marks = [(v.time, v.rank, "view") for v in past.views if v.time > fault.end]

@@ -1,10 +1,12 @@
-"""The live form of `goodput.panel`: a slider per knob, the picture, and the line that draws it."""
+"""Live forms of pictures: a slider per knob, the picture, and the line of code that draws it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from labkit.chaos import random_plan
+from labkit.views.chaos import plan_picture
 from labkit.views.goodput import panel
 from labkit.views.reliability import thousands
 
@@ -48,3 +50,25 @@ def goodput_sliders(seed: int = 0) -> Any:
     left, right = list(knobs.values())[:2], list(knobs.values())[2:]
     rows = ipywidgets.HBox([ipywidgets.VBox(left), ipywidgets.VBox(right)])
     return ipywidgets.VBox([rows, picture, line])
+
+
+def plan_sliders(world_size: int, seconds: float, faults: int = 6, seed: int = 0) -> Any:
+    """An ipywidgets box: the random plan of each seed, with as many faults as one likes."""
+    import ipywidgets
+
+    wide = {"style": {"description_width": "6em"}, "layout": {"width": "32em"}}
+    seeds = ipywidgets.IntSlider(seed, 0, max(299, seed), description="seed", **wide)
+    many = ipywidgets.IntSlider(faults, 1, 12, description="faults", **wide)
+    picture = ipywidgets.Image(format="png", layout={"width": "945px"})
+    line = ipywidgets.HTML()
+
+    def draw(_: Any = None) -> None:
+        plan = random_plan(seeds.value, world_size, seconds, many.value)
+        picture.value = plan_picture(plan, f"The plan of seed {seeds.value}").png()
+        said = f"random_plan({seeds.value}, {world_size}, {seconds:g}, faults={many.value})"
+        line.value = f"<code>plan = {said}</code>"
+
+    for knob in (seeds, many):
+        knob.observe(draw, "value")
+    draw()
+    return ipywidgets.VBox([ipywidgets.HBox([seeds, many]), picture, line])

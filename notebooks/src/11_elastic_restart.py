@@ -74,7 +74,7 @@ run.timeline(title="All agree on view 2, and no step follows")
 # ## One recovery, cut into its parts
 #
 # An [elastic](glossary.md#elastic) loop does that: the lab's own, with `elastic=True`. Rank 1 is
-# killed at step 20. At step 30 a new process takes its place: first the job *shrinks*, then it
+# killed at step 15. At step 20 a new process takes its place: first the job *shrinks*, then it
 # *grows*.
 #
 # **Predict.** Which takes longer: (a) to go on without rank 1, (b) to take its successor in, (c) the same?
@@ -84,8 +84,8 @@ run.timeline(title="All agree on view 2, and no step follows")
 from labkit.training import train
 
 cluster.restart(1)
-job = {"model": "cnn", "steps": 80 if fast else 100, "algorithm": "in_order"}
-plan = FaultPlan(At(Kill(1), step=20), At(Restart(1), step=30, on=0))
+job = {"model": "cnn", "steps": 50 if fast else 60, "algorithm": "in_order"}
+plan = FaultPlan(At(Kill(1), step=15), At(Restart(1), step=20, on=0))
 run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=60)
 run.timeline(title="Shrink, and grow")
 
@@ -126,7 +126,7 @@ recovery_parts(run, title="Shrinking and growing, part by part")
 # ## The same bits
 #
 # **Predict.** Compare the final weights with those of a run without any fault. (a) Equal up to rounding,
-# (b) equal to the last bit, (c) different: 20 steps were made by other ranks.
+# (b) equal to the last bit, (c) different: some steps were made by fewer ranks.
 
 # %%
 calm = cluster.run(train, **job).wait(timeout=60).results[0]
@@ -143,9 +143,9 @@ print("the same bits as without a fault:", hashes == {calm["hash"]})
 
 # %%
 others = {"ring": {}, "in fixed point": {"exact": True}}
-plan = FaultPlan(At(Kill(1), step=10), At(Restart(1), step=20, on=0))
+plan = FaultPlan(At(Kill(1), step=5), At(Restart(1), step=8, on=0))
 for name, how in others.items():
-    small = {"steps": 40, "algorithm": "ring", **how}
+    small = {"steps": 24, "algorithm": "ring", **how}
     quiet = cluster.run(train, **small).wait(timeout=60).results[0]
     broken = cluster.run(train, elastic=True, faults=plan, **small).wait(timeout=60).results[0]
     same = broken["hash"] == quiet["hash"]
@@ -208,7 +208,7 @@ plan = FaultPlan(At(late_news, step=5, on=0), At(Kill(1), step=10), At(Restart(1
 
 def growing(vote):
     with Cluster(several, backend=backend, device=device, seed=seed, deadline=1.0) as some:
-        return some.run(count_up, elastic=True, faults=plan, steps=100, vote=vote).wait(timeout=60)
+        return some.run(count_up, elastic=True, faults=plan, steps=80, vote=vote).wait(timeout=60)
 
 
 naive = growing(vote=False)
@@ -364,14 +364,14 @@ with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
 
 # %%
 with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
-    run = cluster.run(train, elastic=True, minimum=world_size, **job)
-    run.wait_step(20)
+    run = cluster.run(train, elastic=True, minimum=world_size, steps=30, algorithm="in_order")
+    run.wait_step(10)
     cluster.kill(1)
     cluster.restart(1)
     run.wait(timeout=60)
 formed = [e for e in run.events if e.kind == "begin" and e.name == "forming group"]
 print("groups with fewer members:", sum(len(e.data["members"]) < world_size for e in formed))
-print("the same bits:", {r["hash"] for r in run.results.values()} == {calm["hash"]})
+print("all agree:", len({r["hash"] for r in run.results.values()}) == 1)
 run.timeline(title="Below the minimum nobody trains, and nobody dies of it")
 
 # %% [markdown]
@@ -430,8 +430,8 @@ print(fill(re.sub(r" on \S+ failed", " failed", said.getvalue())))
 from itertools import pairwise
 
 last = world_size - 1
-often = FaultPlan(*(At(Kill(last), step=step) for step in (10, 20, 30)))
-waited, small = {}, {"minimum": world_size, "steps": 40, "algorithm": "in_order"}
+often = FaultPlan(*(At(Kill(last), step=step) for step in (6, 12, 18)))
+waited, small = {}, {"minimum": world_size, "steps": 24, "algorithm": "in_order"}
 for name, spares in {"cold": 0, "hot": 3}.items():
     with Cluster(world_size, backend, device, spares=spares, max_restarts=3) as cluster:
         run = cluster.run(train, elastic=True, faults=often, **small).wait(timeout=60)
@@ -461,8 +461,8 @@ compare_bars(each, unit="milliseconds without a step: median, least and most", t
 # %% tags=["nbval-ignore-output"]
 from labkit import Preempt
 
-plan = FaultPlan(At(Preempt(1, grace=20.0), step=10))
-small = {"steps": 20, "algorithm": "in_order"}
+plan = FaultPlan(At(Preempt(1, grace=20.0), step=5))
+small = {"steps": 12, "algorithm": "in_order"}
 with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
     quiet = cluster.run(train, **small).wait(timeout=60).results[0]
     run = cluster.run(train, elastic=True, faults=plan, **small).wait(timeout=60)
@@ -483,9 +483,9 @@ print("the same bits at the others:", run.results[0]["hash"] == quiet["hash"])
 # bytes on the wire.
 
 # %%
-plan = FaultPlan(At(Kill(1), point="all_reduce", count=10))
+plan = FaultPlan(At(Kill(1), point="all_reduce", count=6))
 with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
-    small = {"steps": 20, "exact": True}
+    small = {"steps": 12, "exact": True}
     once = cluster.run(train, **small).wait(timeout=60).results[0]
     small |= {"redundancy": 2, "elastic": True}
     run = cluster.run(train, faults=plan, **small).wait(timeout=60)

@@ -7,32 +7,13 @@ measured as they are: a program of its own.
 
 import sys
 import time
-from collections.abc import Iterator
 
 from labkit import At, Cluster, FaultPlan, Kill
+from labkit.bench.accounting import completed
 from labkit.bench.peers.say import live, say
-from labkit.events import Event
 from labkit.training.loop import train
 
 RANKS = 4
-
-
-def completed(events: list[Event]) -> Iterator[tuple[int, int, float, float]]:
-    """(rank, step, begin, end): a step begins where the last one ended, or, where the ranks have
-    regrouped since, with its computation."""
-    since: dict[tuple[int, int], float | None] = {}
-    for event in events:
-        who = event.rank, event.life
-        if event.kind == "begin" and event.name in ("agreeing", "forming group"):
-            since[who] = None
-        elif event.kind == "begin" and event.name == "computing" and since.get(who) is None:
-            since[who] = event.time
-        elif event.kind == "step":
-            begin = since.get(who)
-            if begin is not None:
-                yield event.rank, event.data["step"], begin, event.time
-            since[who] = event.time
-
 
 if __name__ == "__main__":
     seconds, warm, seed = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
