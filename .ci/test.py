@@ -70,7 +70,7 @@ RUNS = {
         Part("pytest", 700, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
         Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 290, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 310, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [

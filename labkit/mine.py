@@ -48,22 +48,20 @@ def find(exercise: str, folder: Path) -> Answer:
         codes = list(cells(path))
         asked = [(i, name) for i, tree in enumerate(codes) if (name := checked(tree, exercise))]
         if asked:
-            return answer(exercise, path.stem, codes[: asked[-1][0]], asked[-1][1])
+            return answer(exercise, title(path), codes[: asked[-1][0]], asked[-1][1])
     return Answer(exercise, "", None, "is in no notebook of this folder: the lab's own is used")
 
 
 def answer(exercise: str, notebook: str, codes: list[ast.Module], name: str) -> Answer:
-    words = notebook[3:].replace("_", " ").capitalize()
-    where = f"notebook {notebook[:2]}, {words}"
     function = definitions(codes).get(name)
     if function is None:
-        said = f"is not to be found in {where}: the lab's own is used"
+        said = f"is not to be found in notebook {notebook}: the lab's own is used"
         return Answer(exercise, notebook, None, said)
     verdict = judge(exercise, function)
     if verdict.passed:
-        return Answer(exercise, notebook, function, f"yours, from {where}")
+        return Answer(exercise, notebook, function, f"yours, from notebook {notebook}")
     state = "not done yet" if verdict.passed is None else "not right yet"
-    return Answer(exercise, notebook, None, f"{state} ({where}): the lab's own is used")
+    return Answer(exercise, notebook, None, f"{state} (notebook {notebook}): the lab's own is used")
 
 
 def cells(notebook: Path) -> Iterator[ast.Module]:
@@ -78,6 +76,13 @@ def cells(notebook: Path) -> Iterator[ast.Module]:
                 yield ast.parse("".join(cell["source"]))
             except SyntaxError:
                 yield ast.Module([], [])
+
+
+def title(notebook: Path) -> str:
+    """Its first heading: `02 Ring all-reduce`."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    lines = "".join("".join(cell["source"]) + "\n" for cell in content).splitlines()
+    return next((line[2:] for line in lines if line.startswith("# ")), notebook.stem)
 
 
 def checked(tree: ast.Module, exercise: str) -> str | None:

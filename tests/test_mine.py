@@ -33,7 +33,7 @@ CHECK = 'from labkit.check import check\n\ncheck("elastic.1", mine_is)'
 
 def notebook(folder: Path, *codes: str, name: str = "11_elastic_restart") -> None:
     cells = [{"cell_type": "code", "source": code.splitlines(keepends=True)} for code in codes]
-    cells.insert(0, {"cell_type": "markdown", "source": ["# Text"]})
+    cells.insert(0, {"cell_type": "markdown", "source": ["# 11 Elastic restart\n", "Text"]})
     (folder / f"{name}.ipynb").write_text(json.dumps({"cells": cells}))
 
 
@@ -48,7 +48,7 @@ def test_an_answer_comes_with_what_is_defined_above_it(
 
     found = mine("elastic.1", folder=tmp_path)
 
-    assert said(capsys) == "elastic.1 yours, from notebook 11, Elastic restart"
+    assert said(capsys) == "elastic.1 yours, from notebook 11 Elastic restart"
     sent = cloudpickle.loads(cloudpickle.dumps(found["elastic.1"]))
     assert sent(list(range(8)), 0, 8, 1, 2) == [4, 5, 6, 7]
 

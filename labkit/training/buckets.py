@@ -90,7 +90,7 @@ class Buckets:
         self,
         model: nn.Module,
         group: Group,
-        shares: list[Sequence[int]],
+        shares: Sequence[Sequence[int]],
         algorithm: Algorithm = "ring",
         bucket_bytes: int = 1 << 20,
     ) -> None:

@@ -74,7 +74,7 @@ class ExactBuckets(Buckets):
         self,
         model: nn.Module,
         group: Group,
-        shares: list[Sequence[int]],
+        shares: Sequence[Sequence[int]],
         algorithm: Algorithm = "ring",
         bucket_bytes: int = 1 << 20,
         exact: Exact = Exact(),

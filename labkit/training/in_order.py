@@ -21,7 +21,7 @@ from labkit import faults
 from labkit.collectives.link import Link
 
 
-def sum_in_order(link: Link, mine: Tensor, total: Tensor, shares: list[Sequence[int]]) -> None:
+def sum_in_order(link: Link, mine: Tensor, total: Tensor, shares: Sequence[Sequence[int]]) -> None:
     """total [S] ← the sum of all shards in their order, the same bits at every rank.
 
     `mine` [shards of this rank, S] holds one gradient a row; `shares` says for each place of the

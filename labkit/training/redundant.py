@@ -78,7 +78,7 @@ class RedundantBuckets(ExactBuckets):
         self,
         model: nn.Module,
         group: Group,
-        shares: list[Sequence[int]],
+        shares: Sequence[Sequence[int]],
         algorithm: Algorithm,
         bucket_bytes: int,
         exact: Exact,

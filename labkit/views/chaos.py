@@ -85,7 +85,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
-def plan_picture(plan: FaultPlan, title: str = "") -> Figure:
+def plan_picture(plan: FaultPlan, title: str = "") -> Any:
     """What a plan will do, if all ranks live long enough to have it done to them."""
     rows = planned(plan)
     figure, axes = _rows(rows, title, 0.0)

@@ -139,10 +139,10 @@ from labkit.views.chaos import story
 story(run, "What became of each fault")
 
 # %% [markdown]
-# Read it from top to bottom with the timeline beside it. A death costs the others some tens of
-# milliseconds; a late or lost message costs a slow step, and nobody is accused of it; a partition that
-# lasts less than the permitted silence is a long step, and one that lasts longer is a change of
-# view. A fault that waits for a rank to come somewhere may find it dead already. That, too, is chaos.
+# Read it from top to bottom with the timeline beside it. A death by itself costs the others some tens of
+# milliseconds, and in the middle of a partition it waits for the end of that. A late or lost message is a
+# slow step, and nobody is accused of it. A partition that lasts less than the permitted silence is a
+# long step, and one that lasts longer is a change of view.
 #
 # ## What it costs
 #
