@@ -194,23 +194,24 @@ def test_late_slow_and_lossy_links_are_felt_by_an_all_reduce(pair: Cluster) -> N
     def seconds(size: int, times: int) -> list[float]:
         return pair.run(all_reduces, size=size, times=times).wait().results[1]
 
+    # The shortest of several: the cores of a test machine may be busy.
     small, large = 10, 1_000_000  # 4 MB, of which each link carries as much
-    quick = max(seconds(small, 5))
-    assert quick < 0.1
+    assert min(seconds(small, 5)) < 0.1
+    assert min(seconds(large, 3)) < 0.3
 
     pair.delay(0, 1, 0.2)
-    assert min(seconds(small, 3)) > 0.2
+    assert 0.2 < min(seconds(small, 3)) < 0.5
     pair.heal()
 
     pair.bandwidth(0, 1, 8e6)
-    assert 0.4 < min(seconds(large, 1)) < 2.0
+    assert 0.4 < min(seconds(large, 2)) < 2.0
     pair.heal()
-    assert max(seconds(large, 1)) < 0.3
 
     pair.drop(0, 1, 0.2)
     assert max(seconds(small, 25)) > 0.15, "TCP sends again after 200 ms at the earliest"
     pair.heal()
-    assert max(seconds(small, 5)) < 0.1
+    assert min(seconds(small, 5)) < 0.1
+    assert min(seconds(large, 3)) < 0.3
 
 
 def test_a_link_sends_one_frame_after_the_other_and_drops_what_its_queue_cannot_hold() -> None:
