@@ -44,6 +44,22 @@ def check(name: str, function: Callable[..., Any], seed: int = 0) -> None:
         print(f"{name} could not be checked: {error.args[0] if error.args else error}.")
 
 
+def hint(name: str) -> None:
+    """Prints a hint for a graded exercise: the next one each time, of three."""
+    from labkit.grading import exercise
+
+    try:
+        hints = exercise.load(name).about.hints
+    except KeyError as error:
+        print(f"{error.args[0]}.")
+        return
+    given = _hints_given[name] = min(_hints_given.get(name, 0) + 1, len(hints))
+    print(f"{name}, hint {given} of {len(hints)}: {hints[given - 1]}")
+
+
+_hints_given: dict[str, int] = {}
+
+
 def judge(name: str, function: Callable[..., Any], seed: int = 0) -> Verdict:
     """Runs `function` on the cases drawn from `seed`. Raises KeyError for an unknown name."""
     return judge_all(name, function, seed)[1]

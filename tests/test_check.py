@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import labkit.checks
-from labkit.check import check, difference, judge
+from labkit.check import check, difference, hint, judge
 from labkit.checks import Case, Exercise, find
 from labkit.views.check import expected_beside_got
 
@@ -100,6 +100,17 @@ def test_an_unknown_exercise_is_a_sentence(exercise):
     )
     assert "topic" in said("nothing.1", unsolved)
     assert "topic" in said("../x.1", unsolved)
+
+
+def test_hints_come_in_three_steps(capsys):
+    for _ in range(4):
+        hint("ring.1")
+    hint("no.1")
+    *lines, unknown = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"ring.1, hint {step} of 3" for step in (1, 2, 3, 3)
+    ]
+    assert unknown.startswith("there is no exercise 'no.1' to grade")
 
 
 @pytest.mark.parametrize("wait", ["spin", "sleep"])

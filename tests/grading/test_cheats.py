@@ -22,7 +22,8 @@ from labkit.grading.record import Verdict
 from labkit.grading.report import write_all
 
 CHEATS = sorted(path.stem for path in (Path(__file__).parents[1] / "cheats").glob("*.py"))
-SECONDS = 0.8
+SECONDS = 1.2
+"""The right answer takes 0.05 s of them."""
 
 
 def load(name):
@@ -118,7 +119,8 @@ def test_each_is_over_within_its_deadline(graded):
     _, records, *_ = graded
     for record in records.values():
         for result in record.results:
-            assert result.seconds < SECONDS + 5, (record.name, result.title)
+            # the jail itself is made in 0.05 s, and in seconds beside a dozen busy processes
+            assert result.seconds < SECONDS + 20, (record.name, result.title)
 
 
 def test_nothing_is_left_and_nobody_was_harmed(graded):

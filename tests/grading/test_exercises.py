@@ -100,7 +100,7 @@ def test_a_new_exercise_begins_with_what_is_missing(tmp_path, best):
         new.begin_or_admit("../made", "02_ring_all_reduce", lambda: best, tmp_path)
 
 
-def test_a_learners_notebook_earns_what_is_in_it(tmp_path):
+def test_a_learners_notebook_earns_what_is_in_it(tmp_path, borrowed):
     """The built notebook, unsolved, and with one exercise of it solved."""
     path = NOTEBOOKS / "07_two_phase_commit.ipynb"
     graded = exercise.load("commit.1")

@@ -151,12 +151,12 @@ def humble(walls: Walls) -> None:
     """Gives up every power for good."""
     if walls.uid:
         os.setgroups([])
-        os.setresgid(walls.uid, walls.uid, walls.uid)
+        os.setgid(walls.uid)
     if sys.platform == "linux":
         for capability in range(64):
             libc().prctl(CAPBSET_DROP, capability, 0, 0, 0)  # an error where there is none
     if walls.uid:
-        os.setresuid(walls.uid, walls.uid, walls.uid)
+        os.setuid(walls.uid)  # of root: the real, the effective and the saved one
     if sys.platform != "linux":
         return
     header = struct.pack("=II", 0x20080522, 0)  # linux/capability.h, version 3

@@ -120,8 +120,9 @@ def become_jailer(walls: Walls, descriptors: list[int]) -> NoReturn:
         os.dup2(source, target)
     os.close(nothing)
     os.close(printed)
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    walls = msgspec.structs.replace(walls, memory=mapped + walls.memory)
+    if sys.platform == "linux":  # torch's libraries are mapped already, and do not count
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        walls = msgspec.structs.replace(walls, memory=mapped + walls.memory)
     if walls.level == "namespace":
         confine.apart(root=bool(walls.uid))
         child = os.fork()
