@@ -11,7 +11,7 @@ import cloudpickle
 import pytest
 
 from labkit import At, Cluster, FaultPlan, Kill, Restart, RunError
-from labkit.checks import find
+from labkit.checks import parts
 from labkit.mine import mine
 from labkit.training import train
 from labkit.training.pieces import EXERCISES, pieces
@@ -95,7 +95,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.slow
 def test_training_with_right_answers_gives_the_same_bits(cluster: Cluster) -> None:
-    answers = {name: find(name).reference for name in EXERCISES}
+    answers = {name: parts(name)[0].reference for name in EXERCISES}
     job: dict[str, Any] = {"steps": 24, "exact": True}
     calm = cluster.run(train, **job).wait(timeout=60).results[0]
     plan = FaultPlan(At(Kill(1), step=5), At(Restart(1), step=7, on=0))
