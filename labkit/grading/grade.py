@@ -59,8 +59,8 @@ def grade(
     submissions = named([collect(path, known) for path in paths])
     chosen = assigned(known, submissions)
     records = out / "records"
-    records.mkdir(parents=True, exist_ok=True)
-    out.chmod(0o700)  # the students' points
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)  # the students' points are in it
+    records.mkdir(exist_ok=True, mode=0o700)
     seed = seed_of(out, seed)
     keep_to_itself()
     with Zygote(level) as first:

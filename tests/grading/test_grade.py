@@ -40,7 +40,7 @@ def handed_in(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def graded(handed_in, borrowed, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
+    out = tmp_path_factory.mktemp("grading") / "out"
     result = CliRunner().invoke(
         app, ["grade", *map(str, handed_in), "--out", str(out), "--seed", "5", "--jobs", "1"]
     )
@@ -94,7 +94,7 @@ def test_the_reports_agree(graded):
     page = (out / "feedback" / "bob.html").read_text()
     assert "2 of 3 points" in page
     assert "http" not in page.replace('http-equiv="Content', "")
-    assert stat.S_IMODE(os.stat(out).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(out).st_mode) == 0o700  # made by labkit grade
 
 
 def test_what_a_student_wrote_is_text_in_every_report():
