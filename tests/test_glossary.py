@@ -1,4 +1,4 @@
-"""The glossary: every word of the course once, in order, and no link that leads nowhere."""
+"""The glossary: every word of the course once, in order. And no notebook's link leads nowhere."""
 
 import re
 from pathlib import Path
@@ -38,3 +38,12 @@ def test_links_to_the_glossary_lead_somewhere(source):
     anchors = {word.replace(" ", "-") for word in WORDS}
     links = re.findall(r"glossary\.md(#[^)\s]*)?\)", source.read_text())
     assert {link.lstrip("#") for link in links} <= anchors | {""}
+
+
+@pytest.mark.parametrize("source", sorted(NOTEBOOKS.glob("src/*.py")), ids=lambda p: p.stem)
+def test_a_notebook_sends_nobody_to_one_that_is_not_there(source):
+    course = {path.stem for path in NOTEBOOKS.glob("src/*.py")}
+    text = source.read_text()
+    assert set(re.findall(r"\]\(([^()]+)\.ipynb\)", text)) <= course
+    named = re.findall(r"[Nn]otebooks?[\s#>]+\[?(\d\d)\b", text)
+    assert set(named) <= {stem[:2] for stem in course}
