@@ -486,7 +486,7 @@ def keep_for_each_other(worker):
 
 
 run = cluster.run(keep_for_each_other, faults=[At(Kill(1), step=5)]).wait(timeout=60)
-for rank, shards in run.results.items():
+for rank, shards in sorted(run.results.items()):
     print(f"rank {rank} has in its memory the shards of {shards}")
 cluster.restart(1)
 
