@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -181,7 +182,7 @@ from labkit.grading.jail import Cell, Zygote
 zygote = Zygote("auto")
 jailed = zygote.jail(Cell("made.1", "def f():\\n    while True: pass", "f"), 600)
 jailed.channels[0].send("call", [])
-print(zygote.process.pid, flush=True)
+print(zygote.process.pid, zygote.folder, flush=True)
 sys.stdin.read()
 """
 
@@ -189,13 +190,15 @@ sys.stdin.read()
 def test_a_grader_that_is_killed_leaves_no_jail():
     command = [sys.executable, "-c", DRIVER]
     driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    mother = psutil.Process(int(driver.stdout.readline()))
+    pid, folder = driver.stdout.readline().split()
+    mother = psutil.Process(int(pid))
     family = [mother, *mother.children(recursive=True)]
     assert len(family) >= 3
     driver.kill()
     driver.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
+    assert not Path(folder).exists()
 
 
 @FILTERED

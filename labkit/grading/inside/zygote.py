@@ -20,6 +20,7 @@ import array
 import gc
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -63,6 +64,10 @@ def main(descriptor: int) -> None:
     except EOFError:
         if jailer:
             end(jailer)
+        # The grader may have been killed, and this is what it would have left behind.
+        folder = Path(__file__).parents[4]  # above room/labkit/grading/inside
+        if folder.name.startswith("labkit-jail-"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def receive(control: socket.socket) -> tuple[list, list[int]]:
