@@ -186,6 +186,24 @@ def test_who_has_left_is_missing_from_the_collectives_behind_its_last() -> None:
     assert lost.value.rank == 1
 
 
+def test_who_has_sent_all_before_it_ended_is_not_missing_yet() -> None:
+    """A process that leaves may have ended before the others have read the last that it sent."""
+    told = Told()
+    mine, other = memory_links(2)
+    group = Group(PAIR, 0, lambda: (mine, None), told)
+
+    group.on_farewell(1, Farewell(PAIR, group.completed + 1))
+    group.on_death(1)
+    partner = threading.Thread(target=lambda: _barrier(other))
+    partner.start()
+    group.barrier()
+    partner.join(10)
+
+    with pytest.raises(PeerLost) as lost:
+        group.barrier()
+    assert lost.value.rank == group.lost == 1
+
+
 def _barrier(link: Any) -> None:
     from labkit import collectives
 

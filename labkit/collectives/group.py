@@ -63,7 +63,7 @@ class Group:
         self.deadline, self.observer = deadline, observer
         self.flight = FlightRecorder()
         self.changed = threading.Condition()
-        self.lost: int | None = None
+        self.dead: list[int] = []
         self.farewells: dict[int, Farewell] = {}
         self.started = self.completed = 0  # collectives, of which forming is the first
         self.abandoned = False
@@ -249,7 +249,7 @@ class Group:
 
     def on_death(self, rank: int) -> None:
         with self.changed:
-            self.lost = rank if self.lost is None else self.lost
+            self.dead.append(rank)
             self.changed.notify_all()
 
     def on_farewell(self, rank: int, farewell: Farewell) -> None:
@@ -267,14 +267,21 @@ class Group:
         """Once it is formed its members leave it together; a part of them may never have come."""
         return self.superseded and not self.completed
 
+    @property
+    def lost(self) -> int | None:
+        """The member that was the first to die."""
+        return self.dead[0] if self.dead else None
+
     def _missing(self, pending: Pending) -> int | None:
-        """A member that does not come to this collective: dead, or gone before it."""
-        if self.lost is not None:
-            return self.lost
-        for rank, farewell in self.farewells.items():
-            if farewell.view.members != self.members or farewell.collectives < pending.number:
+        """A member that does not come to this collective: dead, or gone before it. Who had
+        completed it before its process ended has sent all that the others wait for; unless they
+        find it broken."""
+        for rank in [*self.dead, *self.farewells]:
+            farewell = self.farewells.get(rank)
+            left = None if farewell is None else farewell.view
+            if farewell is None or left != self.view or farewell.collectives < pending.number:
                 return rank
-        return None
+        return self.lost if pending.error is not None else None
 
     def _await(self, pending: Pending) -> Any:
         """Either the end of the collective or the detector's word, whichever comes first."""
