@@ -82,6 +82,15 @@ def test_without_a_checkpoint_they_begin_again(undisturbed: str) -> None:
     assert "there is no checkpoint: begins again at step 0" in notes(run)
 
 
+def test_behind_the_last_step_the_weights_are_all_that_counts(undisturbed: str) -> None:
+    plan = FaultPlan(At(Kill(2), point="evaluate", on=1), At(Kill(1), point="evaluate"))
+    with Cluster(4) as cluster:
+        run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+    assert hashes(run) == dict.fromkeys((0, 3), undisturbed)
+    assert LOST not in notes(run)
+    assert steps(run) in (list(range(1, 41)), list(range(1, 40)))  # it may get the last one sent
+
+
 def test_two_neighbours_who_are_told_to_leave_take_nothing_with_them(undisturbed: str) -> None:
     plan = FaultPlan(At(Preempt(2), step=10, on=1), At(Preempt(1), step=10))
     with Cluster(4) as cluster:
