@@ -30,6 +30,7 @@ ranks on, and on a host that has to hold both from eight.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +45,7 @@ from labkit.checkpoint.tree import Portion
 from labkit.collectives import ring
 from labkit.training.buckets import PREEMPTED
 from labkit.training.state import State, catch_up
+from labkit.view import PeerLost
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
@@ -62,7 +64,7 @@ class Zero:
 
     def __post_init__(self) -> None:
         if self.replicate_every < 1:
-            raise ValueError(f"replicate_every={self.replicate_every}: use 1 step or more")
+            raise ValueError(f"replicate_every={self.replicate_every}: use 1 or more")
 
 
 class Piece(NamedTuple):
@@ -95,8 +97,6 @@ class ZeroOptimizer(Optimizer):
     Until `share` it has all of it. Then `step` is collective: it raises PeerLost, and weights and
     state are then of no step.
     """
-
-    group: Group
 
     def __init__(
         self, make: Callable[..., Optimizer], parameters: Iterable[nn.Parameter], lr: float
@@ -272,6 +272,8 @@ class Parts:
             self._replicate(group, state)
         if votes >= PREEMPTED:
             self.replicas.bequeath(group, leaves)
+            with contextlib.suppress(PeerLost):  # all have it: who leaves may be gone already
+                group.barrier()
 
     def _recover(self, group: Group, state: State) -> bool:
         """Whether all parts of a step are in the members' memories; it is theirs then."""
