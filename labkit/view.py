@@ -27,18 +27,19 @@ class View(msgspec.Struct, frozen=True):
 
 class PeerLost(RuntimeError):
     """A member of the group is gone, or its function is over; `rank` says who, `view` of which
-    view.
+    view. Who `goes_on` has only left the group for a newer view, and waits there.
 
     The survivors go on after `worker.regroup()`, which waits for the next view.
     """
 
-    def __init__(self, rank: int, view: View) -> None:
-        super().__init__(rank, view)
-        self.rank, self.view = rank, view
+    def __init__(self, rank: int, view: View, goes_on: bool = False) -> None:
+        super().__init__(rank, view, goes_on)
+        self.rank, self.view, self.goes_on = rank, view, goes_on
 
     def __str__(self) -> str:
+        where = "has gone on to a newer view" if self.goes_on else "is gone"
         return (
-            f"rank {self.rank} of {self.view} is gone: "
+            f"rank {self.rank} of {self.view} {where}: "
             "worker.regroup() forms a group of the survivors"
         )
 

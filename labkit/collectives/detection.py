@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 class Farewell(NamedTuple):
     """The last group of a rank that has left it, and how many of its collectives it has completed:
     it has sent all that it owed to those, and comes to no other. `lost` is the member whose loss
-    made it leave, if one did."""
+    made it leave, if one did; who `goes_on` has left for another group."""
 
     view: View
     collectives: int
     lost: int | None = None
+    goes_on: bool = False
 
 
 class Listener(Protocol):

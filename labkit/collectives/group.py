@@ -311,7 +311,8 @@ class Group:
     def _failure(self, pending: Pending, missing: int | None, late: bool) -> BaseException:
         """Why it has not ended. Asked before the group is left, so that others can ask the same."""
         if missing is not None:
-            return PeerLost(missing, self.view)
+            farewell = None if missing in self.dead else self.farewells.get(missing)
+            return PeerLost(missing, self.view, farewell is not None and farewell.goes_on)
         if self._outdated:
             return Superseded(f"there is a newer view than {self.view}")
         if self.abandoned or not (late or pending.error):

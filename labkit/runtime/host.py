@@ -217,7 +217,8 @@ class Host:
             case Left(run, view, collectives, lost):
                 self._on_left(run, member.rank, Farewell(view, collectives, lost))
             case Regrouping(run, view, collectives, lost):
-                self.departures.regroups(run, member.rank, Farewell(view, collectives, lost))
+                farewell = Farewell(view, collectives, lost, goes_on=True)
+                self.departures.regroups(run, member.rank, farewell)
             case Said(source=source) if source % CLIENTS == member.rank:
                 self._engine.deliver(message)
             case Parcel(clock=clock):
@@ -235,7 +236,7 @@ class Host:
 
     def leave(self, run: int, farewell: Farewell) -> None:
         """Tells the others that the function is over on this rank. Any thread."""
-        self.loop.call_soon(self._leave_run, Left(run, *farewell))
+        self.loop.call_soon(self._leave_run, Left(run, *farewell[:3]))
 
     def _leave_run(self, left: Left) -> None:
         self._left = left
@@ -243,7 +244,7 @@ class Host:
 
     def regroup(self, run: int, farewell: Farewell) -> None:
         """Tells the others that this rank has left a group for the next view's. Any thread."""
-        self.loop.call_soon(self._peers.send_all, Regrouping(run, *farewell))
+        self.loop.call_soon(self._peers.send_all, Regrouping(run, *farewell[:3]))
 
     def send_parcel(self, rank: int, parcel: Parcel) -> None:
         """A message between functions: a cut or lossy link loses it. Any thread."""

@@ -127,8 +127,8 @@ def train(
     while score is None:
         try:
             score = train_on(worker.group, job, state)
-        except PeerLost:
-            if on_loss == "stop" and not worker.elastic:
+        except PeerLost as lost:
+            if on_loss == "stop" and not worker.elastic and not lost.goes_on:
                 raise
         if score is None and worker.preempted:
             score = {}  # the others go on
