@@ -106,11 +106,12 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopping:
-            for key, mask in self._selector.select(self._until_next_timer()):
-                call = self._watched.get(key.fileobj)  # none, when an earlier handler closed it
-                if call is not None:
-                    self._guarded(lambda call=call, mask=mask: call(mask))  # type: ignore[misc]
+            self._hear(self._until_next_timer())
             self._run_soon()
+            if self._timers and self._timers[0][0] <= time.monotonic():
+                # This thread may have waited for a core, or for the interpreter: what has come
+                # meanwhile is read before a timer takes it for silence.
+                self._hear(0)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]
@@ -119,6 +120,13 @@ class Loop:
         self._selector.close()
         self._wake_in.close()
         self._wake_out.close()
+
+    def _hear(self, seconds: float | None) -> None:
+        """Waits so long for what comes, and handles it."""
+        for key, mask in self._selector.select(seconds):
+            call = self._watched.get(key.fileobj)  # none, when an earlier handler closed it
+            if call is not None:
+                self._guarded(lambda call=call, mask=mask: call(mask))  # type: ignore[misc]
 
     def _until_next_timer(self) -> float | None:
         while self._timers and self._timers[0][2].cancelled:

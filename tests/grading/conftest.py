@@ -5,7 +5,7 @@ import pytest
 from labkit.grading.jail import JailError, Zygote
 
 
-@pytest.fixture(scope="session", params=["namespace", "rlimit"])
+@pytest.fixture(scope="module", params=["namespace", "rlimit"])
 def zygote(request):
     try:
         made = Zygote(request.param)
@@ -15,7 +15,7 @@ def zygote(request):
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def best():
     """The strongest jail of this machine."""
     with Zygote("auto") as made:
