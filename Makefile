@@ -17,7 +17,7 @@ A lab for fault tolerance in distributed training.
 
   make lab         open JupyterLab on notebook 00; without a screen, print its address and token
   make run         run the notebooks without a browser, into runs/<time>/index.html
-  make test        everything that must hold, about ten minutes on two cores
+  make test        everything that must hold, about twenty minutes on two cores
   make test-fast   lint, types and the quick tests, under 90 seconds
   make test-long   the tests that take minutes, and the notebooks with their solutions
   make bench       measure the figures of the README, into runs/<time>/

@@ -67,14 +67,14 @@ RUNS = {
     "all": [
         *LINT,
         Part("pytest, simulated", 90, [*PYTEST, *BOTH_CORES, *PURE]),
-        Part("pytest", 700, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
+        Part("pytest", 870, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
         Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
         Part("nbval", 310, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "long": [
-        Part("pytest, long", 1200, [*PYTEST, "-m", "long"]),
+        Part("pytest, long", 2400, [*PYTEST, "-m", "long"]),
         Part("solutions", 300, [*LABKIT, "notebooks", "build", "--solutions"]),
     ],
 }
