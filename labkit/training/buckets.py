@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from labkit.training.in_order import sum_in_order
 from labkit.training.numerics import finite
@@ -52,12 +54,16 @@ class Bucket:
         self.parameters, self.total = parameters, total
         self.rows = None if rows is None else total.new_zeros(rows, len(total))
         self.missing = 0  # gradients of this rank's last shard that have not arrived
+        self.aimed_at: Tensor | None = None
 
     def empty(self) -> None:
         self.missing = len(self.parameters)
-        (self.total if self.rows is None else self.rows).zero_()
-        for parameter in self.parameters:
-            parameter.grad = None
+        self.addends.zero_()
+
+    @property
+    def addends(self) -> Tensor:
+        """Where this rank's own gradients are."""
+        return self.total if self.rows is None else self.rows
 
     def places(self) -> Iterable[tuple[nn.Parameter, slice]]:
         """Each parameter and its part of the flat buffer."""
@@ -65,6 +71,17 @@ class Bucket:
         for parameter in self.parameters:
             yield parameter, slice(start, start + parameter.numel())
             start += parameter.numel()
+
+    def aim(self, buffer: Tensor) -> None:
+        """Every `.grad` becomes its part of `buffer` [size], where autograd adds in place."""
+        if buffer is not self.aimed_at:
+            self.aimed_at = buffer
+            for parameter, place in self.places():
+                parameter.grad = buffer[place].view_as(parameter)
+
+    def row(self, number: int) -> Tensor:
+        """Where this rank's shard of that number is added."""
+        return self.total if self.rows is None else self.rows[number]
 
 
 class Buckets:
@@ -111,6 +128,7 @@ class Buckets:
         self.finite = True
         self.scale: float | None = None
         self.poison: float | None = None  # for one element of this rank's gradient: a fault
+        self.distortions: list[RemovableHandle] = []
         self.pending: list[Pending | PendingCopy] = []
 
     def begin(self, vote: int = 0, save: bool = False) -> None:
@@ -121,6 +139,8 @@ class Buckets:
         self.save, self.saves = int(save), 0.0
         for bucket in self.buckets:
             bucket.empty()
+        while self.distortions:
+            self.distortions.pop().remove()
 
     def shards(self) -> Iterable[int]:
         """Which shards this rank computes in this step, in this order."""
@@ -129,7 +149,11 @@ class Buckets:
     def backward(self, loss: Tensor) -> None:
         """Adds the next shard: `loss` is its part of the global batch's mean."""
         self.shard += 1
+        self._aim()
         self._collect_tail(self.buckets[-1], loss.detach())
+        if not self.distortions and (self.scale, self.poison) != (None, None):
+            parameters = [p for bucket in self.buckets for p in bucket.parameters]
+            self.distortions = [p.register_hook(self._distort) for p in parameters]
         (loss if self.scale is None else loss * self.scale).backward()
 
     def wait(self) -> float:
@@ -141,15 +165,17 @@ class Buckets:
             self._start_next()
         for pending in self.pending:
             pending.wait()
-        for bucket in self.buckets:
-            for parameter, place in bucket.places():
-                parameter.grad = self._summed(bucket.total[place], parameter)
+        self._hand_out()
         loss, self.votes, self.saves = self.buckets[-1].total[-TAIL:].tolist()
         return loss
 
+    def sums(self) -> list[Tensor]:
+        """After `wait`: all that the `.grad`s are made of, in as few tensors as can be."""
+        return [bucket.total for bucket in self.buckets]
+
     def close(self) -> None:
         """Takes the hooks off the model, so that the buckets of another group can be hung on it."""
-        for hook in self.hooks:
+        for hook in (*self.hooks, *self.distortions):
             hook.remove()
         for bucket in self.buckets:
             for parameter in bucket.parameters:
@@ -161,35 +187,34 @@ class Buckets:
         shared = self.algorithm == "shared_memory"
         return self.group.bucket(size, parameters[0].dtype, shared)
 
-    def _row(self, bucket: Bucket) -> Tensor:
-        return bucket.total if bucket.rows is None else bucket.rows[self.shard - 1]
-
     # What a sum in another kind of number does otherwise (`exact.py`, `redundant.py`):
 
     def _is_last_shard(self) -> bool:
         """No shard of this rank follows: a bucket may start as soon as it is full."""
         return self.shard == len(self.mine)
 
+    def _aim(self) -> None:
+        """Says where autograd adds the gradients of the shard that comes now."""
+        for bucket in self.buckets:
+            bucket.aim(bucket.row(self.shard - 1))
+
     def _collect(self, bucket: Bucket, place: slice, parameter: Tensor) -> None:
-        assert parameter.grad is not None
-        self._row(bucket)[place] += parameter.grad.flatten()
+        """A gradient is there: nothing is left to do where autograd has added it in place."""
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        tail = self._row(bucket)[-TAIL:]
-        tail[0] += loss
-        tail[1] += self.vote
-        tail[2] += self.save
+        row = bucket.row(self.shard - 1)
+        row[-TAIL:] += torch.stack([loss, loss.new_tensor(self.vote), loss.new_tensor(self.save)])
 
-    def _summed(self, total: Tensor, parameter: nn.Parameter) -> Tensor:
-        return total.view_as(parameter)
+    def _hand_out(self) -> None:
+        """Every `.grad` becomes its part of the sum."""
+        for bucket in self.buckets:
+            bucket.aim(bucket.total)
 
     def _collector(self, bucket: Bucket, place: slice) -> Callable[[Tensor], None]:
         """A hook that autograd calls when a parameter's gradient for one shard is complete."""
 
         def collect(parameter: Tensor) -> None:
-            self._distort(parameter)
             self._collect(bucket, place, parameter)
-            parameter.grad = None
             if self._is_last_shard():
                 bucket.missing -= 1
                 while len(self.pending) < len(self.buckets) and not self._next.missing:
@@ -197,13 +222,14 @@ class Buckets:
 
         return collect
 
-    def _distort(self, parameter: Tensor) -> None:
-        """What a smaller type, or a fault, does to a gradient."""
-        assert parameter.grad is not None
+    def _distort(self, gradient: Tensor) -> Tensor:
+        """What a smaller type, or a fault, does to a shard's gradient before it is added."""
         if self.scale is not None:
-            parameter.grad = parameter.grad.half().to(parameter.dtype)
+            gradient = gradient.half().to(gradient.dtype)
         if self.poison is not None:
-            parameter.grad.view(-1)[0], self.poison = self.poison, None
+            gradient = gradient.clone(memory_format=torch.contiguous_format)
+            gradient.view(-1)[0], self.poison = self.poison, None
+        return gradient
 
     @property
     def _next(self) -> Bucket:
@@ -213,7 +239,7 @@ class Buckets:
         """Starts a bucket's sum over the ranks, on the group's own thread."""
         rows, total = self._next.rows, self._next.total
         if total.is_floating_point():
-            self.finite = self.finite and finite([total if rows is None else rows])
+            self.finite = self.finite and finite([self._next.addends])
         self.pending.append(self._sum(rows, total))
 
     def _sum(self, rows: Tensor | None, total: Tensor) -> Pending | PendingCopy:

@@ -99,6 +99,9 @@ class ExactBuckets(Buckets):
         shape = self.count, len(self.names) + 1
         self.peaks = torch.zeros(shape, dtype=torch.float64, device=self.buckets[0].total.device)
 
+    def sums(self) -> list[Tensor]:
+        return [p.grad for p in self.columns if p.grad is not None]
+
     def wait(self) -> float:
         """As in `Buckets`. Raises OverflowError or FloatingPointError, at every rank alike, and
         has then changed no `.grad`."""
@@ -119,9 +122,14 @@ class ExactBuckets(Buckets):
         size = sum(p.numel() for p in parameters) + (1 + TAIL) * last
         return self.group.bucket(size, torch.int64, self.algorithm == "shared_memory")
 
+    def _aim(self) -> None:
+        for parameter in self.columns:
+            parameter.grad = None  # each shard's gradient comes by itself, to be turned
+
     def _collect(self, bucket: Bucket, place: slice, parameter: Tensor) -> None:
         assert parameter.grad is not None
         self._add(self._steps(bucket)[place], parameter.grad.flatten(), self.columns[parameter])
+        parameter.grad = None
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
         loss_at, votes_at, saves_at = self._steps(bucket)[-TAIL:].split(1)
@@ -141,8 +149,11 @@ class ExactBuckets(Buckets):
             self.peaks[self._current(), column] = torch.linalg.vector_norm(values, math.inf)
         total += self.exact.encode(values)
 
-    def _summed(self, total: Tensor, parameter: nn.Parameter) -> Tensor:
-        return self.exact.decode(total, parameter.dtype).view_as(parameter)
+    def _hand_out(self) -> None:
+        for bucket in self.buckets:
+            for parameter, place in bucket.places():
+                gradient = self.exact.decode(bucket.total[place], parameter.dtype)
+                parameter.grad = gradient.view_as(parameter)
 
     def _start_next(self) -> None:
         if self._next is self.buckets[-1]:  # all of this rank's gradients are there

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from labkit import events
 from labkit.runtime.diagnosis import ranks
@@ -38,9 +37,9 @@ class Diverged(RuntimeError):
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no element is NaN or infinite: the largest absolute value says it."""
-    full = [tensor for tensor in tensors if tensor.numel()]
-    return math.isfinite(float(get_total_norm(full, norm_type=math.inf)))
+    """Whether no element is NaN or infinite: then their sum is finite, unless it overflows. (The
+    largest absolute value would say it too: 30 times as slow.)"""
+    return all(math.isfinite(t.sum()) or bool(t.isfinite().all()) for t in tensors)
 
 
 @dataclass
@@ -163,7 +162,7 @@ def good(state: State, buckets: Buckets, loss: float, snapshot: Snapshot) -> boo
     """Whether the summed gradient may be applied; else the guard's policy has been carried out,
     and the record says whose gradient it was. The same on all ranks."""
     guard, group = state.guard, buckets.group
-    bad = guard.judge(loss, [p.grad for p in state.model.parameters() if p.grad is not None])
+    bad = guard.judge(loss, buckets.sums())
     if not bad:
         return True
     who = blame(group, buckets)
