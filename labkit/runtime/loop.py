@@ -47,6 +47,7 @@ class Loop:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._watched: dict[Any, Callable[[int], Any]] = {}
+        self._masks: dict[Any, int] = {}
         self.watch(self._wake_in, self._drain_wakeups)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -94,14 +95,15 @@ class Loop:
     def watch(self, file: Any, call: Callable[[int], Any], write: bool = False) -> None:
         """Calls `call(mask)` whenever `file` can be read (or written, with `write`)."""
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
-        if file in self._watched:
-            self._selector.modify(file, mask)
-        else:
+        if file not in self._watched:
             self._selector.register(file, mask)
-        self._watched[file] = call
+        elif self._masks[file] != mask:  # the kernel is told only what is new to it
+            self._selector.modify(file, mask)
+        self._watched[file], self._masks[file] = call, mask
 
     def unwatch(self, file: Any) -> None:
         if self._watched.pop(file, None) is not None:
+            del self._masks[file]
             self._selector.unregister(file)
 
     def _run(self) -> None:
