@@ -1,4 +1,4 @@
-"""step_lab.py MODEL STEPS SILENCE [zero]: the training of `step_plain.py`, elastic, by the lab.
+"""step_lab.py MODEL BATCH STEPS SILENCE [zero]: what `step_plain.py` trains, elastic, by the lab.
 
 With views, heartbeats, votes and the record of everything; with "zero" also with a replica of each
 rank's part of the optimizer's state at its neighbour, after each step. Not a peer, but measured as
@@ -15,12 +15,12 @@ from labkit.training.loop import train
 
 if __name__ == "__main__":
     live(300)
-    model, steps, silence = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    zero = "zero" in sys.argv[4:]
+    model, (batch, steps), silence = sys.argv[1], map(int, sys.argv[2:4]), float(sys.argv[4])
+    zero = "zero" in sys.argv[5:]
     with Cluster(RANKS, "gloo", "cpu", silence=silence, max_restarts=1) as cluster:
         # One logical shard a rank, and Gloo's own all-reduce: what the plain loop does, no more.
-        job: Any = {"model": model, "steps": WARM_UP + steps, "algorithm": "builtin", "zero": zero}
-        run = cluster.run(train, elastic=True, shards=RANKS, **job).wait()
+        job: Any = {"model": model, "batch": batch, "algorithm": "builtin", "zero": zero}
+        run = cluster.run(train, elastic=True, steps=WARM_UP + steps, shards=RANKS, **job).wait()
     if run.deaths:
         raise SystemExit(f"a false suspicion: {run.deaths}")
     times = [e.time for e in run.events if e.kind == "step" and e.rank == 0]

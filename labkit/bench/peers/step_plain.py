@@ -1,4 +1,4 @@
-"""step_plain.py MODEL STEPS [zero]: plain data-parallel training on four ranks over Gloo's
+"""step_plain.py MODEL BATCH STEPS [zero]: plain data-parallel training on four ranks over Gloo's
 all-reduce; with "zero" each has its part of the optimizer's state, by torch's own optimizer for it.
 
 The same model, data, batches and optimizer as the lab's, and nothing else: no views, no heartbeats,
@@ -27,12 +27,12 @@ from labkit.training.sampler import Sampler, cut
 RANKS, WARM_UP = 4, 20
 
 
-def train(rank: int, model: str, steps: int, zero: bool, folder: str) -> None:
+def train(rank: int, model: str, batch: int, steps: int, zero: bool, folder: str) -> None:
     live(300)
     torch.set_num_threads(1)
     recipe = RECIPES[model]
     learn, _ = recipe.data()
-    sampler = Sampler(learn.samples, recipe.batch, 0)
+    sampler = Sampler(learn.samples, batch, 0)
     network = models.build(model, 0)
     sizes = [parameter.numel() for parameter in network.parameters()]
     bucket = torch.zeros(sum(sizes))
@@ -64,5 +64,6 @@ def train(rank: int, model: str, steps: int, zero: bool, folder: str) -> None:
 if __name__ == "__main__":
     live(300)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = sys.argv[1], int(sys.argv[2]), "zero" in sys.argv[3:], folder
+        batch, steps = map(int, sys.argv[2:4])
+        arguments = sys.argv[1], batch, steps, "zero" in sys.argv[4:], folder
         mp.start_processes(train, arguments, RANKS, start_method="fork")
