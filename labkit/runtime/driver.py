@@ -94,12 +94,9 @@ class Driver:
             raise
 
     def _listen(self) -> None:
-        on_close = self.supervisor.on_close
-        self._listener = wire.listen(
-            *(self.loop, self.token, CODEC),
-            *(lambda c: None, self._on_message, on_close),
-            self.launcher.bind(),
-        )
+        self._listener = self.launcher.bind()
+        ours = self.loop, self._listener, self.token, CODEC
+        wire.listen(*ours, lambda c: None, self._on_message, self.supervisor.on_close)
         host, port = self._listener.getsockname()[:2]
         self.join = f"{host}:{port}"
 

@@ -89,9 +89,9 @@ class Host:
         self.loop.call(lambda: self._open(driver))
 
     def _open(self, driver: tuple[str, int]) -> None:
-        self.line.connection = wire.connect(
-            self.loop, driver, self.token, CODEC, self._on_driver, self._from_driver, self._leave
-        )
+        ours = self.loop, driver, self.token, CODEC
+        hear = self._on_driver, self._from_driver, self._leave
+        self.line.connection = wire.connect(*ours, *hear, wait=True)
         mine = self.line.connection.sock.getsockname()[0]  # the address of the route to the driver
         advertise(mine)
         self._listener = wire.bind(mine)  # where peers wait until this one is settled

@@ -51,8 +51,8 @@ class Peers:
         self._retrying = False
 
     def listen(self, listener: Any) -> None:
-        ours = self.loop, self.token, CODEC
-        wire.listen(*ours, lambda peer: None, self._receive, self._lost, listener)
+        ours = self.loop, listener, self.token, CODEC
+        wire.listen(*ours, lambda peer: None, self._receive, self._lost)
 
     # -- meeting
 
@@ -78,7 +78,7 @@ class Peers:
 
         self._opening.add(member)
         try:
-            wire.call(self.loop, address, self.token, CODEC, ready, self._receive, closed)
+            wire.connect(self.loop, address, self.token, CODEC, ready, self._receive, closed)
         except OSError:  # it died before we met
             self._opening.discard(member)
 
@@ -182,7 +182,7 @@ class Peers:
 
         with contextlib.suppress(OSError):  # there may be no way
             ours = self.loop, address, self.token, CODEC
-            peer = wire.call(*ours, ask, self._receive, closed)
+            peer = wire.connect(*ours, ask, self._receive, closed)
             self._asked.add(member)
             self.loop.call_later(ANSWER_SECONDS, peer.close)
 

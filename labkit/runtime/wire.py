@@ -1,17 +1,10 @@
 """Frames on a socket: who sent this, is it whole, is it new?
 
 A frame is `length | authenticator | counter | payload`: 4 bytes big-endian, 16 bytes keyed BLAKE2b
-over counter and payload, 8 bytes counting up per direction, a msgpack message. Two ends first prove
-to each other that they hold the cluster's token, by challenge and response, so that the token never
-crosses the wire and an old conversation cannot be replayed:
-
-    acceptor  → magic, challenge_a
-    connector → challenge_c, H(token, "connector" challenge_a challenge_c)
-    acceptor  → H(token, "acceptor" challenge_a challenge_c)
-
-and both derive one key for each direction from token and challenges. A frame that is malformed,
-oversized, unauthenticated or replayed is dropped and counted; it never ends the process, and
-nothing of it is decoded before its authenticator has been found right.
+over counter and payload, 8 bytes counting up per direction, a msgpack message. The keys come from
+a handshake (`handshake.py`). A frame that is malformed, oversized, unauthenticated or replayed is
+dropped and counted; it never ends the process, and nothing of it is decoded before its
+authenticator has been found right.
 """
 
 from __future__ import annotations
@@ -30,9 +23,9 @@ from typing import Any
 import msgspec
 
 from labkit import events
-from labkit.runtime.loop import Loop, Timer
+from labkit.runtime.handshake import Handshake, Stranger
+from labkit.runtime.loop import Loop
 
-MAGIC = b"labkit/1"
 MAX_FRAME = 256 << 20
 """Bytes. Functions and results travel here; gradients and large state do not."""
 MAX_GREETING = 64
@@ -60,10 +53,6 @@ class Codec:
         self.decode = msgspec.msgpack.Decoder(messages).decode
 
 
-def _proof(token: bytes, who: bytes, *challenges: bytes) -> bytes:
-    return hmac.digest(token, who + b"".join(challenges), "sha256")
-
-
 class Connection:
     """One authenticated conversation. All methods belong to the loop's thread.
 
@@ -86,9 +75,8 @@ class Connection:
         self.on_ready, self.on_message, self.on_close = on_ready, on_message, on_close
         self.ready = self.closed = False
         self.peer: Any = None  # whoever owns the connection notes here whom it talks to
-        self._token, self.connector = token, connector
-        self._challenge = os.urandom(16)
-        self._expected: bytes | None = None  # the acceptor's proof, once the connector can tell
+        self.connector = connector
+        self._handshake = Handshake(token, connector)
         self._received = bytearray()
         self._skip = 0
         self._outgoing: deque[memoryview] = deque()
@@ -97,10 +85,10 @@ class Connection:
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # not a TCP socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._patience: Timer | None = loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
+        self._patience = loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
         loop.watch(sock, self._on_io)
         if not connector:
-            self._write(self._framed(MAGIC + self._challenge))
+            self._write(self._framed(self._handshake.greeting))
 
     # -- sending
 
@@ -112,7 +100,7 @@ class Connection:
         """The next frame of this direction around `payload`."""
         self._sent += 1
         counted = self._sent.to_bytes(8, "big") + payload
-        return self._framed(self._mac(self._send_key, counted) + counted)
+        return self._framed(self._mac(self._keys.send, counted) + counted)
 
     @staticmethod
     def _framed(body: bytes) -> bytes:
@@ -189,7 +177,7 @@ class Connection:
             return self._on_greeting(frame)
         body = memoryview(frame)
         if len(body) < 24 or not hmac.compare_digest(
-            body[:16], self._mac(self._receive_key, body[16:])
+            body[:16], self._mac(self._keys.receive, body[16:])
         ):
             return reject("unauthenticated")
         counter = int.from_bytes(body[16:24], "big")
@@ -205,67 +193,35 @@ class Connection:
     # -- the handshake
 
     def _on_greeting(self, frame: bytes) -> None:
-        if not self.connector:
-            self._verify_connector(frame)
-        elif self._expected is None:
-            self._answer(frame)
-        elif hmac.compare_digest(frame, self._expected):
+        try:
+            answer = self._handshake.answer(frame)
+        except Stranger:
+            reject("unauthenticated")
+            return self.close()
+        if answer is not None:
+            self._write(self._framed(answer))
+        if self._handshake.proved:
             self._become_ready()
-        else:
-            self._stranger()
-
-    def _answer(self, frame: bytes) -> None:
-        """The connector's part: proves the token by the acceptor's challenge, and poses its own."""
-        if not frame.startswith(MAGIC) or len(frame) != len(MAGIC) + 16:
-            return self._stranger()
-        challenges = frame[len(MAGIC) :], self._challenge
-        self._derive_keys(*challenges)
-        self._expected = _proof(self._token, b"acceptor", *challenges)
-        proof = _proof(self._token, b"connector", *challenges)
-        self._write(self._framed(self._challenge + proof))
-
-    def _verify_connector(self, frame: bytes) -> None:
-        """The acceptor's part: believes a right proof, and gives its own."""
-        challenges = self._challenge, frame[:16]
-        if not hmac.compare_digest(frame[16:], _proof(self._token, b"connector", *challenges)):
-            return self._stranger()
-        self._derive_keys(*challenges)
-        self._write(self._framed(_proof(self._token, b"acceptor", *challenges)))
-        self._become_ready()
 
     def _become_ready(self) -> None:
         if self.closed:  # the last write found the other end gone
             return
+        assert self._handshake.keys is not None
+        self._keys = self._handshake.keys
         self.ready = True
-        self._end_patience()
+        self._patience.cancel()
         self.on_ready(self)
 
-    def _derive_keys(self, challenge_a: bytes, challenge_c: bytes) -> None:
-        upward = _proof(self._token, b"connector to acceptor", challenge_a, challenge_c)
-        downward = _proof(self._token, b"acceptor to connector", challenge_a, challenge_c)
-        keys = (upward, downward) if self.connector else (downward, upward)
-        self._send_key, self._receive_key = keys
-
-    def _stranger(self) -> None:
-        reject("unauthenticated")
-        self.close()
-
     def _too_slow(self) -> None:
-        self._patience = None
         if not self.connector:
             reject("unauthenticated")
         self.close()
-
-    def _end_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
 
     def close(self) -> None:
         if self.closed:
             return
         self.closed = True
-        self._end_patience()
+        self._patience.cancel()
         self.loop.unwatch(self.sock)
         self.sock.close()
         self.on_close(self)
@@ -278,18 +234,14 @@ def bind(address: str) -> socket.socket:
 
 def listen(
     loop: Loop,
+    server: socket.socket,
     token: bytes,
     codec: Codec,
     on_ready: Callable[[Connection], None],
     on_message: Callable[[Connection, Any], None],
     on_close: Callable[[Connection], None],
-    server: socket.socket | None = None,
-) -> socket.socket:
-    """Accepts connections at `server`, else on a port of the kernel's choice of loopback.
-
-    The callbacks hear of a connection only after it has proved the token.
-    """
-    server = server or bind("127.0.0.1")
+) -> None:
+    """Accepts connections. The callbacks hear of one only after it has proved the token."""
     server.setblocking(False)
     strangers: dict[Connection, None] = {}  # in order of arrival
 
@@ -314,7 +266,6 @@ def listen(
             strangers[stranger] = None
 
     loop.watch(server, accept)
-    return server
 
 
 def connect(
@@ -325,29 +276,23 @@ def connect(
     on_ready: Callable[[Connection], None],
     on_message: Callable[[Connection, Any], None],
     on_close: Callable[[Connection], None],
+    wait: bool = False,
 ) -> Connection:
-    """Starts a conversation; raises OSError when nobody listens there. The loop's thread only."""
-    sock = socket.create_connection(address, timeout=5.0)
+    """Starts a conversation. The loop's thread only.
+
+    A lost host gives no answer: who cannot be reached at `address`, an IP address, is a connection
+    that closes. Raises OSError where there is no way; with `wait`, a name will do for an address,
+    and OSError also says that nobody listens there.
+    """
+    sock = socket.create_connection(address, timeout=5.0) if wait else _set_out(address)
     return Connection(loop, sock, token, codec, on_ready, on_message, on_close, connector=True)
 
 
-def call(
-    loop: Loop,
-    address: tuple[str, int],
-    token: bytes,
-    codec: Codec,
-    on_ready: Callable[[Connection], None],
-    on_message: Callable[[Connection, Any], None],
-    on_close: Callable[[Connection], None],
-) -> Connection:
-    """The same without waiting for an answer, since a lost host gives none: who cannot be reached
-    is a connection that closes. Raises OSError where there is no way to `address`, an IP address.
-    """
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _set_out(address: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     sock.setblocking(False)
     error = sock.connect_ex(address)
     if error not in (0, errno.EINPROGRESS):
         sock.close()
         raise OSError(error, os.strerror(error))
-    return Connection(loop, sock, token, codec, on_ready, on_message, on_close, connector=True)
+    return sock

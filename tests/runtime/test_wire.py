@@ -12,6 +12,7 @@ import pytest
 
 from labkit import Cluster
 from labkit.runtime import wire
+from labkit.runtime.handshake import Handshake
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import CODEC, Cancel, Roster
 from labkit.view import Member
@@ -61,9 +62,9 @@ class End:
 @pytest.fixture
 def ends(loop: Loop) -> Iterator[tuple[End, End]]:
     server, client = End(), End()
-    listener = loop.call(
-        lambda: wire.listen(loop, TOKEN, CODEC, server.on_ready, server.on_message, server.on_close)
-    )
+    listener = wire.bind("127.0.0.1")
+    hears = server.on_ready, server.on_message, server.on_close
+    loop.call(lambda: wire.listen(loop, listener, TOKEN, CODEC, *hears))
     address = listener.getsockname()
     loop.call(
         lambda: wire.connect(
@@ -143,8 +144,8 @@ def test_the_wrong_token_gets_nowhere(loop: Loop, ends: tuple[End, End]) -> None
 def test_a_recorded_conversation_cannot_be_played_again(loop: Loop, ends: tuple[End, End]) -> None:
     """The challenges of a new conversation differ, so the old answer proves nothing."""
     server, _ = ends
-    challenge = bytes(16)
-    old = challenge + wire._proof(TOKEN, b"connector", challenge, challenge)
+    old = Handshake(TOKEN, connector=True).answer(Handshake(TOKEN, connector=False).greeting)
+    assert old is not None
     with socket.create_connection(server.address) as sock:  # type: ignore[attr-defined]
         sock.sendall(len(old).to_bytes(4, "big") + old)
         sock.settimeout(10.0)
