@@ -17,10 +17,11 @@ from labkit import events, faults
 from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
 from labkit.runtime.committer import ViewCommitter
+from labkit.runtime.following import Following
 from labkit.runtime.host import Host
 from labkit.runtime.messages import Parcel, Start, Welcome
 from labkit.runtime.wire import MAX_FRAME
-from labkit.view import Member, PeerLost, RunOver, Superseded, View
+from labkit.view import Member, PeerLost, Superseded, View
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 FORMING_SECONDS = 10.0
 """A member that does not come within this time is taken for absent (Gloo's connect time-out)."""
-_SLICE = 0.5
 
 
 class Worker:
@@ -45,12 +45,10 @@ class Worker:
         self.world_size = welcome.world_size
         self.backend, self.device = welcome.backend, welcome.device
         self.seed = start.seed
-        self.view = View(start.view, start.members)  # empty for who joins under way
         self.elastic = start.elastic
-        self._joins = not start.members  # until it has been in a group
+        self._following = Following(host, start)
         self.deadline = start.deadline
         self.last_step: int | None = None
-        self._lives = {rank: host.lives.get(rank) for rank in start.members}
         self._host, self._run = host, start.run
         self._group: Group | None = None
         self._default_group = False
@@ -59,6 +57,11 @@ class Worker:
         self._ids = itertools.count()
 
     # -- the group
+
+    @property
+    def view(self) -> View:
+        """That of the group; empty for a rank that joins a run under way."""
+        return self._following.view
 
     @property
     def group(self) -> Group:
@@ -117,10 +120,10 @@ class Worker:
         self._leave_group()
         while True:
             with events.span("agreeing"):
-                self.view = self._next_view(timeout, minimum)
+                self._following.next(timeout, minimum, self.last_step)
             try:
                 self._group = self._form(self.view)
-                self._joins = False
+                self._following.joins = False
                 return self._group
             except (PeerLost, Superseded):
                 continue
@@ -134,57 +137,6 @@ class Worker:
         else:
             group.abandon()
         self._host.regroup(self._run, Farewell(group.view, group.completed, group.lost))
-
-    def _next_view(self, timeout: float, minimum: int) -> View:
-        """The next view: its members of this run, whose function is not over."""
-        host, last = self._host, self.view
-
-        def left() -> dict[int, Farewell]:
-            return host.departures.left.get(self._run, {})
-
-        def staying() -> tuple[int, ...]:
-            members = host.view.members
-            return tuple(rank for rank in members if self._takes_part(rank) and rank not in left())
-
-        def over() -> bool:
-            """For one that is about to join."""
-            return self._joins and bool(left()) and staying() in ((), (self.rank,))
-
-        def is_next() -> bool:
-            members = staying()
-            new = host.view.number > last.number or members != last.members
-            return over() or (new and self.rank in members and len(members) >= minimum)
-
-        with host.view_changed:
-            waited, said = 0.0, None
-            while not host.view_changed.wait_for(is_next, min(_SLICE, timeout)):
-                why = self._why_too_few(minimum)
-                if self.elastic and why is not None:
-                    if why != said:
-                        events.record("note", f"pauses: {why}")
-                    said = why
-                    continue
-                waited += _SLICE
-                if waited >= timeout:
-                    advice = why or "a member that stands still has to be resumed or killed"
-                    raise TimeoutError(
-                        f"rank {self.rank}, step {self.last_step}: no view after {last} within "
-                        f"{timeout:g} s; {advice}"
-                    )
-            if over():
-                raise RunOver(f"run {self._run} was over before rank {self.rank} could join it")
-            return View(host.view.number, staying())
-
-    def _takes_part(self, rank: int) -> bool:
-        """Unless the run is elastic, a later life of a rank knows nothing of it."""
-        same_life = rank in self._lives and self._host.lives.get(rank) == self._lives[rank]
-        return self.elastic or same_life
-
-    def _why_too_few(self, minimum: int) -> str | None:
-        """What the members that are left wait for, if they are too few to go on."""
-        missing = minimum - len(self._host.view.members)
-        few = f"{missing} more of {minimum} ranks are needed: restart the dead"
-        return self._host.membership.why_no_view() or (few if missing > 0 else None)
 
     def _form(self, view: View) -> Group:
         from labkit.collectives.links.shared_memory import SharedMemoryLink
