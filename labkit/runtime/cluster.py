@@ -12,13 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from labkit import faults
 from labkit.runs import new_run
 from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
-from labkit.runtime.inject import inject
+from labkit.runtime.inject import check, checked, inject
 from labkit.runtime.launch import launcher_for
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
@@ -175,8 +173,7 @@ class Cluster:
         TypeError, naming it, for a function or an argument that cannot be sent.
         """
         self._check_open()
-        plan = faults if isinstance(faults, _FaultPlan) else _FaultPlan(*faults)
-        plan = self._checked(plan)
+        plan = checked(self._driver, faults)
         payload = pack(function, arguments)
         name = getattr(function, "__name__", type(function).__name__)
         driver = self._driver
@@ -246,8 +243,9 @@ class Cluster:
         """New processes take the ranks and join the next view. Raises RuntimeError when there is
         none in 30 s: as long as most voters are dead, nobody can agree on one."""
         ranks = tuple(map(operator.index, ranks))
+        self._check_open()
         for rank in ranks:
-            self._check_ranks(faults.Restart(rank))
+            check(self._driver, faults.Restart(rank))
         self._driver.restart(*ranks)
 
     def inject(self, fault: faults.Fault) -> None:
@@ -272,39 +270,15 @@ class Cluster:
     # -- inside
 
     def _inject(self, fault: faults.Fault) -> None:
-        self._check_ranks(fault)
+        self._check_open()
+        check(self._driver, fault)
         inject(self._driver, fault)
 
     def _check_open(self) -> None:
         if self._driver.closed:
             raise RuntimeError("this cluster is closed: make a new one, Cluster(...)")
 
-    def _check_ranks(self, fault: faults.Fault) -> None:
-        self._check_open()
-        if isinstance(fault, faults.NeedsHosts) and self._driver.links is None:
-            raise ValueError(f'{fault} needs hosts: make the cluster with hosts="namespaces"')
-        strange = [r for r in faults.describe(fault)["ranks"] if r not in self._driver.seats]
-        if strange:
-            raise ValueError(
-                f"{fault}: there is no rank {strange[0]}; this cluster has ranks 0 to "
-                f"{self.world_size - 1}, and {self.witness} is the witness"
-            )
 
-    def _checked(self, plan: faults.FaultPlan) -> faults.FaultPlan:
-        """The plan as the workers will read it. Raises ValueError for what they could not."""
-        try:
-            plain = msgspec.to_builtins(list(plan.entries))
-            entries = msgspec.convert(plain, list[faults.At])
-        except (TypeError, msgspec.ValidationError) as error:
-            raise ValueError(f"{plan}: a plan is made of At(fault, step=3) ({error})") from None
-        for entry in entries:
-            self._check_ranks(entry.fault)
-            if entry.striker is not None and entry.striker not in self._driver.seats:
-                raise ValueError(f"{entry}: there is no rank {entry.striker} to strike it")
-        return _FaultPlan(*entries)
-
-
-_FaultPlan = faults.FaultPlan
 _loop: tuple[int, Loop] | None = None
 _lock = threading.Lock()
 

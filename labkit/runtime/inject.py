@@ -1,10 +1,13 @@
-"""How each fault is done to a cluster: signals by the driver, link faults by the workers, or by the
-network where they have hosts of their own."""
+"""Which faults can be done to a cluster, and how: signals by the driver, link faults by the
+workers, or by the network where they have hosts of their own."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from labkit import faults
 from labkit.runtime.messages import Inject
@@ -27,6 +30,32 @@ def inject(driver: Driver, fault: faults.Fault) -> None:
     if driver.links is not None:
         driver.links.strike(fault)
     driver.loop.call_soon(driver.broadcast, Inject(fault))
+
+
+def check(driver: Driver, fault: faults.Fault) -> None:
+    """Raises ValueError for what cannot be done to this cluster."""
+    if isinstance(fault, faults.NeedsHosts) and driver.links is None:
+        raise ValueError(f'{fault} needs hosts: make the cluster with hosts="namespaces"')
+    strange = [rank for rank in faults.describe(fault)["ranks"] if rank not in driver.seats]
+    if strange:
+        raise ValueError(
+            f"{fault}: there is no rank {strange[0]}; this cluster has ranks 0 to "
+            f"{driver.world_size - 1}, and {driver.witness} is the witness"
+        )
+
+
+def checked(driver: Driver, plan: faults.FaultPlan | Sequence[faults.At]) -> faults.FaultPlan:
+    """The plan as the workers will read it. Raises ValueError for what they could not."""
+    given = plan.entries if isinstance(plan, faults.FaultPlan) else plan
+    try:
+        entries = msgspec.convert(msgspec.to_builtins(list(given)), list[faults.At])
+    except (TypeError, msgspec.ValidationError) as error:
+        raise ValueError(f"{plan}: a plan is made of At(fault, step=3) ({error})") from None
+    for entry in entries:
+        check(driver, entry.fault)
+        if entry.striker is not None and entry.striker not in driver.seats:
+            raise ValueError(f"{entry}: there is no rank {entry.striker} to strike it")
+    return faults.FaultPlan(*entries)
 
 
 def _act(driver: Driver, fault: faults.Fault) -> None:
