@@ -106,6 +106,14 @@ def _read_files(disk: Disk, made: Manifest, wanted: list[Part]) -> dict[str, Con
     return {f.name: read(_whole(disk, f), f, by_file[f.name]) for f in made.files}
 
 
+def is_whole(made: Manifest, disk: Disk) -> bool:
+    """By the sizes of its files: a checkpoint that is damaged is not one of the last k."""
+    try:
+        return all(disk.size(file.name) == file.bytes for file in made.files)
+    except FileNotFoundError:
+        return False
+
+
 def _whole(disk: Disk, file: File) -> bytes:
     """The unpacked bytes. Raises BadCheckpoint when it is not there or has another length."""
     try:

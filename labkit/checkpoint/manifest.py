@@ -12,12 +12,16 @@ remains of an attempt and are never read.
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
+import torch
 import xxhash
+
+import labkit
 
 FORMAT = 1
 """Version of all that a checkpoint's files look like. It changes when an older reader would err."""
@@ -90,6 +94,15 @@ class Made(msgspec.Struct, frozen=True):
     code: str = ""
     data: str = ""
     versions: dict[str, str] = {}
+
+
+def versions() -> dict[str, str]:
+    """Of what reads and writes the state; kept in the manifest for those who wonder later."""
+    return {
+        "labkit": labkit.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """When to write a checkpoint: each rule is asked after every step, with the step and the time.
 
-A clock is not the same on all ranks: where many decide, one decides for all (the coordinator), or
-they use rules that look at the step alone.
+A clock is not the same on all ranks, and a checkpoint of many is one only if all write it: where
+many decide, all write when any of them wants to (`labkit.training.durable`).
 """
 
 from __future__ import annotations

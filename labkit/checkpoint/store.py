@@ -20,21 +20,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-import torch
 
-import labkit
 from labkit import events, faults
 from labkit.checkpoint import attempts
 from labkit.checkpoint import manifest as manifests
 from labkit.checkpoint.files import publish
 from labkit.checkpoint.folder import CheckpointFailed, Folder
 from labkit.checkpoint.incremental import Increments
-from labkit.checkpoint.load import Loaded, Wanted, newest
+from labkit.checkpoint.load import Loaded, Wanted, is_whole, newest
 from labkit.checkpoint.manifest import (
     BadCheckpoint,
     Bytes,
@@ -78,7 +75,7 @@ class Store:
     ) -> None:
         self.folder, self.keep = Folder(folder, run), keep
         self.increments, self.packed = Increments(full_every), "zstd" if pack else ""
-        self.made = msgspec.structs.replace(made, versions=versions() | made.versions)
+        self.made = msgspec.structs.replace(made, versions=manifests.versions() | made.versions)
         self.memory = Memory()
 
     # -- writing
@@ -244,7 +241,7 @@ class Store:
         """Removes what `keep` does not keep, and the remains of earlier attempts; returns it."""
         with self.folder.writing("collecting garbage") as disk:
             names = disk.list()
-            whole = [m for m in self._listed(disk) if _is_whole(m, disk)]
+            whole = [m for m in self._listed(disk) if is_whole(m, disk)]
             going = garbage(whole, names, self.keep)
             visible = [name for name in going if name.endswith(".manifest")]
             for name in visible:
@@ -298,18 +295,3 @@ def _unlink(disk: Disk, name: str) -> None:
     """Another rank may have done it, or given the file the name that it was to have."""
     with contextlib.suppress(FileNotFoundError):
         disk.unlink(name)
-
-
-def _is_whole(made: Manifest, disk: Disk) -> bool:
-    """By the sizes of its files: a checkpoint that is damaged is not one of the last k."""
-    try:
-        return all(disk.size(file.name) == file.bytes for file in made.files)
-    except FileNotFoundError:
-        return False
-
-
-def versions() -> dict[str, str]:
-    """Of what reads and writes the state; kept in the manifest for those who wonder later."""
-    return {"labkit": labkit.__version__, "torch": str(torch.__version__)} | {
-        "python": platform.python_version()
-    }
