@@ -84,14 +84,6 @@ def pass_on(
         take(into, incoming)
 
 
-def always_its_own(link: Link, chunks: list[Tensor]) -> None:
-    for step in range(link.size - 1):
-        mine, take = chunks[link.rank], chunks[(link.rank - step - 1) % link.size]
-        incoming = mine.new_empty(len(chunks[link.left]))
-        link.transfer(sends=[(mine, link.right)], receives=[(incoming, link.left)]).wait()
-        take.copy_(incoming[: len(take)]) if len(take) <= len(incoming) else None
-
-
 def adding(link: Link, chunks: list[Tensor]) -> None:
     pass_on(link, chunks, link.rank, link.size - 1, torch.Tensor.add_)
 

@@ -6,6 +6,7 @@ submission that cannot be read, and one that brings its jail down, is a record t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -28,6 +30,7 @@ from labkit.grading.exercise import Graded
 from labkit.grading.jail import Zygote
 from labkit.grading.levels import describe
 from labkit.grading.record import Record
+from labkit.grading.together import together
 
 DUMPABLE = 4  # linux/prctl.h
 
@@ -89,30 +92,18 @@ def work(
     say: Callable[[str], None],
 ) -> None:
     """Empties the queue with so many threads, each with a zygote of its own."""
-    errors: list[BaseException] = []
+    failed = threading.Event()
 
     def run(slot: int) -> None:
         bench = Bench(plan.level, slot, first if slot == 0 else None)
-        try:
-            while not errors:
+        with contextlib.closing(bench), contextlib.suppress(queue.Empty):
+            while not failed.is_set():
                 submission, digest = waiting.get_nowait()
                 record = one(plan, bench, submission, digest, chosen)
                 write(plan.out / "records", record)
                 say(f"{record.earned:3} of {record.points:3} points  {record.name}")
-        except queue.Empty:
-            pass
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            bench.close()
 
-    threads = [threading.Thread(target=run, args=(slot,), daemon=True) for slot in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    together([partial(run, slot) for slot in range(workers)], failed.set)
 
 
 class Bench:

@@ -32,6 +32,7 @@ from labkit.grading.inside.channel import Channel, Ended, Garbled, Late
 from labkit.grading.inside.confine import Walls
 from labkit.grading.levels import LEVELS
 from labkit.grading.room import environment, furnish_room, hidden, readable
+from labkit.grading.together import together
 
 MEMORY = 1 << 30
 FILES = 64 << 20
@@ -249,33 +250,13 @@ class Jailed:
             channel.send("gloo", rank, size, port, seconds)
         for channel in channels:
             raise_if(channel.receive(), "value")
-        return self._at_once(
-            [Call(c, (GROUP, *a)) for c, a in zip(channels, arguments, strict=True)]
-        )
+        pairs = zip(channels, arguments, strict=True)
+        return together([Call(c, (GROUP, *a)).run for c, a in pairs], self._hang_up)
 
-    def _at_once(self, calls: Sequence[Call]) -> list[Any]:
-        """Their values. Raises what the first to fail raises, and does not wait for the others, who
-        may wait for that one."""
-        values: list[Any] = [None] * len(calls)
-        failed: list[BaseException] = []
-
-        def run(place: int) -> None:
-            try:
-                values[place] = calls[place].run()
-            except BaseException as error:
-                failed.append(error)
-                for channel in self.channels:
-                    with contextlib.suppress(OSError):
-                        channel.socket.shutdown(socket.SHUT_RDWR)
-
-        threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failed:
-            raise failed[0]
-        return values
+    def _hang_up(self) -> None:
+        for channel in self.channels:
+            with contextlib.suppress(OSError):
+                channel.socket.shutdown(socket.SHUT_RDWR)
 
     def why_ended(self) -> str:
         """What is known of ranks that ended too soon, for a sentence."""

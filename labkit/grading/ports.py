@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from labkit.collectives.link import Link
 from labkit.collectives.links.memory import memory_links
+from labkit.grading.together import together
 
 
 class Port:
@@ -48,22 +49,10 @@ def on_ranks(function: Callable[..., Any], arguments: Sequence[tuple]) -> list[A
     if inside is not None:
         return list(inside(arguments))
     links = memory_links(len(arguments))
-    values: list[Any] = [None] * len(links)
-    errors: list[BaseException] = []
 
-    def run(rank: int) -> None:
-        try:
-            values[rank] = function(links[rank], *arguments[rank])
-        except BaseException as error:
-            errors.append(error)
-            for link in links:  # nobody waits for it in vain
-                link.abandon()
+    def give_up() -> None:
+        for link in links:
+            link.abandon()
 
-    threads = [threading.Thread(target=run, args=(r,), daemon=True) for r in range(len(links))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return values
+    pairs = zip(links, arguments, strict=True)
+    return together([partial(function, link, *values) for link, values in pairs], give_up)

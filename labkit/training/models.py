@@ -56,14 +56,6 @@ class GPT(nn.Module):
         x = self.blocks(self.character(numbers) + self.place(places))
         return self.norm(x) @ self.character.weight.T
 
-    @torch.no_grad()
-    def continue_text(self, numbers: Tensor, length: int) -> Tensor:
-        """Appends the `length` likeliest characters to numbers [T], one at a time."""
-        for _ in range(length):
-            following = self(numbers[None, -WINDOW:])[0, -1].argmax()
-            numbers = torch.cat([numbers, following[None]])
-        return numbers
-
 
 class Block(nn.Module):
     """Attention among the characters so far, then a layer for each on its own: [N, T, width]."""
