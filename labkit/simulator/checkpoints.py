@@ -8,7 +8,6 @@ in a file in the place of tensors.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from functools import partial
 from random import Random
@@ -22,6 +21,14 @@ from labkit.protocols.checkpoints.messages import wish_of
 from labkit.protocols.effects import Effects, Message, Protocol, Record, SetTimer
 from labkit.protocols.two_phase_commit import Voted
 from labkit.protocols.two_phase_commit.messages import Ranks
+from labkit.simulator.checkpoint_folder import (
+    folder,
+    number_of,
+    publish_manifest,
+    text_of,
+    tidy,
+    write_shard,
+)
 from labkit.simulator.disk import SimulatedDisk
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.commit import INVARIANTS as COMMIT
@@ -107,58 +114,6 @@ class Rank(Saver):
         self.busy = self.wish is not None
 
 
-# -- the folder: "7.step-3.rank-0-of-4", "7.step-3.manifest", "latest"
-
-
-def number_of(name: str) -> int:
-    first = name.partition(".")[0]
-    return int(first) if first.isdigit() else 0
-
-
-def publish(disk: SimulatedDisk, name: str, text: str, by: int) -> None:
-    new = f"{name}.{by}.new"
-    disk.write(new, f"{text} {zlib.crc32(text.encode())}".encode())
-    disk.fsync(new)
-    disk.rename(new, name)
-    disk.fsync_dir()
-
-
-def write_shard(disk: SimulatedDisk, number: int, step: int, place: int, size: int) -> None:
-    publish(disk, f"{number}.step-{step}.rank-{place}-of-{size}", f"step {step} of {size}", place)
-
-
-def publish_manifest(disk: SimulatedDisk, number: int, by: int) -> None:
-    """Unless it is there, or a newer one: then its files are being collected."""
-    names = disk.list()
-    if any(name.endswith(".manifest") and number_of(name) >= number for name in names):
-        return
-    shards = [n for n in names if number_of(n) == number and not n.endswith(".new")]
-    if shards:
-        start = shards[0].partition(".rank-")[0]
-        publish(disk, f"{start}.manifest", " ".join(sorted(shards)), by)
-
-
-def tidy(disk: SimulatedDisk) -> None:
-    """`latest` names the newest one, and the older ones go, their manifests first."""
-    newest = max((n for n in disk.list() if n.endswith(".manifest")), key=number_of, default=None)
-    if newest is None:
-        return
-    publish(disk, "latest", newest, by=0)
-    old = [n for n in disk.list() if n != "latest" and number_of(n) < number_of(newest)]
-    for name in sorted(old, key=lambda name: not name.endswith(".manifest")):
-        disk.unlink(name)
-        if name.endswith(".manifest"):
-            disk.fsync_dir()
-
-
-# -- processes
-
-
-def folder(sim: Simulation) -> SimulatedDisk:
-    disk: SimulatedDisk = sim._nodes[SAVERS].factory.keywords["disk"]  # type: ignore[attr-defined]
-    return disk
-
-
 class Processes(Hosts):
     """The two nodes of a process live and die together; its host tells the saver of the views."""
 
@@ -240,8 +195,8 @@ class Whole(Invariant):
         self.seen = max(self.seen, number_of(name))
 
     def text(self, disk: SimulatedDisk, name: str) -> str:
-        text, _, check = disk.read(name).decode(errors="replace").rpartition(" ")
-        if check != str(zlib.crc32(text.encode())):
+        text = text_of(disk, name)
+        if text is None:
             raise Violation(self, f"{name} is not what was written")
         return text
 

@@ -7,7 +7,8 @@ from typing import Any
 from labkit.faults import Kill, Restart
 from labkit.protocols.checkpoints import SAVERS
 from labkit.runtime.engine import CLIENTS
-from labkit.simulator.checkpoints import CHECKPOINTS, folder, number_of
+from labkit.simulator.checkpoint_folder import folder, number_of
+from labkit.simulator.checkpoints import CHECKPOINTS
 from labkit.simulator.scenario import prepare
 from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation

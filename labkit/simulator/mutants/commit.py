@@ -9,7 +9,8 @@ COORDINATOR = "labkit.protocols.two_phase_commit.coordinator"
 PARTICIPANT = "labkit.protocols.two_phase_commit.participant"
 REPLICATED = "labkit.protocols.two_phase_commit.replicated"
 SAVER = "labkit.protocols.checkpoints.saver"
-FOLDER = "labkit.simulator.checkpoints"
+RANK = "labkit.simulator.checkpoints"
+FOLDER = "labkit.simulator.checkpoint_folder"
 
 COMMIT = [
     Mutant(
@@ -91,10 +92,12 @@ COMMIT = [
         "p13",
         "`latest` names a checkpoint as soon as the first rank has written its shard",
         "DeepSpeed, the order in save_checkpoint",
-        FOLDER,
+        RANK,
         """        yield from self.on_voted(self.me, Voted(number, True))
 """,
-        """        if place == 0:
+        """        from labkit.simulator.checkpoint_folder import publish
+
+        if place == 0:
             publish(self.disk, "latest", f"{number}.step-{self.wish.step}.manifest", 0)
         yield from self.on_voted(self.me, Voted(number, True))
 """,
