@@ -77,8 +77,15 @@ class Store:
         self.increments, self.packed = Increments(full_every), "zstd" if pack else ""
         self.made = msgspec.structs.replace(made, versions=manifests.versions() | made.versions)
         self.memory = Memory()
+        self.shared = False
 
     # -- writing
+
+    def share(self, run: str) -> None:
+        """All ranks of `run` vote on what is written here, and any of them may commit it, also in a
+        later life: so each leaves a note of its part."""
+        self.folder.share(run)
+        self.shared = True
 
     def save(
         self, state: Mapping[str, Any], step: int, metrics: dict[str, float] | None = None
@@ -124,7 +131,7 @@ class Store:
         size: int = 1,
         metrics: Mapping[str, float] | None = None,
     ) -> Shard:
-        """Makes a rank's shard durable under its own name, and among several ranks also what others
+        """Makes a rank's shard durable under its own name, and in a shared folder also what others
         need to commit it (`Prepared`). It is not visible yet.
 
         Raises CheckpointFailed: this rank votes no, and its files of this attempt are gone.
@@ -138,12 +145,12 @@ class Store:
                 length = publish(disk, name, packed(pieces) if self.packed else pieces)
                 file = File(name, length, checksum(head), self.packed)
                 shard = Shard(rank, (file, *self.increments.older(parts, name)), tuple(parts))
-                if size > 1:
+                if self.shared:
                     note = Prepared(number, step, size, self.made, dict(metrics or {}), shard)
                     called = manifests.prepared_name(number, step, rank, size)
                     publish(disk, called, [manifests.to_bytes(note)])
         except CheckpointFailed:
-            self._remove(number, rank)
+            self.abandon(number, rank)
             raise
         faults.point("checkpoint.prepared")
         return shard
@@ -223,12 +230,9 @@ class Store:
             publish(disk, LATEST, [f"{made.name}\n".encode()])
 
     def abandon(self, number: int, rank: int | None = None) -> None:
-        """It is decided that attempt `number` is not committed: removes all that is left of it, or
-        what is one rank's: others may still be writing. One that is committed stays."""
-        self._remove(number, rank)
-
-    def _remove(self, number: int, rank: int | None) -> None:
-        """Of an attempt without a manifest, the files of one rank or of all, as far as possible."""
+        """It is decided that attempt `number` is not committed: removes what is left of it, as far
+        as possible, or what is one rank's: others may still be writing. One that is committed
+        stays."""
         with contextlib.suppress(CheckpointFailed), self.folder.writing("tidying up") as disk:
             names = [name for name in disk.list() if manifests.number_of(name) == number]
             if any(name.endswith(".manifest") for name in names):

@@ -141,7 +141,7 @@ class ViewCommitter:
         self.desk, self.run, self.rank, self.members, self.store = desk, run, rank, members, store
         ranks = [member.rank for member in members]
         self.place = ranks.index(rank), len(ranks)
-        store.folder.share(desk.cluster)
+        store.share(desk.cluster)
 
     def begin(self, step: int) -> int | None:
         faults.point("commit.begin")
@@ -152,10 +152,16 @@ class ViewCommitter:
     def vote(
         self, number: int, step: int, shard: Shard | None, metrics: Mapping[str, float]
     ) -> Manifest | None:
+        from labkit.checkpoint import BadCheckpoint, CheckpointFailed
+
         faults.point("commit.vote")
         with events.span("in doubt", step=step):
             committed = self.desk.vote(number, shard is not None)
-        return self._finish(number, committed, self.place[0])
+        try:
+            return self._finish(number, committed, self.place[0])
+        except (BadCheckpoint, FileNotFoundError) as error:
+            text = f"step {step}: it was decided that this is a checkpoint, and then it was damaged"
+            raise CheckpointFailed(f"{text}: {error}") from error
 
     def recover(self) -> None:
         """What was prepared and decided, and then all died: it is finished now. What was prepared

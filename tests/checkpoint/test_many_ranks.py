@@ -61,7 +61,9 @@ class Place:
 
 def together(folder: Path, these: dict) -> list[Checkpointer]:
     meeting = Meeting(RANKS)
-    stores = [Store(folder, Keep(last=1), run="one run") for _ in range(RANKS)]
+    stores = [Store(folder, Keep(last=1)) for _ in range(RANKS)]
+    for store in stores:
+        store.share("one run")
     return [
         Checkpointer(store, these, committer=meeting.place(store, rank), rank=rank, size=RANKS)
         for rank, store in enumerate(stores)
@@ -183,7 +185,8 @@ def test_without_all_notes_there_is_no_commit(tmp_path: Path) -> None:
 
 def prepare(folder: Path, these: dict, ranks: object) -> None:
     for rank in ranks:  # type: ignore[attr-defined]
-        store = Store(folder, run="one run")
+        store = Store(folder)
+        store.share("one run")
         snapshot = store.snapshot({k: p.state_dict() for k, p in these.items() if k != "sampler"},
                                   rank, RANKS)  # fmt: skip
         snapshot.copy()

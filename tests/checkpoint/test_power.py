@@ -48,6 +48,7 @@ def save(store: Store, step: int, ranks: int) -> None:
 
 
 def prepare(store: Store, number: int, step: int, ranks: int) -> None:
+    store.share("one run")
     for rank in range(ranks):
         snapshot = store.snapshot(state(step), rank, ranks)
         snapshot.copy()
