@@ -38,9 +38,15 @@ FIRST = 0.2
 
 
 def random_plan(
-    seed: int, world_size: int, seconds: float, faults: int = 5, kinds: Sequence[str] = KINDS
+    seed: int,
+    world_size: int,
+    seconds: float,
+    faults: int = 5,
+    kinds: Sequence[str] = KINDS,
+    points: Sequence[str] = POINTS,
 ) -> FaultPlan:
-    """`faults` faults in the first `seconds` of a run, drawn from the kinds of `KINDS`.
+    """`faults` faults in the first `seconds` of a run, drawn from the kinds of `KINDS`; a rank that
+    is killed at a point comes to one of `points`.
 
     Raises ValueError for a kind that does not exist.
     """
@@ -51,17 +57,19 @@ def random_plan(
     entries: list[At] = []
     for _ in range(faults):
         at = round(dice.uniform(FIRST, seconds), 2)
-        entries += _draw(dice, dice.choice(kinds), world_size, at)
+        entries += _draw(dice, dice.choice(kinds), world_size, at, points)
     return FaultPlan(*entries)
 
 
-def _draw(dice: random.Random, kind: str, world_size: int, at: float) -> list[At]:
+def _draw(
+    dice: random.Random, kind: str, world_size: int, at: float, points: Sequence[str]
+) -> list[At]:
     anyone = dice.randrange(world_size + 1)  # the witness as well
     one, other = dice.sample(range(world_size), 2) if world_size > 1 else (0, 0)
     if kind == "kill":
         return [At(Kill(anyone), seconds=at)]
     if kind == "kill at a point":
-        return [At(Kill(one), point=dice.choice(POINTS), count=dice.randint(1, 80))]
+        return [At(Kill(one), point=dice.choice(points), count=dice.randint(1, 80))]
     if kind == "pause":
         return [At(Pause(anyone, _between(dice, 0.02, 1.0)), seconds=at)]
     fault: Fault
