@@ -363,6 +363,7 @@ def test_wrong_arguments_are_named() -> None:
         collectives.all_reduce(link, torch.ones(1), algorithm="shared_memory")
 
 
+@pytest.mark.case(25)
 def test_ranks_that_disagree_are_told() -> None:
     def work(link: Link) -> None:
         collectives.all_reduce(link, torch.ones(4 + 2 * link.rank))

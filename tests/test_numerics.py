@@ -206,6 +206,7 @@ def test_exact_sums_leave_a_bad_step_out_too(three: Cluster) -> None:
     assert len(hashes(run)) == 1
 
 
+@pytest.mark.case(26)
 @pytest.mark.parametrize("policy", ["skip", "lower rate", "roll back"])
 def test_a_poisoned_gradient_is_voted_down_everywhere(
     three: Cluster, faultless: str, policy: str
@@ -220,6 +221,7 @@ def test_a_poisoned_gradient_is_voted_down_everywhere(
     assert {result["steps"] for result in run.results.values()} == {8}
 
 
+@pytest.mark.case(27)
 def test_a_flipped_bit_is_found_named_and_mended(three: Cluster, faultless: str) -> None:
     """Case 27: it strikes after the last comparison but one, in a step of its own."""
     plan = FaultPlan(At(CorruptWeights(2, bit=12), step=4))
@@ -240,6 +242,7 @@ def test_float16_without_a_scale_loses_gradients_and_finds_one_that_fits(three: 
     assert run.results[0]["test_loss"] < 2.4
 
 
+@pytest.mark.case(28)
 def test_a_slow_rank_is_flagged_and_not_called_dead(three: Cluster) -> None:
     """Case 28."""
     plan = FaultPlan(At(Slow(1, 8.0), step=1))
@@ -254,6 +257,7 @@ def test_a_slow_rank_is_flagged_and_not_called_dead(three: Cluster) -> None:
     assert row["slow"].endswith("×")
 
 
+@pytest.mark.case(28)
 def test_a_rank_that_stays_slow_leaves_and_the_others_go_on() -> None:
     """Case 28, where it is wanted: it says farewell as one that is preempted, and no step is done
     twice. Of three ranks two must be left: no other goes."""

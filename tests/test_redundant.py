@@ -286,6 +286,7 @@ def test_killed_ranks_leave_the_weights_of_a_run_without_deaths(
     assert {result["hash"] for result in run.results.values()} == {alone["hash"]}
 
 
+@pytest.mark.case(27)
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [CorruptWeights(1), PoisonGradient(1, value=1e-3)])
 def test_what_corrupts_a_real_rank_is_found_in_its_step(

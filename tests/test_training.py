@@ -608,6 +608,7 @@ def test_four_ranks_learn_to_read_digits(cluster_of: Callable[[int], Cluster]) -
     assert len({result["hash"] for result in results.values()}) == 1
 
 
+@pytest.mark.case(1)
 @pytest.mark.parametrize("algorithm", ["ring", "builtin", "in_order"])
 def test_a_killed_rank_costs_its_help_and_nothing_else(
     cluster_of: Callable[[int], Cluster], algorithm: str

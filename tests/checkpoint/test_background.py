@@ -45,6 +45,7 @@ def hold_at(monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
     return go_on
 
 
+@pytest.mark.case(38)
 def test_38_what_changes_after_the_safe_point_is_not_in_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ class Counting:
         return {"seen": self.seen, "counts": self.counts}
 
 
+@pytest.mark.case(38)
 def test_38_a_piece_that_gives_its_live_state_is_held_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_weight_that_changes_elsewhere_spoils_the_snapshot_and_is_named(
     assert torch.equal(2 * loaded.state["model"]["0.weight"], these["model"][0].weight)
 
 
+@pytest.mark.case(39)
 @pytest.mark.parametrize("method", ["write", "append", "fsync", "rename", "fsync_dir"])
 def test_39_an_error_of_the_writer_is_raised_at_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -175,6 +178,7 @@ def test_39_an_error_of_the_writer_is_raised_at_the_next_step(
     assert [made.step for made in Store(tmp_path).manifests()] == [1, 4]
 
 
+@pytest.mark.case(32)
 def test_32_a_rank_that_cannot_write_votes_no(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +262,7 @@ def test_young_and_dalys_interval_follows_the_measured_cost() -> None:
     assert wants(busy, seconds(30), stall=0.5, duration=12.0) == [6, 18, 30]
 
 
+@pytest.mark.case(7)
 def test_7_a_preemption_notice_is_answered_at_the_next_safe_point(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     notice = OnSignal(signal.SIGTERM)

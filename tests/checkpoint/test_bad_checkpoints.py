@@ -87,6 +87,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.case(36, 43)
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_36_damage_is_named_and_the_newest_good_one_is_used(saved: Saved, kind: str) -> None:
     folder, made = saved
@@ -105,6 +106,7 @@ def test_36_damage_is_named_and_the_newest_good_one_is_used(saved: Saved, kind: 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.case(36)
 def test_36_every_single_byte_counts(tmp_path: Path) -> None:
     """No bit of a shard or a manifest can turn over unseen."""
     made = Store(tmp_path).save({"model": {"w": torch.arange(3.0)}}, 1)
@@ -142,6 +144,7 @@ def test_the_next_checkpoint_after_falling_back_is_the_newest(saved: Saved) -> N
 # -- foreign
 
 
+@pytest.mark.case(36)
 def test_36_a_checkpoint_of_another_model(saved: Saved) -> None:
     folder, _ = saved
     Store(folder).save(state(40, outputs=5), 40)
@@ -167,6 +170,7 @@ def test_other_data_is_refused_and_other_code_is_said(tmp_path: Path) -> None:
     assert "it was made by other code" in loaded.remarks[0]
 
 
+@pytest.mark.case(41)
 def test_41_another_world_size_needs_a_word(tmp_path: Path) -> None:
     save_by(Store(tmp_path), 1, size=4)
     with pytest.raises(NoGoodCheckpoint, match=r"by 4 ranks and is read by 3. Load it with resh"):
@@ -245,6 +249,7 @@ def large(step: int, size: int = 20_000) -> dict:
     return {"model": {"w": torch.full((size,), float(step))}}
 
 
+@pytest.mark.case(32)
 @pytest.mark.parametrize("size", [20_000, 25_000])
 def test_32_a_full_disk(tmpfs: Path, size: int) -> None:
     """Of 80 KB three fit into 256 KB, but for a manifest; of 100 KB a shard does not."""
@@ -271,6 +276,7 @@ def test_32_a_full_disk(tmpfs: Path, size: int) -> None:
     assert [made.step for made in roomier.manifests()] == [9]
 
 
+@pytest.mark.case(32)
 def test_32_a_read_only_mount(tmpfs: Path) -> None:
     store = Store(tmpfs)
     store.save(large(1), 1)
@@ -283,6 +289,7 @@ def test_32_a_read_only_mount(tmpfs: Path) -> None:
     assert loaded.manifest.step == 1
 
 
+@pytest.mark.case(32)
 def test_32_a_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     store.save(state(1), 1)
@@ -296,6 +303,7 @@ def test_32_a_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [made.step for made in store.manifests()] == [1]
 
 
+@pytest.mark.case(32)
 @pytest.mark.parametrize("fails_at", range(1, 4))
 def test_32_an_fsync_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int

@@ -92,6 +92,7 @@ def test_all_ranks_write_their_cut_and_commit_at_once(tmp_path: Path) -> None:
         assert all(torch.equal(loaded.state["model"][k], v) for k, v in model.items())
 
 
+@pytest.mark.case(32)
 def test_32_when_one_cannot_write_nothing_is_visible_and_the_next_one_is_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_rank_whose_snapshot_is_spoilt_votes_no_and_nobody_waits_for_it(
     assert Store(tmp_path).load(0, RANKS) is None
 
 
+@pytest.mark.case(33, 34)
 def test_what_was_prepared_is_committed_by_any_rank_of_a_later_life(tmp_path: Path) -> None:
     """33, 34: it was decided, and everybody died before the manifest was written."""
     these = pieces()

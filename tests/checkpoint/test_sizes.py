@@ -95,6 +95,7 @@ def test_a_packed_checkpoint_is_smaller_and_has_the_same_bits(tmp_path: Path) ->
     assert b'"model/frozen"' in plain[:400], "`zstd -d` gives a safetensors file"
 
 
+@pytest.mark.case(36)
 @pytest.mark.parametrize("at", [0, 3, 100, -3])
 def test_36_a_flipped_bit_in_a_packed_one_is_found(tmp_path: Path, at: int) -> None:
     made = Store(tmp_path, pack=True).save(state(1), 1)

@@ -103,6 +103,7 @@ def test_the_last_and_the_best_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
 
 
+@pytest.mark.case(40)
 def test_damaged_ones_neither_count_nor_go(tmp_path: Path) -> None:
     store = Store(tmp_path, Keep(last=2))
     made = [store.save(state(step), step) for step in (1, 2)]
@@ -134,6 +135,7 @@ def made(number: int, loss: float | None) -> Manifest:
     return Manifest(number, 10 * number, 1, Made(), metrics, (), ())
 
 
+@pytest.mark.case(40)
 @given(
     st.lists(st.one_of(st.none(), st.floats(0, 9)), min_size=1, max_size=8),
     st.integers(1, 4),
@@ -168,6 +170,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.case(37)
 def test_a_second_run_is_refused_until_the_first_one_dies(tmp_path: Path) -> None:
     first = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path), lock.__file__],

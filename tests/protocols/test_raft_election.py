@@ -129,6 +129,7 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_all_others() -> N
     assert timers(effects) == ["election"]
 
 
+@pytest.mark.case(48)
 @pytest.mark.parametrize(
     ("size", "votes", "wins"),
     [(1, 0, True), (2, 0, False), (2, 1, True), (3, 0, False), (3, 1, True), (4, 1, False),
@@ -180,6 +181,7 @@ def test_a_candidate_yields_to_the_leader_of_its_term_and_keeps_its_vote() -> No
     assert (n.role, n.leader, n.voted_for) == ("follower", 2, 0)
 
 
+@pytest.mark.case(45)
 def test_a_split_vote_ends_with_another_term_and_another_draw() -> None:
     n = candidate(n=5)
 
@@ -250,6 +252,7 @@ def test_a_vote_is_on_the_disk_before_it_is_sent() -> None:
     assert position(effects, Persist) < position(effects, Send)
 
 
+@pytest.mark.case(47)
 def test_a_vote_outlives_a_crash() -> None:
     n = voter(term=1, voted_for=1)
 

@@ -115,6 +115,7 @@ def test_figure_7_c_and_d_have_more_and_do_not_vote_for_the_leader_that_is_elect
     """)
 
 
+@pytest.mark.case(49)
 @pytest.mark.parametrize("case", FOLLOWERS)
 def test_figure_7_the_leader_finds_where_the_logs_part_and_makes_them_equal(case: str) -> None:
     """§5.3's optimisation: a round for each term in conflict, and not for each entry."""
@@ -242,6 +243,7 @@ def test_figure_8_d_s5_can_be_elected_and_overwrites_it_everywhere() -> None:
     """)
 
 
+@pytest.mark.case(49)
 def test_figure_8_e_an_entry_of_its_own_term_commits_both_and_s5_cannot_win() -> None:
     table = figure_8_c()
     table.forget()

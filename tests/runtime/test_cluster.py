@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -129,6 +130,7 @@ def test_a_killed_rank_leaves_partial_results(cluster: Cluster) -> None:
     assert {e.rank for e in run.events if e.kind == "lost"} == {0, 1, 3}
 
 
+@pytest.mark.case(12)
 def test_a_rank_that_ends_by_itself_says_how(cluster: Cluster) -> None:
     def leave(worker):
         import os
@@ -399,39 +401,64 @@ def test_every_algorithm_of_a_group_and_its_buckets(cluster: Cluster) -> None:
     assert results == dict.fromkeys(range(4), ([[6.0], [6.0]] * 21, [0, 1, 2, 3], 2))
 
 
+def until_lost(worker, algorithm):
+    from labkit import PeerLost
+
+    step, tensor = 0, worker.group.bucket(300_000)
+    while True:
+        step += 1
+        try:
+            worker.group.all_reduce(tensor, algorithm=algorithm)
+        except PeerLost as lost:
+            group = worker.regroup()
+            total = group.all_reduce(worker.tensor(1, fill=1.0), algorithm=algorithm)
+            return lost.rank, lost.view.number, total.item()
+        worker.step(step)
+
+
 @pytest.mark.parametrize("algorithm", ["ring", "builtin", "shared_memory", "tree", "naive"])
 def test_every_survivor_leaves_every_algorithm(cluster: Cluster, algorithm: str) -> None:
-    def until_lost(worker, algorithm):
-        from labkit import PeerLost
-
-        step, tensor = 0, worker.group.bucket(300_000)
-        while True:
-            step += 1
-            try:
-                worker.group.all_reduce(tensor, algorithm=algorithm)
-            except PeerLost as lost:
-                group = worker.regroup()
-                total = group.all_reduce(worker.tensor(1, fill=1.0), algorithm=algorithm)
-                return lost.rank, lost.view.number, total.item()
-            worker.step(step)
-
     run = cluster.run(until_lost, algorithm=algorithm)
     run.wait_step(3)
     cluster.kill(1)
     assert run.wait().results == dict.fromkeys((0, 2, 3), (1, 1, 3.0))
 
 
+@pytest.mark.case(2)
+@pytest.mark.parametrize("point", ["ring.reduce_scatter", "ring.all_gather"])
+def test_a_death_inside_the_ring_also_frees_the_rank_across(cluster: Cluster, point: str) -> None:
+    """Rank 3 hears nothing of rank 1: it waits for ranks 0 and 2, which wait for rank 1."""
+    plan = [At(Kill(1), point=point, count=3 * 3 + 2)]
+    run = cluster.run(until_lost, algorithm="ring", faults=plan).wait()
+    assert run.deaths[1].step == 3
+    assert run.results == dict.fromkeys((0, 2, 3), (1, 1, 3.0))
+
+
+def builtin(worker):
+    import torch
+    import torch.distributed as dist
+
+    worker.init_process_group()
+    tensor = torch.tensor([1.0])
+    dist.all_reduce(tensor)
+    dist.barrier()
+    return tensor.item(), dist.get_world_size()
+
+
+@pytest.mark.case(24)
+def test_a_port_in_use_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives the lab ports that are free, also where torch would use a fixed one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with Cluster(2) as cluster, Cluster(2) as another:
+            for one in (cluster, another):
+                assert one.run(builtin).wait().results == dict.fromkeys(range(2), (2.0, 2))
+
+
+@pytest.mark.case(23)
 def test_torch_distributed_itself_runs_on_the_labs_store(cluster: Cluster) -> None:
-    def builtin(worker):
-        import torch
-        import torch.distributed as dist
-
-        worker.init_process_group()
-        tensor = torch.tensor([1.0])
-        dist.all_reduce(tensor)
-        dist.barrier()
-        return tensor.item(), dist.get_world_size()
-
+    """Also where the keys of a run before it are."""
     for _ in range(2):
         assert cluster.run(builtin).wait().results == dict.fromkeys(range(4), (4.0, 4))
 

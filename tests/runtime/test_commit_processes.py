@@ -169,6 +169,7 @@ def all_is_tidy(cluster: Cluster, folder: Path) -> None:
     assert (folder / "latest").read_text() == made.name + "\n"
 
 
+@pytest.mark.case(30, 34)
 def test_a_participant_is_killed(cluster: Cluster, folder: Path) -> None:
     """34 among them: it dies when it has voted."""
     for point in ("commit.prepare", "commit.vote", "commit.voted", "commit.decided"):
@@ -177,6 +178,7 @@ def test_a_participant_is_killed(cluster: Cluster, folder: Path) -> None:
     all_is_tidy(cluster, folder)
 
 
+@pytest.mark.case(31, 40)
 def test_the_first_rank_is_killed_which_tidies_up(cluster: Cluster, folder: Path) -> None:
     """31, 40."""
     for point in ("checkpoint.latest", "checkpoint.forget", "checkpoint.collect"):
@@ -184,6 +186,7 @@ def test_the_first_rank_is_killed_which_tidies_up(cluster: Cluster, folder: Path
     all_is_tidy(cluster, folder)
 
 
+@pytest.mark.case(33)
 def test_33_the_coordinator_is_killed_which_is_a_rank(cluster: Cluster, folder: Path) -> None:
     cluster.kill(cluster.witness)
     for point in ("commit.ask", "commit.propose", "commit.decide"):
@@ -199,6 +202,7 @@ def test_the_witness_is_killed_which_coordinates(cluster: Cluster, folder: Path)
     all_is_tidy(cluster, folder)
 
 
+@pytest.mark.case(32)
 def test_32_one_rank_cannot_write_and_training_goes_on(cluster: Cluster, folder: Path) -> None:
     job = {"folder": str(folder), "until": 4}
     run = cluster.run(save_each_step, refuses=(1, 2), **job).wait()
@@ -231,6 +235,7 @@ GRID: Sequence[tuple[str, int]] = [
 ]
 
 
+@pytest.mark.case(29)
 @pytest.mark.long
 @pytest.mark.parametrize("victim", [0, 2])
 def test_killed_anywhere(cluster: Cluster, folder: Path, victim: int) -> None:

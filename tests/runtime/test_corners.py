@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +17,7 @@ from outside import wait_until, workers
 import labkit
 from labkit import At, Cluster, Kill, RunError
 from labkit.faults import Restart
+from labkit.training.loop import train
 
 
 def total(worker):
@@ -33,6 +37,7 @@ def regrouping(worker):
             group = worker.regroup()
 
 
+@pytest.mark.case(21)
 def test_a_roster_that_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     from labkit.runtime.supervisor import Supervisor
 
@@ -72,6 +77,50 @@ def test_who_has_left_is_missed_by_no_collective_that_it_has_completed(cluster: 
     cluster.delay(1, 2, 1.5)
     run = cluster.run(twice).wait()
     assert run.results == dict.fromkeys(range(4), 4.0), run.errors
+
+
+def reset(worker):
+    """Ends the connections on which tensors travel, and leaves those of the wire alone."""
+    host = worker._host
+    wires = [host.line.connection, *host._peers._connections.values()]
+    spared = {os.fstat(wire.sock.fileno()).st_ino for wire in wires}
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            inode = os.fstat(fd).st_ino
+            sock = socket.socket(fileno=os.dup(fd))
+        except OSError:  # no socket
+            continue
+        with sock:
+            if inode not in spared and sock.family in (socket.AF_INET, socket.AF_INET6):
+                with contextlib.suppress(OSError):  # it listens
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.case(22)
+def test_a_connection_that_is_reset_within_a_tensor_costs_no_part_of_a_step() -> None:
+    """Rank 1's connections break between two chunks of step 21. Nobody has died; it may be that
+    Gloo then ends the process."""
+    job = {"steps": 40, "algorithm": "in_order"}
+
+    def broken(worker):
+        step = worker.step
+
+        def reached(number):
+            step(number)
+            if worker.rank == 1 and worker.view.number == 1 and number == 20:
+                link, hold = worker.group.link, worker.group.link.hold
+                link.hold = lambda to: (reset(worker), setattr(link, "hold", hold), hold(to))
+
+        worker.step = reached
+        return train(worker, **job)
+
+    with Cluster(4, max_restarts=4) as cluster:
+        undisturbed = cluster.run(train, **job).wait().results[0]["hash"]
+        run = cluster.run(broken, elastic=True).wait()
+
+    assert {run.results[rank]["hash"] for rank in range(4)} == {undisturbed}
+    formed = [e for e in run.events if e.rank == 0 and e.name == "forming group"]
+    assert len(formed) > 1, "nothing has broken"
 
 
 class Silent(Exception):

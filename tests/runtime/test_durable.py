@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from labkit import At, Cluster, FaultPlan, Kill
+from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, Slow
+from labkit.checkpoint import Store
 from labkit.checkpoint.policy import EverySeconds
 from labkit.training.loop import train
+from labkit.training.numerics import Guard
 
 JOB: dict[str, Any] = {"steps": 60, "algorithm": "in_order"}
 EVERY = 10
@@ -32,6 +34,7 @@ def first_step(run: Any) -> int:
     return min(e.data["step"] for e in run.events if e.kind == "step")
 
 
+@pytest.mark.case(6, 41, 42)
 def test_all_die_and_another_number_of_ranks_goes_on(tmp_path: Path, undisturbed: str) -> None:
     """6, 41, 42."""
     with Cluster(4) as four:
@@ -45,6 +48,7 @@ def test_all_die_and_another_number_of_ranks_goes_on(tmp_path: Path, undisturbed
     assert hashes(run) == dict.fromkeys(range(3), undisturbed)
 
 
+@pytest.mark.case(6)
 def test_all_die_and_the_launcher_starts_them_anew(tmp_path: Path, undisturbed: str) -> None:
     """6, in one run."""
     with Cluster(4, max_restarts=4) as cluster:
@@ -56,6 +60,7 @@ def test_all_die_and_the_launcher_starts_them_anew(tmp_path: Path, undisturbed: 
     assert len([e for e in run.events if e.name.startswith("the launcher starts")]) == 4
 
 
+@pytest.mark.case(30)
 def test_a_rank_dies_and_comes_back_and_the_checkpoints_go_on(
     tmp_path: Path, undisturbed: str
 ) -> None:
@@ -68,6 +73,86 @@ def test_a_rank_dies_and_comes_back_and_the_checkpoints_go_on(
     assert hashes(run) == dict.fromkeys(range(4), undisturbed)
     last = sorted(path.name for path in tmp_path.glob("*.step-60.*"))
     assert len(last) == 1 + 4, last
+
+
+def without(worker: Any, piece: str, **job: Any) -> dict[str, Any]:
+    """Goes on from the newest checkpoint, but for one piece of it."""
+    from labkit.training import durable
+
+    restore, names = durable.restore, []
+
+    def restore_most(pieces: Any, state: Any) -> None:
+        names.extend(pieces)
+        restore(pieces, state, frozenset({piece}))
+
+    durable.restore = restore_most
+    try:
+        return {**train(worker, **job), "pieces": names}
+    finally:
+        durable.restore = restore
+
+
+@pytest.mark.case(42)
+def test_each_piece_of_a_checkpoint_is_needed_to_go_on(tmp_path: Path) -> None:
+    """The guard knows that it has halved the rate."""
+    guard, poisoned = Guard(policy="lower rate"), FaultPlan(At(PoisonGradient(0), step=3))
+    with Cluster(1) as one:
+        whole = one.run(train, steps=20, guard=guard, faults=poisoned).wait().results[0]
+        how: dict[str, Any] = {"guard": guard, "checkpoints": tmp_path}
+        one.run(train, steps=10, every=10, faults=poisoned, **how).wait()
+
+        def resumed(piece: str) -> dict[str, Any]:
+            run = one.run(without, piece=piece, steps=20, every=1000, **how)
+            return dict(run.wait().results[0])
+
+        complete = resumed("")
+        incomplete = {piece: resumed(piece)["hash"] for piece in complete["pieces"]}
+
+    assert complete["hash"] == whole["hash"]
+    assert len(incomplete) == 5
+    assert whole["hash"] not in incomplete.values()
+
+
+def test_the_last_rank_of_all_goes_on_writing_them(tmp_path: Path, undisturbed: str) -> None:
+    """It votes with itself, and the witness."""
+    with Cluster(2) as cluster:
+        how: dict[str, Any] = {"elastic": True, "faults": [At(Kill(1), step=15)], **JOB}
+        run = cluster.run(train, checkpoints=tmp_path, every=EVERY, **how).wait()
+
+    assert hashes(run) == {0: undisturbed}
+    newest = Store(tmp_path).manifests()[-1]
+    assert (newest.step, newest.world_size) == (60, 1)
+
+
+@pytest.mark.case(32)
+def test_a_checkpoint_that_is_damaged_while_it_is_committed(
+    tmp_path: Path, undisturbed: str
+) -> None:
+    """It costs that checkpoint, and no step."""
+
+    def job(worker: Any) -> dict[str, Any]:
+        from labkit.checkpoint import Store
+
+        commit, calls = Store.commit_prepared, iter(range(100))
+
+        def damaged(store: Store, *arguments: Any) -> Any:
+            if next(calls) == 1:
+                for note in tmp_path.glob("*.prepared"):
+                    note.unlink(missing_ok=True)
+            return commit(store, *arguments)
+
+        Store.commit_prepared = damaged  # type: ignore[method-assign]
+        try:
+            return train(worker, checkpoints=tmp_path, every=EVERY, **JOB)
+        finally:
+            Store.commit_prepared = commit  # type: ignore[method-assign]
+
+    with Cluster(2) as cluster:
+        run = cluster.run(job).wait()
+
+    assert hashes(run) == dict.fromkeys(range(2), undisturbed)
+    assert any("and then it was damaged" in e.name for e in run.events if e.kind == "note")
+    assert Store(tmp_path).manifests()[-1].step == 60
 
 
 class Wanted:
@@ -126,6 +211,35 @@ def test_every_so_many_seconds(tmp_path: Path, undisturbed: str) -> None:
     assert not [e for e in run.events if e.name.startswith("no checkpoint")]
 
 
+BADLY = {
+    "paused": At(Pause(1, 2.5), step=20),
+    "slow": At(Slow(1, 4.0), step=20),
+    "killed": At(Kill(1), step=20),
+}
+
+
+@pytest.mark.parametrize("how", BADLY)
+def test_clocks_of_ranks_that_fare_badly(tmp_path: Path, undisturbed: str, how: str) -> None:
+    """The one that was paused is taken for dead, and comes back as one that was killed does: with a
+    rule that knows nothing yet."""
+    rule = EverySeconds(0.1)
+    with Cluster(4, silence=1.0, max_restarts=1) as cluster:
+        job: dict[str, Any] = {"elastic": True, "faults": [BADLY[how]], **JOB}
+        run = cluster.run(train, checkpoints=tmp_path, every=rule, **job).wait()
+
+    assert set(hashes(run).values()) == {undisturbed}
+    assert {*hashes(run)} >= {0, 2, 3}
+    steps = [e.data["step"] for e in run.events if e.kind == "checkpoint"]
+    assert [step for step in steps if step < 20]
+    assert [step for step in steps if step > 20]
+    assert not [e.name for e in run.events if e.name.startswith("no checkpoint")]
+    newest = Store(tmp_path).manifests()[-1]
+    loaded = Store(tmp_path).load(0, newest.world_size)
+    assert loaded is not None
+    assert loaded.remarks == []
+
+
+@pytest.mark.case(32)
 def test_a_folder_that_vanishes_costs_checkpoints_and_no_steps(
     tmp_path: Path, undisturbed: str
 ) -> None:

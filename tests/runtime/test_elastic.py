@@ -3,6 +3,8 @@ weights. The numbers are those of the fault cases."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from labkit.runtime.run import Run, RunError
 from labkit.training.loop import train
 
 STEPS = 80
+SILENCE = 1.0
+"""Seconds; long enough for a test machine whose cores are all busy."""
 JOB = {"model": "cnn", "steps": STEPS, "algorithm": "in_order"}
 
 
@@ -41,6 +45,7 @@ def hashes(run: Run) -> dict[int, str]:
     return {rank: result["hash"] for rank, result in run.results.items()}
 
 
+@pytest.mark.case(1, 51)
 def test_a_rank_that_comes_back_goes_on_with_the_others(cluster: Cluster, undisturbed: Any) -> None:
     """1, 51: it joins between two steps, and every step counts once."""
     run = cluster.run(train, elastic=True, **JOB)
@@ -58,6 +63,7 @@ def test_a_rank_that_comes_back_goes_on_with_the_others(cluster: Cluster, undist
     assert steps[-1] == STEPS
 
 
+@pytest.mark.case(3)
 def test_rank_0_and_the_witness_come_back_as_well(cluster: Cluster, undisturbed: Any) -> None:
     """3: rank 0 keeps the store in which a group meets, the witness leads."""
     run = cluster.run(train, elastic=True, **JOB)
@@ -72,6 +78,18 @@ def test_rank_0_and_the_witness_come_back_as_well(cluster: Cluster, undisturbed:
     assert views(run, rank=1)[-1] == (0, 1, 2, 3)
 
 
+@pytest.mark.case(4)
+def test_two_that_are_no_neighbours_die_at_once(cluster: Cluster, undisturbed: Any) -> None:
+    """With the witness three of the five voters are left."""
+    plan = FaultPlan(At(Kill(0), step=20), At(Kill(2), step=20))
+
+    run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+
+    assert sorted(run.deaths) == [0, 2]
+    assert hashes(run) == dict.fromkeys((1, 3), undisturbed["hash"])
+
+
+@pytest.mark.case(52, 53)
 def test_a_death_while_another_joins(cluster: Cluster, undisturbed: Any) -> None:
     """52, 53: the rank whose state goes to the newcomer dies on the way to it."""
     plan = FaultPlan(
@@ -86,6 +104,7 @@ def test_a_death_while_another_joins(cluster: Cluster, undisturbed: Any) -> None
     assert hashes(run) == dict.fromkeys((1, 2, 3), undisturbed["hash"])
 
 
+@pytest.mark.case(5)
 def test_below_its_minimum_a_run_waits_for_others(cluster: Cluster, undisturbed: Any) -> None:
     """5: pause, not crash."""
     run = cluster.run(train, elastic=True, minimum=3, **JOB)
@@ -108,6 +127,7 @@ def pauses(run: Run) -> list[str]:
     return [e.name for e in run.events if e.kind == "note" and e.name.startswith("pauses: 1 more")]
 
 
+@pytest.mark.case(54)
 def test_the_launcher_replaces_the_dead_so_many_times(undisturbed: Any) -> None:
     """54: the same rank dies again and again, each time as a new member."""
     plan = FaultPlan(*(At(Kill(3), step=step) for step in (20, 40, 60)))
@@ -119,6 +139,7 @@ def test_the_launcher_replaces_the_dead_so_many_times(undisturbed: Any) -> None:
     assert hashes(run) == dict.fromkeys((0, 1, 2), undisturbed["hash"])
 
 
+@pytest.mark.case(14)
 def test_a_function_that_fails_at_once_is_not_started_for_ever() -> None:
     """14."""
 
@@ -138,23 +159,39 @@ def test_a_function_that_fails_at_once_is_not_started_for_ever() -> None:
     assert run.errors[0].kind == "PeerLost"
 
 
-def raises_once(worker: Any, error: type[Exception], **job: Any) -> Any:
+def ends_once(worker: Any, by: type[Exception] | signal.Signals, **job: Any) -> Any:
     """On rank 1, in its first life, at step 20."""
     step = worker.step
 
     def reached(number: int) -> None:
         step(number)
         if worker.rank == 1 and worker.view.number == 1 and number == 20:
-            raise error("no luck today")
+            if isinstance(by, signal.Signals):
+                os.kill(os.getpid(), by)
+            else:
+                raise by("no luck today")
 
     worker.step = reached
     return train(worker, **job)
 
 
+@pytest.mark.case(12)
+@pytest.mark.parametrize("by", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_in_native_code_is_a_death_like_others(
+    undisturbed: Any, by: signal.Signals
+) -> None:
+    with Cluster(4, max_restarts=1) as cluster:
+        run = cluster.run(ends_once, elastic=True, by=by, **JOB).wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert run.deaths[1].signal == by.name
+
+
+@pytest.mark.case(11)
 def test_a_rank_whose_function_raised_is_started_anew(undisturbed: Any, capsys: Any) -> None:
     """11: the error is shown with rank and step, and the restart is counted."""
     with Cluster(4, max_restarts=1) as cluster:
-        run = cluster.run(raises_once, elastic=True, error=ValueError, **JOB).wait()
+        run = cluster.run(ends_once, elastic=True, by=ValueError, **JOB).wait()
 
     assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
     shown = capsys.readouterr().out
@@ -162,10 +199,11 @@ def test_a_rank_whose_function_raised_is_started_anew(undisturbed: Any, capsys: 
     assert "in reached" in shown  # its traceback
 
 
+@pytest.mark.case(13)
 def test_who_has_no_memory_is_not_started_anew(undisturbed: Any) -> None:
     """13: the others go on without it, and the error is the run's."""
     with Cluster(4, max_restarts=5) as cluster:
-        run = cluster.run(raises_once, elastic=True, error=MemoryError, **JOB)
+        run = cluster.run(ends_once, elastic=True, by=MemoryError, **JOB)
         with pytest.raises(RunError, match="rank 1 raised MemoryError after step 20"):
             run.wait()
 
@@ -173,6 +211,61 @@ def test_who_has_no_memory_is_not_started_anew(undisturbed: Any) -> None:
     why = [e.name for e in run.events if "no further restart" in e.name]
     assert len(why) == 1
     assert "smaller batch" in why[0]
+
+
+@pytest.mark.case(15)
+def test_a_slow_start_is_no_death(undisturbed: Any, tmp_path: Path) -> None:
+    """What rank 2 imports takes longer than any silence may last."""
+    (tmp_path / "slow_to_import.py").write_text(f"import time\ntime.sleep({3 * SILENCE})\n")
+
+    def job(worker: Any) -> Any:
+        import importlib
+        import sys
+
+        if worker.rank == 2:
+            sys.path.insert(0, str(tmp_path))
+            importlib.import_module("slow_to_import")
+        return train(worker, **JOB)
+
+    with Cluster(4, silence=SILENCE) as cluster:
+        run = cluster.run(job).wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert views(run) == [(0, 1, 2, 3)]
+
+
+@pytest.mark.case(18)
+def test_who_was_cut_off_catches_up_with_the_majority(undisturbed: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "all are back"
+
+    def job(worker: Any) -> Any:
+        step = worker.step
+
+        def reached(number: int) -> None:
+            import time
+
+            step(number)
+            while number == 60 and not gate.exists():
+                time.sleep(0.005)
+
+        worker.step = reached
+        return train(worker, **JOB)
+
+    def members(rank: int) -> tuple[int, ...]:
+        return cluster._driver.seats[rank].view.members
+
+    with Cluster(4, silence=SILENCE, max_restarts=1) as cluster:
+        run = cluster.run(job, elastic=True)
+        run.wait_step(20)
+        cluster.partition([0, 1, 2, cluster.witness], [3])
+        wait_until(lambda: members(0) == (0, 1, 2), "rank 3 is still in the view")
+        cluster.heal()
+        wait_until(lambda: members(3) == (0, 1, 2, 3), "rank 3 does not come back")
+        gate.touch()
+        run.wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert views(run)[-2:] == [(0, 1, 2), (0, 1, 2, 3)]
 
 
 def test_who_comes_after_the_end_says_so(cluster: Cluster, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ CASES: dict[Callable[[Any], None], str] = {
 }
 
 
+@pytest.mark.case(25)
 @pytest.mark.parametrize("function", CASES, ids=lambda function: function.__name__)
 def test_a_collective_that_does_not_end_says_who_called_what(
     function: Callable[[Any], None],
@@ -139,6 +140,7 @@ def steps(worker: Any, count: int) -> int:
     return done
 
 
+@pytest.mark.case(10)
 def test_a_rank_that_holds_the_interpreters_lock_is_voted_out_shown_and_replaced() -> None:
     """Case 10. It cannot beat, nor answer: `faulthandler` shows its line all the same."""
     with Cluster(3, silence=0.4, deadline=20.0) as cluster:

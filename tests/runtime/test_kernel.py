@@ -95,6 +95,7 @@ WAYS = (
 )
 
 
+@pytest.mark.case(8)
 def test_an_interrupted_cell_says_so_and_leaves_a_cluster_that_answers(kernel: Kernel) -> None:
     for waiting in WAYS:
         kernel.run(SETUP + "run = cluster.run(forever); run.wait_step(3)")

@@ -117,6 +117,7 @@ def test_all_workers_go_with_the_fork_server_and_the_driver_says_so(session: Ses
     all_gone(family)
 
 
+@pytest.mark.case(8)
 @pytest.mark.parametrize(
     "session",
     [
@@ -140,6 +141,7 @@ def test_an_interrupted_wait_leaves_a_cluster_that_answers(session: Session) -> 
     assert session.process.wait(20) == 0
 
 
+@pytest.mark.case(8)
 @pytest.mark.parametrize(
     "session",
     [
@@ -210,6 +212,7 @@ def test_a_new_cluster_in_the_same_name_replaces_the_old_one() -> None:
     cluster.close()
 
 
+@pytest.mark.case(50)
 @pytest.mark.parametrize(
     "session",
     [

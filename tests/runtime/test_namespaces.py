@@ -149,6 +149,7 @@ def test_an_elastic_run_goes_on_with_a_spare_on_another_host() -> None:
 # -- partitions
 
 
+@pytest.mark.case(17, 18)
 @needs_hosts
 @pytest.mark.parametrize("minority", [(3,), (2, 3)])
 def test_only_the_side_with_a_majority_makes_progress(

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from labkit import At, Cluster, FaultPlan, Preempt
 from labkit.training import data
 from labkit.training.data import Data
@@ -27,6 +29,7 @@ def gone(cluster: Cluster, rank: int) -> Any:
     return driver.seats[rank].died
 
 
+@pytest.mark.case(7)
 def test_a_preempted_rank_completes_its_step_and_the_others_go_on(cluster: Cluster) -> None:
     undisturbed = cluster.run(training, steps=16).wait(timeout=60).results[0]["hash"]
     plan = FaultPlan(At(Preempt(2, grace=20.0), step=5))
@@ -41,6 +44,7 @@ def test_a_preempted_rank_completes_its_step_and_the_others_go_on(cluster: Clust
     assert len(done) == len(set(done)) == 3 * 16 + run.results[2]["steps"]
 
 
+@pytest.mark.case(7)
 def test_when_all_are_preempted_the_last_step_is_on_disk(cluster: Cluster, tmp_path: Path) -> None:
     undisturbed = cluster.run(training, steps=12).wait(timeout=60).results[0]["hash"]
     lasting = partial(training, steps=12, checkpoints=str(tmp_path / "saved"), every=100)

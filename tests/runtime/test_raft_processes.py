@@ -108,6 +108,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.case(44)
 def test_leaders_that_die_and_come_back(cluster: Cluster) -> None:
     leader = leader_after(cluster)
     for _ in range(3):
@@ -126,6 +127,7 @@ def test_leaders_that_die_and_come_back(cluster: Cluster) -> None:
     assert max(node.term for node in model.nodes.values()) >= 4
 
 
+@pytest.mark.case(46)
 def test_a_paused_leader_steps_down_when_it_wakes_and_serves_no_stale_read(
     cluster: Cluster,
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_paused_leader_steps_down_when_it_wakes_and_serves_no_stale_read(
     assert sum(node.leads for node in model.nodes.values()) == 1
 
 
+@pytest.mark.case(46)
 def test_a_leader_that_is_cut_off_is_replaced_and_follows_once_it_is_back(
     cluster: Cluster,
 ) -> None:

@@ -11,6 +11,7 @@ def failing(cause: str, time: float = 0.0, rank: int = 1, step: int | None = 5) 
     return Failure(rank, f"host{rank}", cause, time, step)
 
 
+@pytest.mark.case(11)
 def test_an_exception_is_restarted_and_counted() -> None:
     """Case 11. The first restart of a rank does not wait."""
     restarts = Restarts(limit=2)
@@ -23,6 +24,7 @@ def test_an_exception_is_restarted_and_counted() -> None:
     )
 
 
+@pytest.mark.case(13)
 @pytest.mark.parametrize(
     "cause",
     [
@@ -57,6 +59,7 @@ def test_a_broken_device_excludes_its_host_from_then_on(cause: str) -> None:
     assert later == Restart(0.0, frozenset({"host1"}))
 
 
+@pytest.mark.case(14)
 def test_a_crash_at_every_start_ends_soon() -> None:
     """Case 14. Whichever rank it is: nobody gets on."""
     restarts = Restarts(cycles=3)
@@ -79,6 +82,7 @@ def test_a_step_between_two_failures_is_progress() -> None:
         assert isinstance(restarts.decide(failing("SIGKILL", time, step=step)), Restart)
 
 
+@pytest.mark.case(55)
 def test_a_flapping_rank_waits_longer_and_longer_until_it_has_been_well() -> None:
     """Case 55: killed every 2 s. The others are not made to wait for its sake."""
     restarts = Restarts(limit=100, longest=10.0)

@@ -45,6 +45,7 @@ def members(cluster: Cluster, rank: int) -> tuple[int, ...]:
     return cluster._driver.seats[rank].view.members
 
 
+@pytest.mark.case(9)
 def test_a_rank_that_stands_still_is_out_and_ends_when_it_goes_on(watched: Cluster) -> None:
     run = watched.run(training)
     run.wait_step(5)
@@ -80,6 +81,46 @@ def test_a_leader_that_stands_still_is_replaced_and_leads_again(watched: Cluster
     run.wait_step(max(run.steps.values()) + 20)
     run.cancel()
     assert watched._driver.seats[watched.witness].state == "ready"
+
+
+@pytest.mark.case(16)
+def test_a_rank_of_which_only_the_heartbeats_are_lost_is_out_once(watched: Cluster) -> None:
+    """Its collectives and its votes go on: there is one view without it, and it ends."""
+
+    def mute(worker: Any) -> int:
+        if worker.rank == 2:
+            engine = worker._host._engine
+            send = engine.send
+            engine.send = lambda to, said: None if said.group == "beats" else send(to, said)
+        return training(worker)
+
+    run = watched.run(mute)
+
+    wait_until(lambda: members(watched, 0) == (0, 1, 3), "rank 2 is still in the view")
+    wait_until(lambda: 2 in run.deaths, "rank 2 goes on as if nothing had been")
+    run.wait_step(max(run.steps.values()) + 20)
+    run.cancel()
+    views = {(e.data["number"], tuple(e.data["members"])) for e in run.events if e.kind == "view"}
+    assert len({number for number, _ in views}) == len(views) <= 2, "a number has two views"
+    assert list(run.deaths) == [2]
+    watched.restart(2)
+    assert members(watched, 0) == (0, 1, 2, 3)
+
+
+@pytest.mark.case(20)
+def test_late_messages_are_no_silence(watched: Cluster) -> None:
+    run = watched.run(training)
+    run.wait_step(5)
+
+    for source in range(4):
+        for target in range(4):
+            if source != target:
+                watched.delay(source, target, 0.2)
+    run.wait_step(max(run.steps.values()) + 3)
+    run.cancel()
+
+    assert not run.deaths
+    assert members(watched, 0) == (0, 1, 2, 3)
 
 
 def test_ranks_that_only_compute_are_not_suspected(watched: Cluster) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from labkit.faults import Kill, Restart
 from labkit.protocols.checkpoints import SAVERS
 from labkit.runtime.engine import CLIENTS
@@ -66,6 +68,7 @@ def test_whoever_dies_before_its_vote_ends_the_attempt() -> None:
     assert not any(number_of(name) == number for name in manifests(sim))
 
 
+@pytest.mark.case(34)
 def test_34_whoever_dies_after_its_vote_holds_up_nobody_and_hears_the_decision() -> None:
     sim = cluster()
 

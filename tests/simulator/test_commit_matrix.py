@@ -210,6 +210,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.case(21, 35)
 @pytest.mark.parametrize(
     ("row", "q", "end"), CELLS, ids=[f"{row.__name__}-{q}" for row, q, _ in CELLS]
 )

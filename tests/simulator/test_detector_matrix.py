@@ -174,6 +174,7 @@ def test_stall_of_the_observer(protocol: Any, seconds: float) -> None:
 # -- the wall clock jumps by an hour
 
 
+@pytest.mark.case(50)
 @pytest.mark.parametrize("hours", [-1, 1])
 @pytest.mark.parametrize("protocol", [Heartbeat, PHI, SWIM], ids=["timeout", "phi", "swim"])
 def test_clock_jump(protocol: Any, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ COLUMNS = ("R1", "R2", "R3", "R4")
 SEEDS = range(3)
 
 
+@pytest.mark.case(19, 21, 50)
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_cell_of_the_matrix(fault: str, column: str) -> None:

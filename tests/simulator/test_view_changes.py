@@ -48,6 +48,7 @@ def test_a_death_is_one_view(seed: int) -> None:
     assert views_of(sim, 0) == ["view 1 {0,1,2,3}", "view 2 {0,1,3}"]
 
 
+@pytest.mark.case(4)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_deaths_at_once_of_four_ranks(seed: int) -> None:
     sim = cluster(4, seed)
