@@ -10,7 +10,7 @@ parameters = $(if $(WORLD_SIZE),-p world_size=$(WORLD_SIZE)) $(if $(BACKEND),-p 
 CHECK_FLAG = $(if $(filter-out 0,$(CHECK)),--check)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run test test-fast test-long bench notebooks clean
+.PHONY: help setup lab run test test-fast test-long test-gpu bench notebooks clean
 
 define HELP
 A lab for fault tolerance in distributed training.
@@ -20,6 +20,7 @@ A lab for fault tolerance in distributed training.
   make test        everything that must hold, about twenty minutes on two cores
   make test-fast   lint, types and the quick tests, under 90 seconds
   make test-long   the tests that take minutes, and the notebooks with their solutions
+  make test-gpu    what needs GPUs, into runs/gpu-report.txt; says what these cannot show
   make bench       measure the figures of the README, into runs/<time>/
   make notebooks   build the notebooks whose source in notebooks/src has changed
   make setup       only what each of these does first: install into .venv
@@ -62,6 +63,9 @@ test-fast: setup
 
 test-long: setup
 	@$(VENV)/bin/python .ci/test.py long
+
+test-gpu: setup
+	@$(VENV)/bin/python .ci/test.py gpu
 
 bench: setup
 	$(LABKIT) bench all $(CHECK_FLAG)

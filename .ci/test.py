@@ -57,6 +57,8 @@ WITHOUT_AIDS = [  # tests/test_shared_memory.py does both by itself
 ]
 KEPT = {"LABKIT_RUNS": str(ROOT / "runs")}  # the page that it prints is there to be looked at
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
+ON_GPUS = ["tests/runtime/test_gpus.py", "tests/test_links.py", "tests/test_staged_copies.py"]
+GPU_REPORT = {"LABKIT_GPU_REPORT": str(ROOT / "runs" / "gpu-report.txt")}
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 
 RUNS = {
@@ -72,6 +74,9 @@ RUNS = {
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
         Part("nbval", 310, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
+    ],
+    "gpu": [
+        Part("pytest, GPU", 600, [*PYTEST, "-rA", "-m", "not long", *ON_GPUS], GPU_REPORT),
     ],
     "long": [
         Part("pytest, long", 2400, [*PYTEST, "-m", "long"]),

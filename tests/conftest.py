@@ -17,6 +17,7 @@ SLOW |= {
     "test_durable",
     "test_hangs",
     "test_numerics",
+    "test_outside",
     "test_parts",
     "test_preemption",
     "test_replica",
@@ -28,7 +29,9 @@ SLOW |= {
     "test_links",
     "test_namespaces",
     "test_raft_processes",
+    "test_slurm",
     "test_spares",
+    "test_torchrun",
 }
 
 
@@ -41,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if file := os.environ.get("LABKIT_GPU_REPORT"):
+        write_gpu_report(terminalreporter, Path(file))
     skipped = [
         (report.nodeid.removeprefix("tests/"), _reason(report))
         for report in terminalreporter.stats.get("skipped", [])
@@ -53,6 +58,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("could not run here")
     for test, reason in skipped:
         terminalreporter.write_line(f"{test}: {reason}")
+
+
+def write_gpu_report(terminalreporter: pytest.TerminalReporter, file: Path) -> None:
+    """On what machine, what passed, what failed, and what it could not show: for an issue."""
+    from labkit import doctor
+
+    lines = [f"{f.state:<5} {f.name:<12} {f.found}" for f in doctor.examine()]
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            why = _reason(report) if outcome == "skipped" else f"{report.duration:.1f} s"
+            lines.append(f"{outcome:<8} {report.nodeid.removeprefix('tests/')}: {why}")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+    terminalreporter.write_line(f"{file} is there to be attached to an issue")
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -108,6 +108,17 @@ def over_nccl(rank: int, size: int, folder: Path) -> str:
     return every_collective(TorchLink(group, "nccl", device))
 
 
+def over_nccl_on_one_gpu(rank: int, size: int, folder: Path) -> str:
+    os.environ["NCCL_HOSTID"] = f"host{rank}"
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    device = torch.device("cuda", 0)
+    torch.set_default_device(device)
+    torch.cuda.set_device(device)
+    options = torch.distributed.ProcessGroupNCCL.Options()
+    group = torch.distributed.ProcessGroupNCCL(store(size, folder), rank, size, options)
+    return every_collective(TorchLink(group, "nccl", device))
+
+
 def over_shared_memory(rank: int, size: int, folder: Path) -> str:
     descriptors = len(os.listdir("/dev/fd"))
     link = shared(rank, size, folder)

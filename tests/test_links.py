@@ -142,6 +142,13 @@ def test_tensors_on_a_gpu_are_staged_for_gloo(start: Callable[..., Ranks]) -> No
     assert start("over_gloo_on_gpu", 2).answers() == dict.fromkeys(range(2), "all right")
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+def test_several_ranks_of_nccl_share_a_gpu(start: Callable[..., Ranks]) -> None:
+    """Function only, for machines with one: NCCL takes two ranks on a GPU for a mistake, unless
+    each says that it is on a host of its own (NCCL_HOSTID). Nobody promises that it works."""
+    assert start("over_nccl_on_one_gpu", 2).answers() == dict.fromkeys(range(2), "all right")
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs a GPU for each of two ranks")
 def test_every_collective_over_nccl(start: Callable[..., Ranks]) -> None:
     assert start("over_nccl", 2).answers() == dict.fromkeys(range(2), "all right")
