@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -280,6 +281,21 @@ def test_a_failed_installation_says_why_and_is_begun_again(tree: Path) -> None:
     assert "pip could not install the packages" in failed.stderr
     assert "Installing" in set_up(tree, sys.executable).stdout
     assert set_up(tree, sys.executable).stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("index")
+def test_set_up_needs_no_index_where_the_wheels_have_been_taken_along(tree: Path) -> None:
+    """As on the nodes of a cluster."""
+    (tree / "cluster").mkdir()
+    script = shutil.copy(ROOT / "cluster/wheels.sh", tree / "cluster")
+    settings = os.environ | {"PYTHON": sys.executable}
+    said = subprocess.run([script], env=settings, capture_output=True, text=True, check=True)
+    assert said.stdout == "4 wheels are in cluster/wheels\n"
+    wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tree / "cluster/wheels")}
+    made = set_up(tree, sys.executable, PIP_CONFIG_FILE=os.devnull, **wheels)
+    assert made.returncode == 0, made.stderr
+    assert versions_in(tree, ".venv", "six") == [pins()["six"]]
 
 
 @pytest.mark.slow
