@@ -8,8 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 
 import psutil
+
+
+def host_name() -> str:
+    """Of this host, as the launcher knows it: Slurm's nodes may have names of their own."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
+def route_to(address: str) -> str:
+    """This host's own address on its way to `address`, an IP address or a name; sends nothing.
+    Raises OSError where there is no way."""
+    family, _, _, _, target = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(target)
+        return str(probe.getsockname()[0])
 
 
 def advertise(address: str) -> None:

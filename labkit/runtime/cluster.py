@@ -35,10 +35,12 @@ class Cluster:
     ranks survive two deaths at once, two ranks one. With fewer left the survivors wait.
 
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
-    Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine) or "mpi"
-    (`mpiexec` starts the workers). With `hosts="namespaces"` each rank, and the witness, has a
-    network namespace of its own for a host, on a bridge without a way out: partitions, delays and
-    losses then are the network's, for Gloo and everything else, and a host can be lost whole.
+    Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine), "mpi"
+    (`mpiexec` starts the workers), "torchrun" (an elastic agent a rank) or "outside" (somebody else does); unless given it is what LABKIT_LAUNCHER says,
+    else "local": so a notebook runs unchanged where there are many machines. With
+    `hosts="namespaces"` each rank, and the witness, has a network namespace of its own for a host,
+    on a bridge without a way out: partitions, delays and losses then are the network's, for Gloo
+    and everything else, and a host can be lost whole.
     `deadline` is the most seconds that a collective may take, `patience` how long a wait without
     time-out goes on when no rank is heard. A rank whose connections close is gone; with `silence`,
     so is one that has said nothing for so many seconds (the one sign of a lost host; with `hosts`
@@ -60,7 +62,7 @@ class Cluster:
         world_size: int = 4,
         backend: str = "auto",
         device: str = "auto",
-        launcher: str = "local",
+        launcher: str | None = None,
         *,
         hosts: str | None = None,
         seed: int = 0,
@@ -80,7 +82,12 @@ class Cluster:
         spares = operator.index(spares)
         if spares < 0:
             raise ValueError(f"spares={spares}: a number of processes, 0 or more")
-        make_launcher = launcher_for(launcher, hosts, seed)
+        if launcher is None:
+            launcher = "local" if hosts else os.environ.get("LABKIT_LAUNCHER", "local")
+        if launcher == "outside" and spares:
+            raise ValueError("launcher='outside' starts nobody, and so no spares: leave them out")
+        max_restarts = operator.index(max_restarts)
+        make_launcher = launcher_for(launcher, hosts, seed, world_size, max_restarts)
         if hosts is not None and silence is None:
             silence = HOSTS_SILENCE
         placement = place(world_size, backend, device, machine=detect())
@@ -99,7 +106,7 @@ class Cluster:
             patience=patience,
             protocols=packed,
             silence=silence,
-            max_restarts=operator.index(max_restarts),
+            max_restarts=max_restarts,
             spares=spares,
         )
         self._finalizer = weakref.finalize(self, self._driver.close)

@@ -21,6 +21,7 @@ from labkit.events import Event, EventLog
 from labkit.runtime import wire
 from labkit.runtime.console import Console
 from labkit.runtime.inject import inject
+from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.links import Links
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import (
@@ -35,6 +36,7 @@ from labkit.runtime.messages import (
     Shutdown,
     Start,
     Strike,
+    Time,
 )
 from labkit.runtime.placement import Placement
 from labkit.runtime.run import Died, Raised, Run
@@ -52,7 +54,7 @@ class Driver:
     def __init__(
         self,
         placement: Placement,
-        launcher: Any,
+        launcher: Launcher,
         loop: Loop,
         directory: Path | None,
         seed: int,
@@ -71,9 +73,9 @@ class Driver:
         self.folder = str(directory or self._borrowed)
         self.deadline, self.patience = deadline, patience
         self.world_size = self.witness = len(placement.ranks)
-        self.token = secrets.token_bytes(32)
+        self.token = launcher.token or secrets.token_bytes(32)
         self.changed = threading.Condition()
-        self.seats = Seats(self.world_size)
+        self.seats = Seats(self.world_size, launcher.signal)
         self.closed = False
         self.in_block = False  # of `with Cluster(…)`, which closes it
         self.run: Run | None = None
@@ -131,6 +133,9 @@ class Driver:
                     self.changed.notify_all()
             case Strike(fault):
                 inject(self, fault)
+            case Time():
+                seat.host_clock.said(message)
+                seat.host_clock.ask(connection.send)
 
     def _on_outcome(self, seat: Seat, number: int, outcome: Raised | bytes, tired: bool) -> None:
         seat.doing = ""
@@ -150,7 +155,7 @@ class Driver:
                     timer.cancel()
 
     def take(self, seat: Seat, happened: list[Event]) -> None:
-        fresh = [e for e in happened if e.clock > seat.clock]
+        fresh = [seat.host_clock.ours(e) for e in happened if e.clock > seat.clock]
         for event in fresh:
             seat.clock = event.clock
             if event.kind == "step":

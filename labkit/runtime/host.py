@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -20,8 +21,8 @@ import cloudpickle
 
 from labkit import events, faults
 from labkit.collectives.detection import Farewell
-from labkit.runtime import wire
-from labkit.runtime.address import advertise
+from labkit.runtime import health, wire
+from labkit.runtime.address import advertise, host_name
 from labkit.runtime.committer import Desk
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
@@ -31,6 +32,7 @@ from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
 from labkit.runtime.messages import (
     CODEC,
+    AskTime,
     Cancel,
     Hello,
     Inject,
@@ -47,6 +49,7 @@ from labkit.runtime.messages import (
     StoreReply,
     StoreRequest,
     Strike,
+    Time,
     Welcome,
 )
 from labkit.runtime.peers import Peers
@@ -100,7 +103,7 @@ class Host:
 
     def _on_driver(self, driver: wire.Connection) -> None:
         address = self._listener.getsockname()[:2]
-        driver.send(Hello(self.me, os.getpid(), os.uname().nodename, address))
+        driver.send(Hello(self.me, os.getpid(), host_name(), address))
 
     def _from_driver(self, driver: wire.Connection, message: Any) -> None:
         match message:
@@ -118,6 +121,8 @@ class Host:
                 self._inject(fault)
             case Inspect():
                 self.line.send(Inspected(self.inspector.record()))
+            case AskTime(asked):
+                self.line.send(Time(asked, time.monotonic()))
             case Shutdown():
                 self._leave(driver)
 
@@ -169,6 +174,8 @@ class Host:
             for group, factory in cloudpickle.loads(welcome.protocols).items():
                 self._engine.run(group, factory, tuple(range(size)))
         peers.listen(self._listener)
+        trains = me.rank < size
+        health.serve(self.loop, lambda: self.inspector.record() if trains else None)
 
     def worked(self, count: int) -> None:
         """What the training has done so far, for the detectors of the others. Any thread."""

@@ -74,7 +74,20 @@ class Inspected(_Message, frozen=True):
     record: Record
 
 
+class Time(_Message, frozen=True):
+    """The answer to `AskTime`: what the clock said here."""
+
+    asked: float
+    there: float
+
+
 # -- driver → worker
+
+
+class AskTime(_Message, frozen=True):
+    """What does your clock say? `asked`: the driver's, when it sent this."""
+
+    asked: float
 
 
 class Welcome(_Message, frozen=True):
@@ -212,8 +225,8 @@ class Parcel(_Message, frozen=True):
 
 
 CODEC = Codec(
-    (Hello | Happened | Installed | Finished | Failed | Strike | Inspected)
-    | (Welcome | Roster | Start | Cancel | Inject | Inspect | Shutdown)
+    (Hello | Happened | Installed | Finished | Failed | Strike | Inspected | Time)
+    | (Welcome | Roster | Start | Cancel | Inject | Inspect | Shutdown | AskTime)
     | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply)
     | (Left | Regrouping | Said | Parcel)
 )

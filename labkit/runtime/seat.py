@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.flight import Record
 from labkit.runtime import wire
+from labkit.runtime.clocks import HostClock
 from labkit.runtime.run import Died
 from labkit.view import Member, View
+
+Signal = Callable[[str, int, int], None]
+"""Called with a host, the pid of a process there, and the signal's number."""
 
 
 @dataclass
@@ -19,12 +23,14 @@ class Seat:
     """What the driver knows of one rank in its present life."""
 
     rank: int
+    deliver: Signal
     life: int = 0
     state: str = "starting"  # then ready, paused, dead
     pid: int | None = None
     host: str = ""
     address: tuple[str, int] | None = None
     connection: wire.Connection | None = None
+    host_clock: HostClock = field(default_factory=HostClock)
     view: View = field(default_factory=lambda: View(0, ()))
     clock: int = 0
     step: int | None = None
@@ -57,15 +63,15 @@ class Seat:
             self.state = "ready"
         self.killed = self.killed or number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            self.deliver(self.host, self.pid, number)
 
 
 class Seats(dict[int, Seat]):
     """By rank; the witness's comes after the last rank. Ask under the driver's lock."""
 
-    def __init__(self, world_size: int) -> None:
-        super().__init__({rank: Seat(rank) for rank in range(world_size)})
-        self[world_size] = Seat(world_size, witness=True)
+    def __init__(self, world_size: int, deliver: Signal) -> None:
+        super().__init__({rank: Seat(rank, deliver) for rank in range(world_size)})
+        self[world_size] = Seat(world_size, deliver, witness=True)
 
     def living(self) -> tuple[int, ...]:
         """The ranks that are not dead."""

@@ -18,7 +18,10 @@ def rows(driver: Driver) -> list[dict[str, Any]]:
     """The columns that `labkit.views.status` knows; a GPU's only for ranks that have one."""
     placement = driver.placement
     gpu = gpu_memory_mb() if any(home.device != "cpu" for home in placement.ranks) else {}
-    ranks = [_row(s, placement.home(s.rank).device, gpu) for s in driver.seats.values()]
+    ranks = [
+        _row(s, placement.home(s.rank).device, gpu, driver.launcher.here(s.host))
+        for s in driver.seats.values()
+    ]
     return ranks + [_spare(spare) for spare in driver.supervisor.spares.waiting()]
 
 
@@ -28,8 +31,10 @@ def _spare(spare: Spare) -> dict[str, Any]:
     return {"rank": "spare", "state": "ready", "pid": pid, "memory_mb": memory}
 
 
-def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:
+def _row(seat: Seat, device: str, gpu: dict[int, float], here: bool) -> dict[str, Any]:
     alive = seat.state != "dead"
+    ahead = seat.host_clock.ahead
+    elsewhere = seat.host not in ("", os.uname().nodename)
     return {
         "rank": "witness" if seat.witness else seat.rank,
         "state": seat.state if alive or seat.died is None else str(seat.died.signal or "ended"),
@@ -38,9 +43,11 @@ def _row(seat: Seat, device: str, gpu: dict[int, float]) -> dict[str, Any]:
         "slow": f"{seat.slow:.1f} ×" if seat.slow > 1 else None,
         "view": None if seat.witness else seat.view.number,
         "device": device,
+        "host": seat.host if elsewhere else None,
+        "clock": str(ahead) if ahead is not None and ahead.proven else None,
         "pid": seat.pid,
         "life": seat.life,
-        "memory_mb": memory_mb(seat.pid) if alive and seat.pid else None,
+        "memory_mb": memory_mb(seat.pid) if alive and seat.pid and here else None,
         "gpu_memory_mb": gpu.get(seat.pid or 0),
     }
 

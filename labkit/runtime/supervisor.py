@@ -88,9 +88,25 @@ class Supervisor:
         if hello.member.rank < 0:
             return self.spares.on_hello(connection, hello)
         seat = self.driver.seats.get(hello.member.rank)
-        if seat is None or seat.life != hello.member.life or seat.connection is not None:
+        if seat is not None and hello.member.life < 0:
+            seat = self._next_life(seat)
+        elif seat is None or seat.life != hello.member.life or seat.connection is not None:
             return connection.close()
         self._admit(connection, hello, seat)
+
+    def _next_life(self, seat: Seat) -> Seat:
+        """Of a rank that somebody else has started (anew), without counting."""
+        if seat.state == "starting":
+            return seat
+        self._bury(seat, None)  # whose process is not there any more, if its new one is
+        return self._new_seat(seat)
+
+    def _new_seat(self, seat: Seat) -> Seat:
+        new = Seat(seat.rank, seat.deliver, seat.life + 1, witness=seat.witness)
+        with self.driver.changed:
+            self.driver.seats[seat.rank] = new
+            self.driver.changed.notify_all()
+        return new
 
     def _admit(self, connection: wire.Connection, hello: Hello, seat: Seat) -> None:
         """Tells the process all that the seat implies, and the others where it is."""
@@ -111,6 +127,7 @@ class Supervisor:
         with driver.changed:
             seat.state = "ready"
             driver.changed.notify_all()
+        seat.host_clock.ask(connection.send)
         self._send_roster()
 
     def _welcome(self, seat: Seat, joins: bool) -> Welcome:
@@ -149,11 +166,7 @@ class Supervisor:
 
     def seat_anew(self, seat: Seat) -> None:
         """The rank's next life: that of a spare, or of a process that starts now."""
-        driver = self.driver
-        new = Seat(seat.rank, seat.life + 1, witness=seat.witness)
-        with driver.changed:
-            driver.seats[seat.rank] = new
-            driver.changed.notify_all()
+        new = self._new_seat(seat)
         spare = None if seat.witness else self.spares.take()
         if spare is None or spare.connection is None or spare.hello is None:
             self._start([new.member])
@@ -232,7 +245,7 @@ class Supervisor:
         else:
             self.driver.end_on(seat.rank, ended)
         self._send_roster()
-        if restart is not None:
+        if restart is not None and not self.driver.launcher.replaces:
             self.driver.loop.call_later(restart.after, lambda: self._start_anew(seat))
 
     def retries(self, seat: Seat, raised: Raised) -> bool:
@@ -280,6 +293,4 @@ class Supervisor:
 
     def kill_all(self) -> None:
         for process in list(self.processes):
-            if process.pid is not None and process.code is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+            process.end()

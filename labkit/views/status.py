@@ -16,6 +16,8 @@ HEADINGS = {
     "slow": "slower by",
     "view": "view",
     "device": "device",
+    "host": "host",
+    "clock": "clock ahead by",
     "pid": "pid",
     "life": "life",
     "memory_mb": "memory (PSS)",

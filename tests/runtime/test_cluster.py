@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -477,7 +478,9 @@ def test_any_world_size(n: int) -> None:
         assert cluster.run(total).wait().results == dict.fromkeys(range(n), n * (n + 1) / 2)
 
 
-def test_mpiexec_starts_the_same_workers() -> None:
+def test_mpiexec_starts_the_same_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts").write_text("localhost slots=4  # this one\n")
+    monkeypatch.setenv("LABKIT_HOSTFILE", str(tmp_path / "hosts"))
     with Cluster(3, launcher="mpi") as cluster:
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
         mpis_own = cluster.run(stopwatch.mpi_all_reduces, sizes=[4096], repeats=1)

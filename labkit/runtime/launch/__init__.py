@@ -1,32 +1,45 @@
-"""Who starts the workers: `local` (the lab's fork server), also on hosts of their own, or `mpi`
-(`mpiexec`)."""
+"""Who starts the workers: `local` (the lab's fork server), also on hosts of their own, `mpi`
+(`mpiexec`), `torchrun` (an elastic agent a rank), or somebody `outside`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.loop import Loop
 
+NAMES = ("local", "mpi", "torchrun", "outside")
 
-def launcher_for(name: str, hosts: str | None = None, seed: int = 0) -> Callable[[Loop], Any]:
+
+def launcher_for(
+    name: str, hosts: str | None = None, seed: int = 0, world_size: int = 1, max_restarts: int = 0
+) -> Callable[[Loop], Launcher]:
     """The launcher of that name; raises ValueError for another one, or for what it cannot do, and
     PermissionError for what this process may not do."""
     if hosts is not None:
         return _on_hosts(name, hosts, seed)
-    if name == "local":
-        from labkit.runtime.launch.local import LocalLauncher
+    match name:
+        case "local":
+            from labkit.runtime.launch.local import LocalLauncher
 
-        return LocalLauncher
-    if name == "mpi":
-        from labkit.runtime.launch.mpi import MpiLauncher
+            return LocalLauncher
+        case "mpi":
+            from labkit.runtime.launch.mpi import MpiLauncher
 
-        return MpiLauncher
-    raise ValueError(f"unknown launcher {name!r}: use 'local' or 'mpi'")
+            return MpiLauncher
+        case "torchrun":
+            from labkit.runtime.launch.torchrun import TorchrunLauncher
+
+            return partial(TorchrunLauncher, world_size=world_size, max_restarts=max_restarts)
+        case "outside":
+            from labkit.runtime.launch.outside import OutsideLauncher
+
+            return OutsideLauncher
+    raise ValueError(f"unknown launcher {name!r}: use one of {', '.join(NAMES)}")
 
 
-def _on_hosts(name: str, hosts: str, seed: int) -> Callable[[Loop], Any]:
+def _on_hosts(name: str, hosts: str, seed: int) -> Callable[[Loop], Launcher]:
     from labkit.runtime.launch.hosts import HostsLauncher
     from labkit.runtime.launch.namespaces import why_not
 

@@ -15,9 +15,8 @@ import threading
 
 import msgspec
 
-from labkit.runtime import wire
 from labkit.runtime.launch import forkserver
-from labkit.runtime.launch.network import Network
+from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
@@ -25,26 +24,14 @@ START_SECONDS = 60.0
 EXIT_SECONDS = 2.0
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Starts workers through the one fork server of this process, which starts at first use."""
 
     name = "local"
-    network: Network | None = None
-    """Of the hosts, where they are not this machine."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-
-    def bind(self) -> socket.socket:
-        """Where the driver listens."""
-        return wire.bind("127.0.0.1")
 
     def namespaces(self, rank: int) -> list[int]:
         """Descriptors of what the process of this rank is to enter."""
         return []
-
-    def close(self) -> None:
-        """The cluster is over, and its processes have ended."""
 
     def start(
         self,
@@ -54,7 +41,6 @@ class LocalLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> list[Process]:
-        """Starts one worker for each (rank, life). Returns as soon as they are on their way."""
         server = _server(self.loop)
         processes = []
         for rank, life in ranks:

@@ -3,6 +3,8 @@
 Open MPI's fault tolerance (`--with-ft ulfm`) is asked for, so that the death of one rank does not
 take the job along; the workers need not use MPI themselves. A restarted rank is a job of its own,
 and so is the witness: MPI_Init of the ranks would wait for it.
+
+`LABKIT_HOSTFILE` names a file of Open MPI's kind (`node1 slots=4`), where there are more machines.
 """
 
 from __future__ import annotations
@@ -13,45 +15,37 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 from labkit.runtime import wire
+from labkit.runtime.address import host_name, route_to
+from labkit.runtime.launch import leash
+from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
 from labkit.runtime.loop import Loop
 
 TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
 
-# mpiexec does not notice that its parent has died. A shell holds it on a leash: the pipe of which
-# the driver has the other end, which closes whatever way the driver goes.
-# mpiexec and the ranks do not inherit it.
-# mpiexec leaves its files behind when it is killed. They are in a folder of their own, which the
-# shell removes when there is no driver left to do it.
-LEASH = """exec 3<&0
-"$@" 3<&- </dev/null & job=$!
-(read _ <&3; kill $job 2>/dev/null
- while kill -0 $job 2>/dev/null; do sleep 0.1; done; rm -rf "$PRTE_MCA_prte_tmpdir_base") &
-wait $job"""
 
-
-class MpiLauncher:
+class MpiLauncher(Launcher):
     """One `mpiexec` for all ranks of a cluster; ranks that die are reported by their closed
     connection alone."""
 
     name = "mpi"
-    network = None
 
     def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.mpiexec = find_mpiexec()
+        super().__init__(loop)
+        self.mpiexec = [find_mpiexec()]
+        self.hosts: list[str] = []
+        if file := os.environ.get("LABKIT_HOSTFILE"):
+            self.mpiexec += ["--hostfile", file]
+            self.hosts = hosts_in(Path(file).read_text())
 
     def bind(self) -> socket.socket:
-        """Where the driver listens."""
-        return wire.bind("127.0.0.1")
-
-    def close(self) -> None:
-        """The cluster is over, and its processes have ended."""
+        """Where the driver listens: at the address of its route to the last host, which is not this
+        machine unless there is no other."""
+        return wire.bind(route_to(self.hosts[-1])) if self.hosts else super().bind()
 
     def start(
         self,
@@ -61,8 +55,6 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> list[Process]:
-        """Starts one worker for each (rank, life): all of a new cluster, with the witness as the
-        last, or a single later life."""
         jobs = [ranks[:-1], ranks[-1:]] if len(ranks) > 1 else [ranks]
         return [self._workers(join, job, environment, on_output, on_exit) for job in jobs]
 
@@ -74,15 +66,18 @@ class MpiLauncher:
         on_output: OnOutput,
         on_exit: OnExit,
     ) -> Process:
-        environment = {**QUIET, **environment, "PYTHONPATH": import_path()}
-        if os.geteuid() == 0:  # mpiexec asks twice
-            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        files = leash.folder()
+        environment = {**QUIET, **environment, **as_root(), "PYTHONPATH": import_path()}
+        environment["PRTE_MCA_prte_tmpdir_base"] = str(files)
         alone = len(ranks) == 1
         if alone:
             environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
         worker = [*python("labkit.worker"), "--join", join]
         options = ["--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "--output", "tag"]
-        command = [self.mpiexec, "-n", str(len(ranks)), *options, *worker]
+        if self.hosts:  # what another machine is to have of this environment
+            names = [name for name in environment if name.startswith(("LABKIT_", "PYTHON"))]
+            options += [word for name in sorted(names) for word in ("-x", name)]
+        command = [*self.mpiexec, "-n", str(len(ranks)), *options, *worker]
 
         def untagged(rank: int, line: str) -> None:
             tag = TAG.match(line)
@@ -91,40 +86,32 @@ class MpiLauncher:
             elif line.strip():
                 on_output(rank, line)
 
-        return self._job(command, ranks, environment, untagged, on_exit)
+        return leash.leashed(command, files, ranks, self.loop, environment, untagged, on_exit)
 
-    def _job(
-        self,
-        command: list[str],
-        ranks: list[tuple[int, int]],
-        environment: dict[str, str],
-        on_output: OnOutput,
-        on_exit: OnExit,
-    ) -> Process:
-        reading, writing = os.pipe()
-        leash, held = os.pipe()
-        files = tempfile.mkdtemp(prefix="labkit-mpi-")
-        popen = subprocess.Popen(
-            ["sh", "-c", LEASH, "sh", *command],
-            stdin=leash,
-            stdout=writing,
-            stderr=writing,
-            env={**environment, "PRTE_MCA_prte_tmpdir_base": files},
-            start_new_session=True,
-        )
-        os.close(writing)
-        os.close(leash)
-        process = Process(ranks, self.loop, reading, on_output, on_exit)
-        process.pid = popen.pid
+    def here(self, host: str) -> bool:
+        return not self.hosts or host == host_name()
 
-        def wait() -> None:
-            code = popen.wait()
-            os.close(held)
-            shutil.rmtree(files, ignore_errors=True)
-            self.loop.call_soon(process.exited, code)
+    def signal(self, host: str, pid: int, number: int) -> None:
+        """To a process of a worker, on whatever host: there mpiexec takes it. Does not wait."""
+        if self.here(host):
+            return super().signal(host, pid, number)
+        kill = ["--host", host, "-n", "1", "sh", "-c", f"kill -{number} {pid}"]
+        command = [self.mpiexec[0], *kill]
+        send = lambda: subprocess.run(command, env=os.environ | as_root(), capture_output=True)  # noqa: E731
+        threading.Thread(target=send, name="signal", daemon=True).start()
 
-        threading.Thread(target=wait, name="mpiexec", daemon=True).start()
-        return process
+
+def as_root() -> dict[str, str]:
+    """mpiexec asks twice."""
+    if os.geteuid() != 0:
+        return {}
+    return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def hosts_in(text: str) -> list[str]:
+    """The names in a host file; `#` begins a comment."""
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return [words[0] for words in lines if words]
 
 
 def find_mpiexec() -> str:

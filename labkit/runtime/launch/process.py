@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -59,6 +61,12 @@ class Process:
         self._partial = b""
         os.set_blocking(output, False)
         loop.call_soon(loop.watch, output, self._read)
+
+    def end(self) -> None:
+        """SIGKILL, if it still lives."""
+        if self.pid is not None and self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def become(self, member: tuple[int, int]) -> None:
         """What it says, and its end, is that of `member` from now on. The loop's thread only."""

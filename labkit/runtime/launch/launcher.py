@@ -1,0 +1,53 @@
+"""What a cluster asks of whoever starts its workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from labkit.runtime import wire
+from labkit.runtime.launch.network import Network
+from labkit.runtime.launch.process import OnExit, OnOutput, Process
+from labkit.runtime.loop import Loop
+
+
+class Launcher:
+    """As it is where all workers run on this machine."""
+
+    name: str
+    replaces = False
+    """Whether it starts a dead rank anew by itself: nobody else is to do it then."""
+    network: Network | None = None
+    """Of the hosts, where they are not this machine."""
+    token: bytes | None = None
+    """Of the cluster, where it is not the driver that passes it on."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+
+    def bind(self) -> socket.socket:
+        """Where the driver listens."""
+        return wire.bind("127.0.0.1")
+
+    def start(
+        self,
+        join: str,
+        ranks: list[tuple[int, int]],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> list[Process]:
+        """Starts one worker for each (rank, life): all of a new cluster, with the witness as the
+        last, or a single later life. Returns as soon as they are on their way."""
+        raise NotImplementedError
+
+    def here(self, host: str) -> bool:
+        """Whether the processes of the workers on this host are processes of this machine."""
+        return True
+
+    def signal(self, host: str, pid: int, number: int) -> None:
+        """To a process of a worker. Raises ProcessLookupError."""
+        os.kill(pid, number)
+
+    def close(self) -> None:
+        """The cluster is over, and its processes have ended."""
