@@ -14,10 +14,12 @@ from labkit.doctor import Finding, judge, measure
 from labkit.runtime.machine import Gpu, Machine
 
 NAMES = [
-    *("python", "torch", "MPI", "GPUs", "cores", "memory", "limits", "runs folder", "fsync"),
-    *("/dev/shm", "clock", "priority", "loopback", "host name", "hosts", "left behind"),
+    *("python", "torch", "MPI", "GPUs", "NCCL", "cores", "memory", "limits", "runs folder"),
+    *("fsync", "/dev/shm", "clock", "priority", "loopback", "host name", "hosts", "address"),
+    *("ports", "Slurm", "left behind"),
 ]
 CPU, CUDA = Machine(), Machine(torch_cuda="12.6")
+TWO = Machine(gpus=(Gpu("GPU-1"), Gpu("GPU-2")), torch_cuda="13.0")
 
 
 @pytest.fixture
@@ -92,6 +94,17 @@ def test_an_election_timeout_is_ten_times_a_slow_write(slow: float, state: str, 
         (judge.mpi(None, "mpiexec"), "warn", "no mpi4py"),
         (judge.gpus(Machine(gpus=(Gpu("GPU-1"),))), "warn", "built for the CPU"),
         (judge.gpus(CPU), "ok", "none"),
+        (judge.nccl(CPU, "2.29"), "ok", "Gloo"),
+        (judge.nccl(TWO, "2.29"), "ok", "up to 2 ranks"),
+        (judge.nccl(TWO, None), "warn", "make setup"),
+        (judge.slurm(None, None, None), "ok", "test-cluster"),
+        (judge.slurm("slurm 22.05.8", None, None), "warn", "does not answer"),
+        (judge.slurm("slurm 22.05.8", 4, None), "ok", "sbatch"),
+        (judge.slurm("slurm 22.05.8", 4, "12"), "ok", "in job 12"),
+        (judge.address("10.0.0.7", "127.0.1.1"), "ok", "10.0.0.7; its name means 127.0.1.1"),
+        (judge.address(None, "127.0.0.1"), "ok", "no way"),
+        (judge.ports(0.98, 32768, 60999), "ok", "98% free"),
+        (judge.ports(0.01, 32768, 60999), "warn", "ip_local_port_range"),
         (judge.cores(1, 0.1), "warn", "two cores"),
         (judge.cores(4, 9.0), "warn", "busy"),
         (judge.memory(0.5e9), "fail", "close something"),

@@ -26,6 +26,7 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
         "torch": lambda: judge.torch(measure.version_of("torch"), machine),
         "MPI": lambda: judge.mpi(measure.version_of("mpi4py"), measure.mpiexec()),
         "GPUs": lambda: judge.gpus(machine),
+        "NCCL": lambda: judge.nccl(machine, measure.nccl()),
         "cores": lambda: judge.cores(machine.cores, os.getloadavg()[0]),
         "memory": lambda: judge.memory(machine.memory),
         "limits": lambda: judge.limits(machine.processes, machine.open_files),
@@ -37,6 +38,9 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
         "loopback": lambda: judge.loopback(measure.time_loopback()),
         "host name": lambda: judge.name(*measure.time_name()),
         "hosts": lambda: judge.hosts(measure.why_no_hosts()),
+        "address": lambda: judge.address(*measure.address()),
+        "ports": lambda: judge.ports(*measure.ports()),
+        "Slurm": lambda: judge.slurm(*measure.slurm()),
         "left behind": lambda: judge.left(measure.left_behind()),
     }
 

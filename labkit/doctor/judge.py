@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from labkit.runtime.machine import Machine
 
+SLURM_PACKAGES = "apt-get install slurmctld slurmd slurm-client munge"
 State = Literal["ok", "warn", "fail"]
 GB = 1e9
 ELECTION = 0.150
@@ -61,6 +62,49 @@ def gpus(machine: Machine) -> Finding:
         advice = "this torch is built for the CPU: `make setup` without TORCH=cpu brings CUDA"
         return Finding("GPUs", "warn", f"{count}, which torch cannot use", advice)
     return Finding("GPUs", "ok", f"{count}" if count else "none: ranks use the CPU, with Gloo")
+
+
+def nccl(machine: Machine, version: str | None) -> Finding:
+    """What groups of ranks on GPUs talk through, and with how many ranks."""
+    if machine.torch_cuda is None or not machine.gpus:
+        return Finding("NCCL", "ok", "not needed: no GPU that torch can use, so ranks use Gloo")
+    if version is None or not machine.nccl:
+        advice = "a build of torch with it: `make setup`; until then GPUs talk through Gloo"
+        return Finding("NCCL", "warn", "this torch has none", advice)
+    count = len(machine.gpus)
+    up_to = f"{version}, for up to {count} ranks, one a GPU"
+    return Finding("NCCL", "ok", f"{up_to}; more share GPUs and talk through Gloo")
+
+
+def slurm(version: str | None, nodes: int | None, job: str | None) -> Finding:
+    """`nodes` as the controller has them; None where it does not answer."""
+    if version is None:
+        how = "`cluster/slurm/test-cluster start` makes one of four nodes once it is installed"
+        return Finding("Slurm", "ok", f"none here, and nothing needs it; {how} ({SLURM_PACKAGES})")
+    if nodes is None:
+        advice = "set SLURM_CONF, or ask where its login node is"
+        return Finding("Slurm", "warn", f"{version}, whose controller does not answer", advice)
+    where = f"in job {job}" if job else "outside of a job: sbatch cluster/slurm/notebook.sbatch"
+    return Finding("Slurm", "ok", f"{version}, {nodes} nodes; {where}")
+
+
+def address(route: str | None, name: str) -> Finding:
+    """`route`: this host's address on the way to others; `name`: what its own name means here."""
+    if route is None:
+        return Finding("address", "ok", "no way to other machines, and none is needed on this one")
+    found = f"others reach this machine at {route}"
+    if name.startswith("127."):
+        return Finding("address", "ok", f"{found}; its name means {name}, so the lab never uses it")
+    return Finding("address", "ok", found)
+
+
+def ports(free: float, first: int, last: int) -> Finding:
+    """The range from which the kernel takes a port where 0 is asked for."""
+    found = f"{first} to {last}, about {free:.0%} free"
+    if (last - first) * free < 500:
+        advice = "a cluster of eight takes 100: end what holds them, or widen ip_local_port_range"
+        return Finding("ports", "warn", found, advice)
+    return Finding("ports", "ok", found)
 
 
 def cores(cores: int, load: float) -> Finding:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from labkit.disk import RealDisk
+from labkit.runtime.address import route_to
 from labkit.runtime.launch import namespaces
 from labkit.runtime.launch.network import Network
 from labkit.runtime.urgency import go_first
@@ -37,6 +38,58 @@ def mpiexec() -> str | None:
         return None
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
     return (said.stdout or said.stderr).strip().splitlines()[0]
+
+
+def nccl() -> str | None:
+    """Its version, as the package that torch brings has it."""
+    return next(filter(None, map(version_of, ("nvidia-nccl-cu13", "nvidia-nccl-cu12"))), None)
+
+
+def slurm() -> tuple[str | None, int | None, str | None]:
+    """Its version, how many nodes its controller knows, and the job in which this process is."""
+    if shutil.which("sinfo") is None:
+        return None, None, None
+    version = _said("sinfo", "--version") or "of unknown version"
+    nodes = _said("sinfo", "-h", "-N", "-o", "%N")
+    count = None if nodes is None else len(set(nodes.split()))
+    return version.strip(), count, os.environ.get("SLURM_JOB_ID")
+
+
+def _said(*command: str) -> str | None:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    except subprocess.TimeoutExpired:
+        return None
+    return said.stdout if said.returncode == 0 else None
+
+
+def address() -> tuple[str | None, str]:
+    """This host's on the way to others (an address that is nobody's: RFC 5737; nothing is sent),
+    and what its name means."""
+    try:
+        route = route_to("192.0.2.1")
+    except OSError:
+        route = None
+    try:
+        return route, socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return route, "nothing"
+
+
+def ports(tries: int = 64) -> tuple[float, int, int]:
+    """The share of so many ports, spread over the kernel's range, that can be had; the range."""
+    range_ = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first, last = map(int, range_.read_text().split()) if range_.exists() else (49152, 65535)
+    spread = [first + k * (last - first) // tries for k in range(tries)]
+    return sum(map(_is_free, spread)) / tries, first, last
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_space(folder: Path) -> int:
