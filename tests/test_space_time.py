@@ -5,11 +5,13 @@ import random
 import pytest
 
 from labkit.checks import Case
-from labkit.checks.cluster import Ranks, draw_incident, pass_token, suspects
+from labkit.grading import exercise
 from labkit.views.space_time import backwards, messages, space_time
 from labkit.views.suspects import suspects_picture
-from labkit.views.token import token_picture
+from labkit.views.token import HOME, token_picture
 
+TOKEN, SUSPECTS = exercise.read("cluster.1"), exercise.read("cluster.2")
+pass_token, suspects = (graded.define(graded.reference) for graded in (TOKEN, SUSPECTS))
 LOG = [
     (0, "send", "a"),
     (2, "receive", "b"),
@@ -54,9 +56,10 @@ def test_the_suspects_of_a_known_incident():
     assert suspects(LOG, 5) == [0, 1, 2, 4]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_drawn_incident_keeps_each_rank_in_order_and_has_one_crash(seed):
-    log, crash = draw_incident(random.Random(seed))
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("prop", SUSPECTS.properties, ids=lambda prop: prop.title)
+def test_a_drawn_incident_keeps_each_rank_in_order_and_has_one_crash(prop, seed):
+    log, crash = prop.draw(random.Random(seed))
     assert [kind for _, kind, _ in log].count("crash") == 1
     assert log[crash][1] == "crash"
     assert all(log[a][0] != log[b][0] or a < b for a, b in messages(log))
@@ -92,7 +95,7 @@ def test_the_token_as_one_rank_sees_it():
 
 @pytest.mark.parametrize("home", [[0, 1, 0, 1], [0, 1], [1, "x", 0, 1, 0, 1, 0], None, 7])
 def test_any_token_can_be_drawn(home):
-    case = Case((Ranks(2), 2), {0: [0, 1, 0, 1], 1: [0, 1, 0, 1]}, {0: home, 1: None})
+    case = Case((2, 2), {HOME: [0, 1, 0, 1]}, {HOME: home})
     figure = token_picture([case, case])
     assert len(figure.axes) == 2
     assert "of 4 stamps" in figure.axes[0].get_title(loc="left")

@@ -43,7 +43,8 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 @dataclass(frozen=True)
 class Exercise:
     """What `check` needs to know of one exercise; the fields are explained above. `title` is that
-    of the property, where an exercise has several."""
+    of the property, where an exercise has several. `known` are right answers by what they are drawn
+    from, in a copy of the lab that has no solutions."""
 
     reference: Callable[..., Any]
     draw: Callable[[random.Random], tuple[Any, ...]]
@@ -54,6 +55,7 @@ class Exercise:
     seconds: float = 10.0
     tolerance: float = 1e-6
     title: str = ""
+    known: Mapping[str, Any] | None = None
 
 
 def parts(name: str) -> list[Exercise]:

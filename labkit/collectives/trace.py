@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ def trace(algorithm: Algorithm, size: int, elements: int | None = None) -> Trace
     """
     if not 1 <= size <= MOST:
         raise ValueError(f"a trace has 1 to {MOST} ranks, not {size}")
-    board = _Board(size)
+    board = Board(size)
     cut = lengths(size if elements is None else elements, size)
     links = [_TracedLink(rank, board, dyed(rank, size, cut)) for rank in range(size)]
     on_threads(board, [lambda link=link: algorithm(link, link.chunks) for link in links])  # type: ignore[misc]
@@ -116,7 +117,7 @@ def trace(algorithm: Algorithm, size: int, elements: int | None = None) -> Trace
     return _trace_of(cut, links, board)
 
 
-def on_threads(board: _Board, tasks: Sequence[Callable[[], object]]) -> list[object]:
+def on_threads(board: Board, tasks: Sequence[Callable[[], object]]) -> list[object]:
     """The values of the tasks, each in a thread of its own."""
     values: list[object] = [None] * len(tasks)
     errors: list[BaseException | None] = [None] * len(tasks)
@@ -142,13 +143,13 @@ def on_threads(board: _Board, tasks: Sequence[Callable[[], object]]) -> list[obj
     return values
 
 
-class _Board:
-    """What the ranks of one trace share."""
+class Board:
+    """What ranks on threads share: their mail, and whether anybody can still go on."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.changed = threading.Condition()
-        self.mail: dict[tuple[int, int], deque[tuple[Tensor, int]]] = {
+        self.mail: dict[tuple[int, int], deque[Any]] = {
             (a, b): deque() for a in range(size) for b in range(size)
         }
         self.messages: list[Sent] = []
@@ -165,9 +166,27 @@ class _Board:
             self.story = f"nobody sends, and rank waits for rank: {waits}"
         return bool(self.story)
 
+    def put(self, rank: int, to: int, message: Any) -> None:
+        with self.changed:
+            self.mail[rank, to].append(message)
+            self.changed.notify_all()
+
+    def take(self, source: int, rank: int) -> Any:
+        """The next message from `source` to `rank`. Raises Stuck when none can come."""
+        box = self.mail[source, rank]
+        with self.changed:
+            self.waiting[rank] = source
+            while not box:
+                if self.stuck():
+                    self.changed.notify_all()
+                    raise Stuck(self.story)
+                self.changed.wait()
+            del self.waiting[rank]
+            return box.popleft()
+
 
 class _TracedLink(Link):
-    def __init__(self, rank: int, board: _Board, chunks: list[Tensor]) -> None:
+    def __init__(self, rank: int, board: Board, chunks: list[Tensor]) -> None:
         super().__init__(rank, board.size)
         self.board, self.chunks = board, chunks
         self.round = self.transfers = 0
@@ -197,18 +216,6 @@ class _TracedLink(Link):
             (i for i in [*same, *range(self.size)] if torch.equal(self.chunks[i], tensor)), None
         )
 
-    def take(self, source: int) -> tuple[Tensor, int]:
-        board, box = self.board, self.board.mail[source, self.rank]
-        with board.changed:
-            board.waiting[self.rank] = source
-            while not box:
-                if board.stuck():
-                    board.changed.notify_all()
-                    raise Stuck(board.story)
-                board.changed.wait()
-            del board.waiting[self.rank]
-            return box.popleft()
-
 
 class _Arrivals:
     def __init__(self, link: _TracedLink, receives: list[Message]) -> None:
@@ -221,7 +228,7 @@ class _Arrivals:
         self.waited = True
         rounds = [self.link.round]
         for tensor, source in self.receives:
-            message, round = self.link.take(source)
+            message, round = self.link.board.take(source, self.link.rank)
             if message.shape != tensor.view(-1).shape or message.dtype != tensor.dtype:
                 n = self.link.size**2
                 raise ValueError(
@@ -233,7 +240,7 @@ class _Arrivals:
         self.link.round = max(rounds) + 1
 
 
-def _trace_of(cut: list[int], links: list[_TracedLink], board: _Board) -> Trace:
+def _trace_of(cut: list[int], links: list[_TracedLink], board: Board) -> Trace:
     last = max(link.round for link in links)
     states: list[State] = []
     for k in range(last + 1):

@@ -61,7 +61,7 @@ class Call:
             return {"link": [len(self.ports) - 1, value.rank, value.size]}
         if isinstance(value, Port):
             self.ports.append(value)
-            return {"object": [len(self.ports) - 1, value.methods]}
+            return {"object": [len(self.ports) - 1, value.methods, pack(value.values)]}
         return None
 
     def run(self) -> Any:

@@ -29,6 +29,7 @@ from labkit.checks import Case, Exercise, call
 EXERCISES = Path(__file__).parent / "exercises"
 FILES = ("exercise.toml", "cell.py", "checks.py", "mutants.toml")
 MANIFEST = "manifest.toml"
+KNOWN = "known.msgpack"
 ABOUT_MANIFEST = """# The exercises that are graded, and what must hold of an answer. Written by
 # `labkit new-exercise`; a property that is here and does not run is an error."""
 Kind = Literal["write", "find", "budget", "attack", "predict", "diagnose"]
@@ -97,6 +98,8 @@ class Graded:
     skeleton: str
     reference: str
     mutants: Mapping[str, Mutant] = field(default_factory=dict)
+    known: Mapping[str, Any] | None = None
+    """What is right for the seed 0, where the solution is not there: in a copy for students."""
 
     @property
     def points(self) -> int:
@@ -142,12 +145,14 @@ class Graded:
             seconds=self.about.seconds,
             tolerance=prop.tolerance,
             title=prop.title,
+            known=self.known,
         )
 
     def digest(self) -> str:
         """Of all that a verdict depends on."""
         texts = [(self.folder / name).read_bytes() for name in FILES]
-        return hashlib.sha256(b"\0".join(texts)).hexdigest()
+        points = repr(self.about.points).encode()  # a course may have weighted them
+        return hashlib.sha256(b"\0".join([*texts, points])).hexdigest()
 
 
 def folder_of(name: str, below: Path = EXERCISES) -> Path:
@@ -183,7 +188,8 @@ def admit(name: str, titles: Sequence[str], below: Path = EXERCISES) -> None:
     listed = manifest(below) | {name: list(titles)}
     lines = [ABOUT_MANIFEST]
     for known in sorted(listed):
-        lines += [f'"{known}" = [', *(f'    "{title}",' for title in listed[known]), "]"]
+        titles = ", ".join(f'"{title}"' for title in listed[known])
+        lines.append(f'"{known}" = [{titles}]')  # one line each: two branches that add one merge
     (below / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -192,13 +198,14 @@ def read(name: str, below: Path = EXERCISES) -> Graded:
     folder = folder_of(name, below)
     try:
         about = msgspec.convert(_toml(folder / "exercise.toml"), About)
-        listed = _toml(folder / "mutants.toml").get("mutant", [])
+        known = handed_out(folder)
+        listed = _toml(folder / "mutants.toml").get("mutant", []) if known is None else []
         mutants = {m.name: m for m in msgspec.convert(listed, list[Mutant])}
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ExerciseError(f"{name}: {error}") from None
     skeleton, reference = cells(folder / "cell.py", name)
     properties = _properties(folder)
-    graded = Graded(name, folder, about, properties, skeleton, reference, mutants)
+    graded = Graded(name, folder, about, properties, skeleton, reference, mutants, known)
     titles = [prop.title for prop in properties]
     if titles != list(about.points):
         raise ExerciseError(f"{name}: exercise.toml has points for other properties than {titles}")
@@ -207,6 +214,17 @@ def read(name: str, below: Path = EXERCISES) -> Graded:
             raise ExerciseError(f"{name}, mutant {mutant.name!r}: no property {mutant.killed_by!r}")
         graded.mutated(mutant)
     return graded
+
+
+def handed_out(folder: Path) -> dict[str, Any] | None:
+    """What `labkit release` left in the place of a solution; None where the solution is there."""
+    from labkit.grading.inside.values import unpack
+
+    path = folder / KNOWN
+    if not path.exists():
+        return None
+    found: dict[str, Any] = unpack(msgspec.msgpack.decode(path.read_bytes()))
+    return found
 
 
 def cells(path: Path, name: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from labkit.grading.calls import GROUP, Call, raise_if
 from labkit.grading.inside.channel import Channel, Ended, Garbled, Late
 from labkit.grading.inside.confine import Walls
 from labkit.grading.levels import LEVELS
+from labkit.grading.ports import Port
 from labkit.grading.room import environment, furnish_room, hidden, readable
 from labkit.grading.together import together
 
@@ -185,7 +186,7 @@ class Jailed:
     """A student's function in its jail. Calling it raises StudentError where the answer raises,
     Ended, Late or Garbled where it does not answer, and what a port raised.
 
-    With several ranks a call goes to the rank of the link among its arguments.
+    With several ranks a call goes to the rank of the link, or the worker, among its arguments.
     """
 
     def __init__(self, zygote: Zygote, walls: Walls, cell: Cell | None) -> None:
@@ -236,8 +237,8 @@ class Jailed:
                 raise_if(channel.receive(), "loaded")
 
     def __call__(self, *arguments: Any) -> Any:
-        link = next((a for a in arguments if isinstance(a, Link)), None)
-        return Call(self.channels[0 if link is None else link.rank], arguments).run()
+        ranks = [a.rank for a in arguments if isinstance(a, Link | Port) and hasattr(a, "rank")]
+        return Call(self.channels[ranks[0] if ranks else 0], arguments).run()
 
     def on_ranks(self, arguments: Sequence[tuple]) -> list[Any]:
         """`function(link, *arguments[rank])` on all ranks at once, over Gloo between them."""

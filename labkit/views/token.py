@@ -8,6 +8,9 @@ from typing import Any
 from labkit.checks import Case
 from labkit.views import style
 
+HOME = "rank 0 returns"
+"""Under which name a case has the token that came home."""
+
 
 def token_picture(cases: Sequence[Case]) -> Any:
     """A panel per case: the token that came home to rank 0, hop after hop."""
@@ -15,8 +18,8 @@ def token_picture(cases: Sequence[Case]) -> Any:
     panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
     for axes, case in zip(panels, cases, strict=True):
         ranks = int(case.arguments[0])
-        path = case.expected[0]
-        got = case.got.get(0) if isinstance(case.got, dict) else None
+        path = case.expected[HOME]
+        got = case.got.get(HOME) if isinstance(case.got, dict) else None
         shown = [x for x in got if isinstance(x, int)] if isinstance(got, list) else []
         axes.step(range(len(path)), path, where="mid", color=style.PALE, lw=2, zorder=1)
         axes.scatter(

@@ -131,23 +131,7 @@ time_to_failure(first, mtbf_days=200.0)
 #
 # How many hours pass, on average, between two failures of a job?
 
-
-# %%
-def job_mtbf(gpus, failures_per_node_day):
-    """Hours between two failures of a job on `gpus` GPUs, in nodes of 8.
-
-    `failures_per_node_day` is how often one node fails in a day, such as 0.0065.
-    """
-    ### BEGIN SOLUTION
-    return 24 / (gpus / 8 * failures_per_node_day)
-    ### END SOLUTION
-    raise NotImplementedError("exercise why.1: hours between two failures of the whole job")
-
-
-# %%
-from labkit.check import check
-
-check("why.1", job_mtbf)
+# %% exercise="why.1"
 
 # %% [markdown]
 # ## Seven kinds of failure
@@ -607,26 +591,7 @@ for n in (1_000, 2_000, 4_000, 8_000):
 # save, and the job is back `restart` hours later. A failure may also strike while it restarts: then
 # the restart begins again.
 
-
-# %%
-def kept_hours(failures, interval, restart, end):
-    """Hours of work that are in a checkpoint at hour `end`.
-
-    `failures` are the hours at which the job fails, in order, all before `end`.
-    """
-    ### BEGIN SOLUTION
-    kept, back = 0.0, 0.0
-    for stop in [*failures, end]:
-        running = max(0.0, stop - back)
-        kept += int(running / interval) * interval
-        back = stop + restart
-    return kept
-    ### END SOLUTION
-    raise NotImplementedError("exercise why.2: hours of work that no failure can take away")
-
-
-# %%
-check("why.2", kept_hours)
+# %% exercise="why.2"
 
 # %% [markdown]
 # ## How often to save
@@ -817,29 +782,9 @@ three_answers(nodes=1_000, node_works=0.999, replica_works=0.99)
 # %% [markdown]
 # ### Exercise why.3 (2 points, 10 minutes, 4 lines)
 #
-# How many voters does it take? `at_least(needed, machines, probability)` from
-# `labkit.reliability.mtbf` is the chance that at least `needed` of `machines` work.
+# How many voters does it take?
 
-
-# %%
-def voters_needed(works, wanted):
-    """The smallest number of voters whose majority works with probability `wanted` or more.
-
-    Each voter works with probability `works`. Majority: more than half of all voters.
-    """
-    ### BEGIN SOLUTION
-    from labkit.reliability.mtbf import at_least
-
-    voters = 1
-    while at_least(voters // 2 + 1, voters, works) < wanted:
-        voters += 1
-    return voters
-    ### END SOLUTION
-    raise NotImplementedError("exercise why.3: the smallest number of voters")
-
-
-# %%
-check("why.3", voters_needed)
+# %% exercise="why.3"
 
 # %% [markdown]
 # ## Summary

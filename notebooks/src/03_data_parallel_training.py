@@ -21,7 +21,7 @@
 # the eight dies.
 #
 # **Routes** Core · All<br>
-# **Time** 60 minutes, and 35 for the exercises (you may skip the parts marked ⤳)<br>
+# **Time** 60 minutes, and 60 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [02 Ring all-reduce](02_ring_all_reduce.ipynb)<br>
 # **Afterwards you can** write data-parallel training with hooks, buckets and overlap; say what DDP
 # does when, and how often it communicates; choose a learning rate for a larger batch, and know when
@@ -122,23 +122,7 @@ together.timeline(around=middle, title="By hand: a little computing, much talkin
 # rank take the mean over its own part, and average afterwards. That is wrong as soon as the parts
 # differ, as they do in the last batch of an epoch. Do it right.
 
-
-# %%
-def global_mean(means, samples):
-    """The mean gradient over all samples of all ranks.
-
-    `means[r]` is a tensor, the mean over the `samples[r]` samples of rank r, all zero for none.
-    """
-    ### BEGIN SOLUTION
-    return sum(mean * count for mean, count in zip(means, samples, strict=True)) / sum(samples)
-    ### END SOLUTION
-    raise NotImplementedError("exercise data_parallel.1: the mean over all samples")
-
-
-# %%
-from labkit.check import check
-
-check("data_parallel.1", global_mean)
+# %% exercise="data_parallel.1"
 
 # %% [markdown]
 # ## Who is ready first
@@ -186,29 +170,7 @@ print("last three: ", ", ".join(name for name, _, _ in arrived[-3:]))
 #
 # Fill the buckets.
 
-
-# %%
-def into_buckets(sizes, capacity):
-    """Lists of tensor numbers, each of at most `capacity` bytes, from the last tensor to the first.
-
-    `sizes[i]` is the number of bytes of tensor i. A tensor that no longer fits opens a new bucket;
-    one that is larger than `capacity` has a bucket of its own.
-    """
-    ### BEGIN SOLUTION
-    buckets, room = [], 0
-    for i in reversed(range(len(sizes))):
-        if not buckets or sizes[i] > room:
-            buckets.append([])
-            room = capacity
-        buckets[-1].append(i)
-        room -= sizes[i]
-    return buckets
-    ### END SOLUTION
-    raise NotImplementedError("exercise data_parallel.2: fill buckets from the last tensor on")
-
-
-# %%
-check("data_parallel.2", into_buckets)
+# %% exercise="data_parallel.2"
 
 # %% [markdown]
 # ## Overlap, on paper
@@ -262,29 +224,14 @@ figure
 # 2020).
 
 # %% [markdown]
-# ### Exercise data_parallel.3 (2 points, 10 minutes, 4 lines)
+# ### Exercise data_parallel.3 (3 points, 20 minutes, 12 lines)
 #
-# The picture's arithmetic. One wire, one bucket at a time, in their order: all ranks must start the
-# same bucket, or they wait for each other crosswise.
+# Which size would you set for a cluster that you have never seen? You get the arrival times and the
+# wire, and keep a budget: at most 5 % above the best size, and no bucket larger than the memory that
+# is left for it. The picture's arithmetic is a dozen lines. One wire, one bucket at a time, in their
+# order: all ranks must start the same bucket, or they wait for each other crosswise.
 
-
-# %%
-def all_through(full, travel):
-    """The time, in seconds, at which the last bucket is through.
-
-    Bucket i is full at `full[i]` and travels for `travel[i]`; the times in `full` only grow.
-    """
-    ### BEGIN SOLUTION
-    free = 0.0
-    for ready, seconds in zip(full, travel, strict=True):
-        free = max(free, ready) + seconds
-    return free
-    ### END SOLUTION
-    raise NotImplementedError("exercise data_parallel.3: when is the last bucket through?")
-
-
-# %%
-check("data_parallel.3", all_through)
+# %% exercise="data_parallel.3"
 
 # %% [markdown]
 # ## Overlap, for real
@@ -519,26 +466,7 @@ figure
 # %% [markdown]
 # ### Exercise data_parallel.4 (2 points, 10 minutes, 5 lines)
 
-
-# %%
-def largest_entries(gradient, left, count):
-    """What is sent now, and what is left for the next time: two tensors of the gradient's shape.
-
-    `left` is what was left the last time. Of gradient + left the `count` entries of largest
-    absolute value are sent, the others are zero in what is sent.
-    """
-    ### BEGIN SOLUTION
-    wanted = gradient + left
-    places = wanted.abs().topk(count).indices
-    sent = torch.zeros_like(wanted)
-    sent[places] = wanted[places]
-    return sent, wanted - sent
-    ### END SOLUTION
-    raise NotImplementedError("exercise data_parallel.4: the largest entries, and the rest")
-
-
-# %%
-check("data_parallel.4", largest_entries)
+# %% exercise="data_parallel.4"
 
 # %% [markdown]
 # The whole of it in one cell, with the lab's own `TopK`.
@@ -838,6 +766,16 @@ run.timeline(title="Nobody is dead, and nobody works")
 # **Answer: (b).** No connection closes, so nobody is told anything. This time it was a second. If
 # rank 1 never came back, the others would wait for a deadline: a minute here, half an hour with the
 # defaults. Somebody has to notice silence.
+
+# %% [markdown]
+# ### Exercise data_parallel.5 (3 points, 15 minutes, 12 lines)
+#
+# An incident. A job of equal ranks takes twice as long as last week, and every profile says: most of
+# the time goes into the all-reduce. All ranks but one wait in it, and one is waited for. From the
+# logs of twelve steps, written by machines whose clocks differ by up to 100 s, say who it was and
+# whether its data came slowly, its processor was slow, or it stood still once, like rank 1 above.
+
+# %% exercise="data_parallel.5"
 
 # %% [markdown]
 # ## Summary

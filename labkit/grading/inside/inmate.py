@@ -140,9 +140,11 @@ class Inmate:
 
 
 class Stub:
-    """An object of the grader, of which some methods can be called from here."""
+    """An object of the grader, of which some methods can be called from here, and some plain
+    attributes."""
 
-    def __init__(self, inmate: Inmate, port: int, methods: list[str]) -> None:
+    def __init__(self, inmate: Inmate, port: int, methods: list[str], values: Any) -> None:
+        vars(self).update(unpack(values))
         for method in methods:
             setattr(self, method, self._caller(inmate, port, method))
 
