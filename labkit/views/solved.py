@@ -33,7 +33,7 @@ def solved(squares: Sequence[Square]) -> Any:
     axes.set_xlim(0, width)
     axes.set_ylim(0.75 + HIGH * len(rows), 0)
     axes.axis("off")
-    words = {"family": style.FONT, "va": "center"}
+    words: dict[str, Any] = {"family": style.FONT, "va": "center"}
     axes.text(0.15, 0.32, heading(squares), size=style.TITLE, **words)
     for place, row in enumerate(rows):
         y = 0.85 + HIGH * place

@@ -21,7 +21,8 @@ from labkit.grading.exercises.dyed import (
 
 def complete(function: Function, drawn: Ranks) -> Outcome:
     """Whose parts are in each chunk at each rank."""
-    places = list(itertools.product(range(drawn.ranks), repeat=2))
+    every = range(drawn.ranks)
+    places = list(itertools.product(every, every))
     return held_by(observed(function, drawn, gathered=True), places)
 
 
