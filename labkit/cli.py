@@ -36,6 +36,7 @@ BENCHES = {
     "goodput": "Steps that count under one kill every 10 s, beside torchrun; and as predicted.",
     "simulator": "Messages a second of the simulated Raft, beside simpy; a thousand seeds.",
     "memory": "What JupyterLab with a notebook and a cluster of four ranks takes.",
+    "grading": "How long an honest submission of every exercise takes to be graded.",
 }
 
 Json = Annotated[Path | None, typer.Option(help="Write the rows of figures to this file.")]

@@ -7,6 +7,8 @@
     jail.py        the grader's end of a jail
     score.py       verdicts on one submission
     grade.py       a whole class
+    course.py      which exercises count, private ones, each student's variant
+    release.py     what students get
     report.py, page.py  what teachers, code hosts and students read
 
 **Nothing in a jail is trusted.** What leaves it counts as what the student said, whoever in there

@@ -1,4 +1,4 @@
-"""`labkit grade`, `labkit replay`, `labkit new-exercise`; imports happen when one of them runs."""
+"""`labkit grade`, `replay`, `release` and `new-exercise`; imports happen when one of them runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import typer
 
 GRADED, BELOW, FAILED = 0, 1, 2
 
+CourseFile = Annotated[Path | None, typer.Option(help="TOML: exercises that count, and weights.")]
+Overlay = Annotated[
+    Path | None, typer.Option(help="A private folder of exercises that adds to or replaces some.")
+]
+
 
 def add_to(app: typer.Typer) -> None:
     app.command()(grade)
     app.command()(replay)
+    app.command()(release)
     app.command(name="new-exercise")(new_exercise)
 
 
@@ -25,12 +31,21 @@ def grade(
     jobs: Annotated[int, typer.Option(min=1, help="How many to judge side by side.")] = 2,
     jail: Annotated[str, typer.Option(help="auto, namespace or rlimit.")] = "auto",
     pass_mark: Annotated[float, typer.Option(help="Per cent of the points.")] = 0.0,
+    course: CourseFile = None,
+    exercises: Overlay = None,
+    roster: Annotated[
+        Path | None, typer.Option(help="CSV with a column `student`: who should have handed in.")
+    ] = None,
+    secret: Annotated[
+        str, typer.Option(envvar="LABKIT_SECRET", help="Each student's variant is drawn from it.")
+    ] = "",
 ) -> None:
     """Grade submissions outside of their own processes.
 
     The exit status is 0 when all are graded, 1 when one of them is below the pass mark, and 2 when
     something could not be graded.
     """
+    from labkit.grading.course import CourseError, setting
     from labkit.grading.exercise import ExerciseError
     from labkit.grading.grade import grade as grade_all
     from labkit.grading.jail import JailError
@@ -38,8 +53,9 @@ def grade(
     from labkit.grading.report import write_all
 
     try:
-        records = grade_all(submissions, out, seed, jobs, jail)
-    except (JailError, ExerciseError, FileNotFoundError) as error:
+        chosen = setting(course, exercises, roster, secret)
+        records = grade_all(submissions, out, seed, jobs, jail, setting=chosen)
+    except (JailError, ExerciseError, CourseError, FileNotFoundError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
     for path in write_all(records, out):
@@ -55,17 +71,23 @@ def grade(
 def replay(
     seed: Annotated[int, typer.Argument(help="As a report names it.")],
     name: Annotated[str, typer.Argument(metavar="EXERCISE", help="As in ring.1.")],
+    exercises: Overlay = None,
 ) -> None:
     """Show what was drawn for an exercise, and what is right."""
     from labkit import check
-    from labkit.grading import exercise
+    from labkit.grading.course import library
+    from labkit.grading.exercise import ExerciseError
     from labkit.grading.score import draws
 
     try:
-        graded = exercise.load(name)
-    except KeyError as error:
-        typer.echo(error.args[0], err=True)
+        known = library(exercises)
+    except ExerciseError as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
+    if name not in known:
+        typer.echo(f"there is no exercise {name!r} to grade, but {', '.join(known)}", err=True)
+        raise typer.Exit(FAILED)
+    graded = known[name]
     reference = graded.define(graded.reference)
     for prop in graded.properties:
         print(f"{graded.id}, {prop.title}:")
@@ -75,23 +97,42 @@ def replay(
     print(f'Yours, in a notebook: check("{name}", {graded.about.function}, seed={seed})')
 
 
+def release(
+    out: Annotated[Path, typer.Argument(help="A folder to make; beside it comes OUT.zip.")],
+    exercises: Overlay = None,
+) -> None:
+    """Make what students get: the lab without solutions, mutants and tests, as folder and zip."""
+    from labkit.grading.exercise import ExerciseError
+    from labkit.grading.release import release as make
+
+    try:
+        for path in make(out, exercises):
+            print(path)
+    except (ExerciseError, FileExistsError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+
+
 def new_exercise(
     name: Annotated[str, typer.Argument(metavar="EXERCISE", help="As in ring.4.")],
     notebook: Annotated[str, typer.Option(help="As in 02_ring_all_reduce.")] = "",
+    exercises: Annotated[
+        Path | None, typer.Option(help="A private folder to make it in; else the lab's own.")
+    ] = None,
 ) -> None:
     """Make an exercise's folder; called again, admit it to the grader once it is proved.
 
     An exercise is proved when its stub earns nothing, its solution all, no constant anything, and
     each of at least three mutants fails the property that it names.
     """
-    from labkit.grading import new
+    from labkit.grading import exercise, new
     from labkit.grading.exercise import ExerciseError
     from labkit.grading.grade import Bench
     from labkit.grading.jail import JailError
 
     bench = Bench("auto", 0, None)
     try:
-        found = new.begin_or_admit(name, notebook, bench)
+        found = new.begin_or_admit(name, notebook, bench, exercises or exercise.EXERCISES)
     except (ExerciseError, JailError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None

@@ -17,15 +17,16 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from labkit.grading import exercise, score
+from labkit.grading import score
 from labkit.grading.collect import Submission, collect
+from labkit.grading.course import Setting, library, on_roster
 from labkit.grading.exercise import Graded
 from labkit.grading.jail import Zygote
 from labkit.grading.levels import describe
@@ -37,12 +38,22 @@ DUMPABLE = 4  # linux/prctl.h
 
 @dataclass(frozen=True)
 class Grading:
-    """What `labkit grade` is told. `jobs` is how many submissions are judged side by side."""
+    """What a class is graded with. `jobs` is how many submissions are judged side by side, and
+    `seed` what is drawn from, unless each student has a variant."""
 
     out: Path
     seed: int
     jobs: int
     level: str
+    setting: Setting
+    chosen: Sequence[Graded]
+
+    def digest(self, submission: Submission) -> str:
+        """Of all that a record depends on."""
+        seed = self.setting.seed_of(submission.name, self.seed)
+        exercises = [graded.digest() for graded in self.chosen]
+        parts = [submission.cells, submission.problems, exercises, seed, self.level]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def grade(
@@ -52,34 +63,35 @@ def grade(
     jobs: int = 2,
     level: str = "auto",
     say: Callable[[str], None] = print,
+    setting: Setting | None = None,
 ) -> list[Record]:
     """The records of all submissions, in the order of their names; reports are another matter.
 
     Raises FileNotFoundError for a path with nothing at it, JailError where there is no jail of the
     level that is asked for.
     """
-    known = {name: exercise.load(name) for name in exercise.ids()}
-    submissions = named([collect(path, known) for path in paths])
-    chosen = assigned(known, submissions)
+    setting = setting or Setting(library())
+    handed_in = [collect(path, setting.known) for path in paths]
+    submissions = named(on_roster(handed_in, setting.students))
+    chosen = setting.chosen or assigned(setting.known, submissions)
     records = out / "records"
     out.mkdir(parents=True, exist_ok=True, mode=0o700)  # the students' points are in it
     records.mkdir(exist_ok=True, mode=0o700)
     seed = seed_of(out, seed)
     keep_to_itself()
     with Zygote(level) as first:
-        waiting: queue.SimpleQueue[tuple[Submission, str]] = queue.SimpleQueue()
+        plan = Grading(out, seed, jobs, first.level, setting, chosen)
+        waiting: queue.SimpleQueue[Submission] = queue.SimpleQueue()
         for submission in submissions:
-            digest = digest_of(submission, chosen, seed, first.level)
-            if not is_done(records, submission.name, digest):
-                waiting.put((submission, digest))
+            if not is_done(records, submission.name, plan.digest(submission)):
+                waiting.put(submission)
         left = waiting.qsize()
+        seeds = "a seed for each student" if setting.secret else f"seed {seed}"
         say(
-            f"seed {seed}, jail: {describe(first.level)}; {left} of {len(submissions)} submissions "
+            f"{seeds}, jail: {describe(first.level)}; {left} of {len(submissions)} submissions "
             f"to grade, {len(chosen)} exercises"
         )
-        plan = Grading(out, seed, jobs, first.level)
-        workers = min(jobs, max(1, left))
-        work(plan, first, workers, waiting, chosen, say)
+        work(plan, first, min(jobs, max(1, left)), waiting, say)
     return [read(records, submission.name) for submission in submissions]
 
 
@@ -87,8 +99,7 @@ def work(
     plan: Grading,
     first: Zygote,
     workers: int,
-    waiting: queue.SimpleQueue[tuple[Submission, str]],
-    chosen: Sequence[Graded],
+    waiting: queue.SimpleQueue[Submission],
     say: Callable[[str], None],
 ) -> None:
     """Empties the queue with so many threads, each with a zygote of its own."""
@@ -98,8 +109,7 @@ def work(
         bench = Bench(plan.level, slot, first if slot == 0 else None)
         with contextlib.closing(bench), contextlib.suppress(queue.Empty):
             while not failed.is_set():
-                submission, digest = waiting.get_nowait()
-                record = one(plan, bench, submission, digest, chosen)
+                record = one(plan, bench, waiting.get_nowait())
                 write(plan.out / "records", record)
                 say(f"{record.earned:3} of {record.points:3} points  {record.name}")
 
@@ -125,15 +135,20 @@ class Bench:
             self.zygote = None
 
 
-def one(
-    plan: Grading, bench: Bench, submission: Submission, digest: str, chosen: Sequence[Graded]
-) -> Record:
+def one(plan: Grading, bench: Bench, submission: Submission) -> Record:
     begin = time.monotonic()
-    results = score.score(bench, chosen, submission.cells, plan.seed)
-    seconds = round(time.monotonic() - begin, 2)
-    jail = describe(plan.level)
-    problems = submission.problems
-    return Record(submission.name, digest, plan.seed, jail, results, problems, seconds)
+    seed = plan.setting.seed_of(submission.name, plan.seed)
+    results = score.score(bench, plan.chosen, submission.cells, seed)
+    return Record(
+        submission.name,
+        plan.digest(submission),
+        seed,
+        describe(plan.level),
+        results,
+        submission.problems,
+        round(time.monotonic() - begin, 2),
+        {graded.id: graded.about.title for graded in plan.chosen},
+    )
 
 
 def named(submissions: Sequence[Submission]) -> list[Submission]:
@@ -150,7 +165,7 @@ def named(submissions: Sequence[Submission]) -> list[Submission]:
     return sorted(submissions, key=lambda submission: submission.name)
 
 
-def assigned(known: dict[str, Graded], submissions: Sequence[Submission]) -> list[Graded]:
+def assigned(known: Mapping[str, Graded], submissions: Sequence[Submission]) -> list[Graded]:
     """The exercises of all notebooks of which somebody has handed in a cell; all, if nobody has."""
     books = {known[name].about.notebook for s in submissions for name in s.cells}
     chosen = [graded for graded in known.values() if graded.about.notebook in books]
@@ -167,12 +182,6 @@ def seed_of(out: Path, seed: int | None) -> int:
         seed = secrets.randbelow(10**9)
     begun.write_text(json.dumps({"seed": seed}) + "\n")
     return seed
-
-
-def digest_of(submission: Submission, chosen: Sequence[Graded], seed: int, level: str) -> str:
-    """Of all that a record depends on."""
-    parts = [submission.cells, submission.problems, [g.digest() for g in chosen], seed, level]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def is_done(records: Path, name: str, digest: str) -> bool:

@@ -42,7 +42,7 @@ class Result(msgspec.Struct):
 
 class Record(msgspec.Struct):
     """One submission. `digest` is of all that the results depend on, so that a record that is there
-    already need not be made again."""
+    already need not be made again. `titles` are those of the exercises."""
 
     name: str
     digest: str
@@ -51,6 +51,7 @@ class Record(msgspec.Struct):
     results: list[Result] = []
     problems: list[str] = []
     seconds: float = 0.0
+    titles: dict[str, str] = {}
 
     @property
     def earned(self) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from labkit.grading.levels import gaps
-from labkit.grading.page import feedback
+from labkit.grading.page import classroom, failures, feedback
 from labkit.grading.record import Record, Result, Verdict
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,8 +37,9 @@ def write_all(records: Sequence[Record], out: Path) -> list[Path]:
     (out / "junit.xml").write_bytes(junit(records))
     (out / "class.csv").write_text(table(records), encoding="utf-8")
     (out / "summary.md").write_text(summary(records), encoding="utf-8")
+    (out / "class.html").write_text(classroom(records), encoding="utf-8")
     first = pages / f"{records[0].name}.html" if len(records) == 1 else pages
-    return [out / "summary.md", out / "class.csv", first]
+    return [out / "summary.md", out / "class.csv", out / "class.html", first]
 
 
 def junit(records: Sequence[Record]) -> bytes:
@@ -123,11 +124,14 @@ def summary(records: Sequence[Record]) -> str:
     """A page for a CI service: how the class did, property by property, and what failed most."""
     record = records[0]
     count = len(records)
+    own = len({each.seed for each in records}) > 1
+    seeds = "A seed for each student" if own else f"Seed {record.seed}"
+    whose = f" for {markdown(record.name)}" if own else ""
     lines = [
         f"# {count} submission{'s' * (count != 1)}, {record.points} points each",
         "",
-        f"Seed {record.seed}, jail: {record.jail}. `labkit replay {record.seed} "
-        f"{record.exercises[0]}` shows what was drawn.",
+        f"{seeds}, jail: {record.jail}. `labkit replay {record.seed} {record.exercises[0]}` shows "
+        f"what was drawn{whose}.",
         "",
     ]
     lines += properties(records)
@@ -159,7 +163,7 @@ def properties(records: Sequence[Record]) -> list[str]:
 
 def most_frequent(results: Sequence[Result]) -> str:
     """The known mistake, or else the case, that most submissions failed with."""
-    found = Counter(r.mistake or r.case for r in results if r.mistake or r.case)
+    found = failures(results)
     if not found:
         return ""
     words, times = found.most_common(1)[0]

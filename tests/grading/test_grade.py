@@ -104,6 +104,7 @@ def test_what_a_student_wrote_is_text_in_every_report():
     suite = ElementTree.fromstring(report.junit([record]))
     assert suite.find(".//error").get("message").count("]]></testcase>") == 1
     assert "<script>" not in report.feedback(record)
+    assert "<script>" not in report.classroom([record])
     assert report.table([record]).splitlines()[1].startswith("'=evil")
     line = next(x for x in report.summary([record]).splitlines() if x.startswith("| commit.1"))
     assert "[x](" not in line
