@@ -18,6 +18,7 @@ SLOW |= {
     "test_hangs",
     "test_numerics",
     "test_outside",
+    "test_panel_of_a_cluster",
     "test_parts",
     "test_preemption",
     "test_replica",
@@ -32,6 +33,11 @@ SLOW |= {
     "test_slurm",
     "test_spares",
     "test_torchrun",
+    # in a browser
+    "test_finished_panel",
+    "test_learner",
+    "test_live_panel",
+    "test_simulated_panel",
 }
 
 

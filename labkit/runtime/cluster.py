@@ -109,6 +109,7 @@ class Cluster:
             max_restarts=max_restarts,
             spares=spares,
         )
+        self._panel: Any = None
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)
         try:
@@ -265,6 +266,18 @@ class Cluster:
         from labkit.views.status import status_table
 
         return status_table(rows(self._driver))
+
+    def panel(self, present: bool = False) -> Any:
+        """A live panel for the notebook: a row of buttons for each rank, and what they do. With
+        `present`, large enough for a projector. Asked again, it is the same panel."""
+        from labkit.runtime.panel import ClusterStage
+        from labkit.views.panel.live import LivePanel
+
+        self._check_open()
+        if self._panel is None:
+            self._panel = LivePanel(ClusterStage(self._driver), present)
+        self._panel.front.present = present
+        return self._panel
 
     def stacks(self) -> Any:
         """A table of what each rank is doing, down to the line of code; `verdict` says who keeps

@@ -13,6 +13,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from labkit.runtime.messages import (
     Hello,
     Inspected,
     Installed,
+    Pong,
     Shutdown,
     Start,
     Strike,
@@ -84,6 +86,7 @@ class Driver:
         self.start_message: Start | None = None  # of the last run
         self.in_force: list[faults.Fault] = []
         self.console = Console()
+        self.listeners: list[Callable[[list[Event]], None]] = []  # hear of every event
         self.links = Links(self, launcher.network) if launcher.network is not None else None
         path = directory / "events" / "driver.jsonl" if directory else None
         self.log = EventLog(events.DRIVER, path=path, stream=self._keep)
@@ -114,6 +117,7 @@ class Driver:
         seat: Seat | None = connection.peer
         if seat is None:
             return wire.reject("out of turn")
+        seat.heard = time.monotonic()
         match message:
             case Happened(happened):
                 self.take(seat, happened)
@@ -131,6 +135,8 @@ class Driver:
                 with self.changed:
                     seat.record = record
                     self.changed.notify_all()
+            case Pong(term, leader):
+                seat.term, seat.leader = term, leader
             case Strike(fault):
                 inject(self, fault)
             case Time():
@@ -166,12 +172,17 @@ class Driver:
                 seat.slow = event.data["factor"]
         if fresh:
             self.log.witness(fresh[-1].clock)
-        if self.run is not None and fresh:
-            self.run.add(fresh)
+        if fresh:
+            self._tell(fresh)
 
     def _keep(self, event: Event) -> None:
+        self._tell([event])
+
+    def _tell(self, happened: list[Event]) -> None:
         if self.run is not None:
-            self.run.add([event])
+            self.run.add(happened)
+        for listen in self.listeners:
+            listen(happened)
 
     # -- runs
 

@@ -41,6 +41,8 @@ from labkit.runtime.messages import (
     Installed,
     Left,
     Parcel,
+    Ping,
+    Pong,
     Regrouping,
     Roster,
     Said,
@@ -123,6 +125,8 @@ class Host:
                 self.line.send(Inspected(self.inspector.record()))
             case AskTime(asked):
                 self.line.send(Time(asked, time.monotonic()))
+            case Ping():
+                self.line.send(Pong(*self.membership.leadership()))
             case Shutdown():
                 self._leave(driver)
 

@@ -97,6 +97,11 @@ class Membership:
         views = self.node.machine
         return views.why_no_quorum() if isinstance(views, Views) else None
 
+    def leadership(self) -> tuple[int, int | None]:
+        """The term, and who leads in it as far as this one knows."""
+        views = self.node.machine
+        return (views.term, views.leader) if isinstance(views, Views) else (0, None)
+
     def _say_connected(self) -> None:
         self._say(Connected(self.me, tuple(sorted(self.alive)), self.ready))
 

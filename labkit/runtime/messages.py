@@ -81,6 +81,14 @@ class Time(_Message, frozen=True):
     there: float
 
 
+class Pong(_Message, frozen=True):
+    """The answer to `Ping`: the term of the vote on views, and who leads it, if anybody is known
+    to."""
+
+    term: int
+    leader: int | None
+
+
 # -- driver → worker
 
 
@@ -141,6 +149,10 @@ class Inject(_Message, frozen=True):
 
 class Inspect(_Message, frozen=True):
     """What are you doing? Also between workers."""
+
+
+class Ping(_Message, frozen=True):
+    """Say that you are there."""
 
 
 class Shutdown(_Message, frozen=True):
@@ -225,8 +237,8 @@ class Parcel(_Message, frozen=True):
 
 
 CODEC = Codec(
-    (Hello | Happened | Installed | Finished | Failed | Strike | Inspected | Time)
-    | (Welcome | Roster | Start | Cancel | Inject | Inspect | Shutdown | AskTime)
+    (Hello | Happened | Installed | Finished | Failed | Strike | Inspected | Time | Pong)
+    | (Welcome | Roster | Start | Cancel | Inject | Inspect | Ping | Shutdown | AskTime)
     | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply)
     | (Left | Regrouping | Said | Parcel)
 )

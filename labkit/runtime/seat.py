@@ -42,6 +42,10 @@ class Seat:
     killed: bool = False  # by this driver
     replaced: bool = False  # its rank is about to have another life
 
+    heard: float = 0.0  # when it last said anything, on the monotonic clock
+    term: int | None = None  # of the vote on views, and who leads it: as a `Pong` has it
+    leader: int | None = None
+
     witness: bool = False
 
     @property

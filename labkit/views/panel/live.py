@@ -1,0 +1,214 @@
+"""The panel of a living cluster: a thread that looks ten times a second, and does what is clicked.
+
+A click only puts a wish on a queue: the kernel's own thread may be waiting for a run. How the
+cluster is looked at and broken is the business of the `stage`, which the runtime provides.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from labkit import faults
+from labkit.chaos import random_plan
+from labkit.events import Event
+from labkit.faults import Fault
+from labkit.views.panel.front import Front
+from labkit.views.panel.pace import Pace
+from labkit.views.panel.script import Script
+from labkit.views.panel.sources import where
+from labkit.views.panel.strip import Strip
+
+TICK = 0.1
+"""Seconds between two updates."""
+KEPT = 30.0
+"""Seconds of the past that a view which is opened late is shown."""
+SLOWER = 4.0
+"""Times as long that a rank computes after a click on slow."""
+RESTS = 0.4
+"""Seconds after the end of a run until its picture is drawn: unless the next has begun."""
+AT_ONCE = ("kill", "pause", "slow", "delay", "drop", "cut", "partition")
+
+
+class Stage(Protocol):
+    """A cluster, as its panel needs it. All of it is quick, and may be called from any thread."""
+
+    ranks: tuple[int, ...]  # the witness is the last
+
+    @property
+    def closed(self) -> bool: ...
+    def listen(self, call: Any) -> None: ...
+    def rows(self) -> list[dict[str, Any]]: ...
+    def inject(self, fault: Fault) -> None: ...
+    def run(self) -> Any: ...
+
+
+class LivePanel:
+    """`cluster.panel()`. Shows itself; `code` is what has been clicked so far."""
+
+    def __init__(self, stage: Stage, present: bool = False) -> None:
+        self.stage = stage
+        self.script, self.pace = Script(), Pace()
+        self.began = time.monotonic()
+        self.strip = Strip(stage.ranks, self.began)
+        self.fresh: deque[list[Event]] = deque()
+        self.frames: deque[dict[str, Any]] = deque(maxlen=round(KEPT / TICK))
+        self.run: Any = None
+        self.drawn = True  # the picture of the run
+        self._ended: float | None = None  # when the run was seen to be over
+        self._rows: list[dict[str, Any]] = []
+        self._dice = 0
+        self._wishes: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._woken = threading.Event()
+        lanes = [
+            {"id": rank, "name": f"rank {rank}", "witness": False} for rank in stage.ranks[:-1]
+        ] + [{"id": stage.ranks[-1], "name": "witness", "witness": True}]
+        self.front = Front(mode="live", lanes=lanes, present=present)
+        self.front.on_msg(self._hear)
+        stage.listen(self.fresh.append)
+        self.thread = threading.Thread(target=self._live, name="labkit panel", daemon=True)
+        self.thread.start()
+
+    def __repr__(self) -> str:
+        return f"<a panel of {len(self.stage.ranks) - 1} ranks: it needs a notebook to be seen>"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        self._shown = display(self.front, display_id=True)
+
+    _shown: Any = None
+
+    @property
+    def code(self) -> str:
+        return self.script.code()
+
+    # -- the thread
+
+    def _live(self) -> None:
+        while not self.stage.closed:
+            begin = time.monotonic()
+            self._act()
+            self.tick(begin)
+            self._woken.wait(max(0.0, begin + TICK - time.monotonic()))
+            self._woken.clear()
+        self.tick(time.monotonic())
+        self._leave_picture()
+
+    def tick(self, now: float) -> None:
+        """Tells the browser what is new."""
+        self._follow(now)
+        for batch in [self.fresh.popleft() for _ in range(len(self.fresh))]:
+            for event in batch:
+                self.strip.take(event)
+                self.pace.take(event)
+        frame = self.strip.news(now)
+        goodput, recent = self.pace.goodput(now), self.pace.goodput(now, seconds=2.0)
+        if goodput is not None and not self.drawn:
+            frame["goodput"] = [round(goodput, 3), None if recent is None else round(recent, 3)]
+        rows = self.stage.rows()
+        if rows != self._rows:
+            frame["rows"], self._rows = rows, rows
+        self.frames.append(frame)
+        self.front.send({"kind": "frame", "frame": frame})
+
+    def _follow(self, now: float) -> None:
+        """Notices when a run begins, and when it is over."""
+        run = self.stage.run()
+        if run is not self.run:
+            self.run, self.drawn, self._ended, self.pace = run, False, None, Pace()
+            began = {"number": run.number, "name": run.name, "t": run.started - self.began}
+            self.front.send({"kind": "run", **began})
+        if run is None or self.drawn or not run.done:
+            return
+        self._ended = self._ended or now
+        if now - self._ended > RESTS:
+            self.drawn = True
+            self._send_picture(run)
+
+    def _send_picture(self, run: Any) -> None:
+        try:
+            picture = run.timeline().png()
+        except Exception as error:  # the panel goes on without it
+            self._say(f"the picture of run {run.number} could not be drawn: {error}")
+        else:
+            self.front.send({"kind": "picture", "number": run.number}, [picture])
+
+    def _leave_picture(self) -> None:
+        """The cluster is closed: in the notebook the picture of the last run takes this place."""
+        self.front.send({"kind": "closed"})
+        if self.run is None or self._shown is None:
+            return
+        try:
+            self._shown.update(self.run.timeline())
+        except Exception as error:
+            self._say(f"the picture of run {self.run.number} could not be drawn: {error}")
+
+    # -- what is clicked
+
+    def _hear(self, _: Any, wish: dict[str, Any], buffers: Any) -> None:
+        self._wishes.put(wish)
+        self._woken.set()
+
+    def _act(self) -> None:
+        while True:
+            try:
+                wish = self._wishes.get_nowait()
+            except Empty:
+                return
+            try:
+                self._do(wish)
+            except Exception as error:
+                self._say(str(error))
+
+    def _do(self, wish: dict[str, Any]) -> None:
+        match wish["kind"]:
+            case "hello":
+                self._catch_up()
+            case "event":
+                event = self.strip.events.get(wish["id"])
+                self._say("that was too long ago" if event is None else where(event))
+            case "random":
+                self._dice += 1
+                size = len(self.stage.ranks) - 1
+                plan = random_plan(self._dice, size, 1.0, faults=1, kinds=AT_ONCE)
+                self.inject(plan.entries[0].fault)
+            case "heal":
+                self.inject(faults.Heal())
+            case act:
+                self.inject(self._fault(act, wish["rank"]))
+
+    def _fault(self, act: str, rank: int) -> Fault:
+        others = tuple(other for other in self.stage.ranks if other != rank)
+        table: dict[str, Fault] = {
+            "kill": faults.Kill(rank),
+            "pause": faults.Pause(rank),
+            "resume": faults.Resume(rank),
+            "slow": faults.Slow(rank, SLOWER),
+            "full speed": faults.Slow(rank, 1.0),
+            "cut off": faults.Partition(((rank,), others)),
+            "restart": faults.Restart(rank),
+        }
+        return table[act]
+
+    def inject(self, fault: Fault) -> None:
+        """As if it had been clicked."""
+        self.stage.inject(fault)
+        run = self.run
+        seconds, moment = None, "between runs"
+        if run is not None and not run.done:
+            seconds = time.monotonic() - run.started
+            moment = f"run {run.number}, step {max(run.steps.values(), default=0)}"
+        self.script.add(fault, seconds, moment)
+        self.front.send({"kind": "code", "code": self.code})
+
+    def _catch_up(self) -> None:
+        """A view has been opened, or the page has been loaded again."""
+        self.front.send({"kind": "frames", "frames": list(self.frames), "rows": self._rows})
+        self.front.send({"kind": "code", "code": self.code})
+
+    def _say(self, text: str) -> None:
+        self.front.send({"kind": "said", "text": text})

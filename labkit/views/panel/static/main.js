@@ -1,0 +1,108 @@
+// Puts the parts together, and hears the kernel.
+
+function render({ model, el }) {
+  const send = (message) => {
+    if (message.kind === "look") knobs.said.textContent = message.text;
+    else if (message.kind === "choose") knobs.choose(message.number);
+    else model.send(message);
+  };
+  const mode = model.get("mode");
+  const diagram = new Diagram(model, send);
+  const curves = new Curves(model, diagram);
+  const table = new Table(model, send);
+  const knobs = new Knobs(model, send, diagram);
+  const image = element("img", { class: "picture", alt: "the timeline of the run that is over" });
+  image.style.display = "none";
+  const root = element("div", { class: "labkit-panel", role: "region", "aria-label": "live panel", "data-mode": mode });
+  root.append(knobs.bar, table.element, knobs.said, knobs.legend, diagram.element, curves.element, image, knobs.pane);
+  if (mode === "simulated") {
+    curves.element.replaceWith(knobs.flights);
+  } else if (mode === "finished") root.insertBefore(scrubber(diagram, send), table.element);
+  el.append(root);
+
+  const live = (on) => {
+    for (const part of [diagram.element, curves.element, knobs.legend]) part.style.display = on ? "" : "none";
+    image.style.display = on ? "none" : "";
+  };
+  const take = (frame) => {
+    diagram.take(frame);
+    curves.take(frame);
+    knobs.take(frame);
+    if (frame.rows) table.take(frame.rows);
+    if (frame.bands) table.cuts(frame.bands);
+    if (mode === "simulated") knobs.steer(frame);
+    root.dataset.now = frame.now;
+    if (frame.range) root.querySelector(".scrubber").dataset.seconds = frame.range[1];
+  };
+  const hear = (message, buffers) => {
+    root.dataset.heard = message.kind;
+    if (message.kind === "frame") take(message.frame);
+    else if (message.kind === "frames") {
+      message.frames.forEach(take);
+      table.take(message.rows);
+    } else if (message.kind === "reset") diagram.reset();
+    else if (message.kind === "knowledge") {
+      table.take(message.rows);
+      root.dataset.at = message.t;
+    } else if (message.kind === "code") knobs.setCode(message.code);
+    else if (message.kind === "said") knobs.said.textContent = message.text;
+    else if (message.kind === "run") {
+      knobs.begin(message);
+      curves.begin();
+      live(true);
+      root.dataset.run = message.number;
+    } else if (message.kind === "picture") {
+      const data = buffers[0];
+      URL.revokeObjectURL(image.src);
+      image.src = URL.createObjectURL(new Blob([data.buffer ?? data], { type: "image/png" }));
+      live(false);
+    } else if (message.kind === "closed") {
+      root.classList.add("closed");
+      for (const knob of root.querySelectorAll("button[data-act]")) knob.disabled = true;
+      knobs.run.textContent = "the cluster is closed";
+    }
+  };
+  const present = () => {
+    diagram.present = model.get("present");
+    root.classList.toggle("present", diagram.present);
+  };
+  model.on("msg:custom", hear);
+  model.on("change:present", present);
+  present();
+
+  let [last, over, seen] = [0, false, true];
+  const watch = new IntersectionObserver((entries) => (seen = entries[entries.length - 1].isIntersecting));
+  watch.observe(root);
+  const draw = (time) => {
+    if (over) return;
+    requestAnimationFrame(draw);
+    if (time - last < (mode === "live" ? FRAME : 2 * FRAME) || !seen || root.classList.contains("closed")) return;
+    last = time;
+    diagram.draw();
+    curves.draw();
+  };
+  requestAnimationFrame(draw);
+  model.send({ kind: "hello" });
+  return () => {
+    over = true;
+    watch.disconnect();
+    model.off("msg:custom", hear);
+    model.off("change:present", present);
+  };
+}
+
+/** The slider of a finished run: the kernel says who knew what at that time. */
+function scrubber(diagram, tell) {
+  const time = element("output", {}, "0.00 s");
+  const slider = element("input", { type: "range", min: 0, max: 1000, value: 0,
+    "aria-label": "time in the run", oninput: () => {
+      const seconds = (Number(slider.value) / 1000) * diagram.range[1];
+      diagram.cursor = seconds;
+      time.textContent = `who knew what at ${seconds.toFixed(3)} s`;
+      tell({ kind: "at", t: seconds });
+    } });
+  diagram.cursor = 0;
+  return element("div", { class: "scrubber" }, slider, time);
+}
+
+export default { render };

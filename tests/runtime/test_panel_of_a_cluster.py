@@ -1,0 +1,124 @@
+"""The live panel of a real cluster: what it is told, and what its buttons do."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from labkit import Cluster
+from labkit.training import train
+
+DEADLINE = 30.0
+
+
+class Browser:
+    """In place of the browser: keeps what it is sent, and clicks."""
+
+    def __init__(self, panel: Any) -> None:
+        self.panel = panel
+        self.news = threading.Condition()
+        self.heard: list[dict[str, Any]] = []
+        self.rows: dict[int, dict[str, Any]] = {}
+        panel.front.send = self.take
+
+    def take(self, message: dict[str, Any], buffers: Any = None) -> None:
+        with self.news:
+            self.heard.append(message)
+            for row in message.get("frame", {}).get("rows", ()):
+                self.rows[row["rank"]] = row
+            self.news.notify_all()
+
+    def click(self, kind: str, **more: Any) -> None:
+        self.panel._hear(None, {"kind": kind, **more}, [])
+
+    def marks(self, kind: str) -> list[dict[str, Any]]:
+        frames = (m["frame"] for m in self.heard if m["kind"] == "frame")
+        return [mark for f in frames for mark in f.get("marks", ()) if mark["kind"] == kind]
+
+    def wait(self, ready: Callable[[], Any], what: str) -> None:
+        with self.news:
+            assert self.news.wait_for(ready, DEADLINE), f"never seen: {what}"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(3) as cluster:
+        yield cluster
+
+
+def test_kill_and_restart_by_the_buttons_of_a_row(cluster: Cluster) -> None:
+    panel = cluster.panel()
+    assert cluster.panel() is panel
+    browser = Browser(panel)
+    run = cluster.run(train, steps=100_000, elastic=True)
+    run.wait_step(3, timeout=DEADLINE)
+    browser.wait(lambda: browser.rows[0]["leader"] is not None, "who leads")
+    browser.wait(lambda: browser.rows[2]["memory"], "memory")
+    assert browser.rows[0]["age"] < 5
+
+    browser.click("kill", rank=2)
+    browser.wait(lambda: browser.marks("death"), "the cross")
+    browser.wait(lambda: {m["lane"] for m in browser.marks("view")} >= {0, 1}, "the next view")
+    browser.wait(lambda: not browser.rows[2]["alive"], "the row of the dead")
+    assert "cluster.kill(2)" in panel.code
+    browser.click("restart", rank=2)
+    browser.wait(lambda: browser.rows[2]["life"] == 1 and browser.rows[2]["alive"], "its next life")
+    browser.wait(lambda: browser.marks("start"), "its mark")
+    run.cancel()
+
+
+def test_pause_shows_as_a_heartbeat_that_grows_old(cluster: Cluster) -> None:
+    browser = Browser(cluster.panel())
+    browser.click("pause", rank=1)
+    browser.wait(lambda: browser.rows.get(1, {}).get("state") == "paused", "the pause")
+    browser.wait(lambda: browser.rows[1]["age"] >= 1.0, "its silence")
+    assert browser.rows[0]["age"] < browser.rows[1]["age"]
+    browser.click("resume", rank=1)
+    browser.wait(lambda: browser.rows[1]["age"] < 1.0, "its return")
+
+
+def test_cut_off_and_heal_are_a_band_and_lines_of_code(cluster: Cluster) -> None:
+    browser = Browser(panel := cluster.panel())
+    browser.click("cut off", rank=1)
+    browser.click("heal")
+
+    def healed() -> bool:
+        bands = [b for m in browser.heard if "frame" in m for b in m["frame"].get("bands", ())]
+        return any(b["end"] is not None and b["label"].startswith("Partition") for b in bands)
+
+    browser.wait(healed, "a band with an end")
+    assert panel.code.splitlines()[0].startswith("cluster.partition([1], [0, 2, 3])")
+    assert panel.code.splitlines()[1].startswith("cluster.heal()")
+
+
+def test_a_click_that_cannot_be_done_says_why() -> None:
+    cluster = Cluster(2)
+    browser = Browser(panel := cluster.panel())
+    cluster.close()
+    panel.thread.join(DEADLINE)
+    assert not panel.thread.is_alive()
+    assert browser.heard[-1]["kind"] == "closed"
+    with pytest.raises(RuntimeError, match="closed"):
+        panel.stage.inject(None)
+
+
+def test_a_panel_keeps_no_cluster_alive() -> None:
+    cluster = Cluster(2)
+    panel = cluster.panel()
+    del cluster
+    gc.collect()
+    panel.thread.join(DEADLINE)
+    assert not panel.thread.is_alive()
+
+
+def test_the_picture_of_a_run_that_is_over_is_sent_once(cluster: Cluster) -> None:
+    browser = Browser(cluster.panel())
+    cluster.run(train, steps=5).wait()
+    browser.wait(lambda: any(m["kind"] == "picture" for m in browser.heard), "the picture")
+    end = len(browser.heard) + 5
+    browser.wait(lambda: len(browser.heard) >= end, "five more updates")
+    assert sum(m["kind"] == "picture" for m in browser.heard) == 1
