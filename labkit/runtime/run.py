@@ -267,6 +267,12 @@ class Run:
 
         return timeline(self.events, around=around, **options)
 
+    def panel(self, present: bool = False) -> Any:
+        """The run to scrub through in a notebook: a slider, and who knew what at that time."""
+        from labkit.views.panel.finished import FinishedPanel
+
+        return FinishedPanel(self.events, f"run {self.number}: {self.name}", present)
+
     def write_chrome_trace(self, path: str) -> None:
         """For chrome://tracing or https://ui.perfetto.dev."""
         from labkit.views.chrome import write_chrome_trace

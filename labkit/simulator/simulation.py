@@ -18,18 +18,18 @@ from typing import Any
 from labkit import faults
 from labkit.protocols.effects import Context, Message, found
 from labkit.simulator.aim import aim
-from labkit.simulator.engine import Engine
 from labkit.simulator.invariants import Checks, Invariant
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory, Node
 from labkit.simulator.recorder import Recorder
+from labkit.simulator.stepping import Stepping
 from labkit.simulator.storage import Storage
 
 START_SECONDS = 0.01
 """All nodes start within this time, in an order that the seed draws."""
 
 
-class Simulation(Engine):
+class Simulation(Stepping):
     """`protocol(me, members, context, stored)` runs as nodes 0 to n - 1; then come `spares`, which
     are told of the members but are none, and `clients`, nodes with ids of their own that never
     fail and that no invariant looks into.
@@ -55,6 +55,10 @@ class Simulation(Engine):
         checks = Checks(tuple(make() for make in invariants))
         super().__init__(network or Network(), checks, Recorder() if record else None, wire)
         self.n, self.seed = n, seed
+        self._again = partial(
+            Simulation, protocol, n, seed, faults, network, invariants, clients, spares, wire,
+            record=True, storage=storage,
+        )  # fmt: skip
         self.members = tuple(range(n))
         factories = dict.fromkeys(range(n + spares), protocol) | dict(clients or {})
         for i, factory in factories.items():
@@ -119,6 +123,13 @@ class Simulation(Engine):
         if self.recorder is None:
             raise RuntimeError("nothing was recorded: Simulation(…, record=True)")
         return timeline(self.events, **options)
+
+    def panel(self, present: bool = False) -> Any:
+        """This simulation from its beginning, to be led by hand in a notebook: play, step, back,
+        faults, and the fate of single messages."""
+        from labkit.views.panel.simulated import SimulatedPanel
+
+        return SimulatedPanel(self._again, present)
 
     # -- what is done to it
 

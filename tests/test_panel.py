@@ -1,0 +1,286 @@
+"""The kernel's half of the panels: what the browser is told, and what a click does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.events import DRIVER, Event
+from labkit.faults import At, Cut, FaultPlan, Heal, Kill, Partition, Pause, Slow, describe
+from labkit.protocols.raft import Raft
+from labkit.simulator.simulation import Simulation
+from labkit.views.panel.knowledge import known_at
+from labkit.views.panel.pace import Pace
+from labkit.views.panel.script import Script, line
+from labkit.views.panel.sources import where
+from labkit.views.panel.strip import Strip
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def event(time: float, rank: int, kind: str, name: str = "", **data: Any) -> Event:
+    return Event(time, round(1000 * time), rank, kind, name, 0, data)
+
+
+def fault(time: float, what: Any) -> Event:
+    return event(time, DRIVER, "fault", str(what), **describe(what))
+
+
+def death(time: float, rank: int) -> Event:
+    return Event(
+        time, round(1000 * time), DRIVER, "death", "SIGKILL", 0, {"rank": rank, "signal": "SIGKILL"}
+    )
+
+
+def told(strip: Strip, now: float, *events: Event) -> dict[str, Any]:
+    for each in events:
+        strip.take(each)
+    return strip.news(now, late=0.0)
+
+
+def shares(frame: dict[str, Any], rank: int) -> dict[str, float]:
+    """Seconds of each activity in bins of 0.1 s."""
+    found: dict[str, float] = {}
+    for lane, _, parts in frame["bins"]:
+        for name, share in parts if lane == rank else ():
+            found[name] = round(found.get(name, 0.0) + 0.1 * share, 4)
+    return found
+
+
+# -- the diagram
+
+
+def test_what_each_rank_does_is_told_as_shares_of_bins() -> None:
+    strip = Strip(range(2), 10.0, 0.1)
+    frame = told(
+        strip,
+        10.4,
+        event(10.0, 0, "begin", "computing"),
+        event(10.15, 0, "end", "computing"),
+        event(10.2, 0, "begin", "all_reduce"),
+        event(10.35, 0, "end", "all_reduce"),
+    )
+    assert shares(frame, 0) == {"computing": 0.15, "all reduce": 0.15}
+    assert shares(frame, 1) == {}
+
+
+def test_a_span_that_is_open_goes_on_without_an_event() -> None:
+    strip = Strip(range(1), 0.0, 0.1)
+    first = told(strip, 0.25, event(0.0, 0, "begin", "computing"))
+    assert shares(first, 0) == {"computing": 0.25}
+    assert [bins[1] for bins in told(strip, 0.45)["bins"]] == [2, 3, 4], "2 was not complete"
+    assert "bins" in told(strip, 0.5)
+
+
+def test_waiting_for_the_dead_or_the_paused_is_no_communication() -> None:
+    strip = Strip(range(2), 0.0, 0.1)
+    strip.take(event(0.0, 0, "begin", "all_reduce"))
+    assert shares(told(strip, 0.2, fault(0.2, Pause(1))), 0) == {"all reduce": 0.2}
+    assert shares(told(strip, 0.4), 0) == {"waiting": 0.2}
+    alone = event(0.4, 0, "view", "view 2 {0}", number=2, members=(0,))
+    assert shares(told(strip, 0.7, alone), 0) == {"all reduce": 0.3}, "it counts on nobody else"
+
+
+def test_a_death_is_when_it_was_shot_and_a_view_is_named_once() -> None:
+    strip = Strip(range(3), 0.0)
+    marks = told(
+        strip,
+        1.0,
+        fault(0.5, Kill(2)),
+        death(0.53, 2),
+        event(0.6, 0, "view", "view 2 {0,1}", number=2, members=(0, 1)),
+        event(0.61, 1, "view", "view 2 {0,1}", number=2, members=(0, 1)),
+    )["marks"]
+    assert [(m["kind"], m["lane"], m["t"]) for m in marks] == [
+        ("fault", 2, 0.5),
+        ("death", 2, 0.5),
+        ("view", 0, 0.6),
+        ("view", 1, 0.61),
+    ]
+    assert [m["first"] for m in marks if m["kind"] == "view"] == [True, False]
+    assert "marks" not in told(strip, 1.1), "told once"
+
+
+def test_faults_that_last_are_bands_until_they_are_healed() -> None:
+    strip = Strip(range(3), 0.0)
+    assert told(strip, 1.0, fault(0.5, Cut(0, 1)))["bands"][0]["end"] is None
+    healed = told(strip, 2.0, event(1.5, DRIVER, "heal"))["bands"]
+    assert healed == [
+        {"label": "Cut(source=0, target=1)", "ranks": [0, 1], "begin": 0.5, "end": 1.5}
+    ]
+
+
+def test_messages_are_told_when_they_arrive_and_counted_when_they_are_many() -> None:
+    strip = Strip(range(2), 0.0)
+    sent = [event(0.1 + i / 1000, 0, "send", "hello", id=str(i), peer=1) for i in range(70)]
+    got = [event(0.3 + i / 1000, 1, "receive", "hello", id=str(i), peer=0) for i in range(70)]
+    frame = told(strip, 1.0, *sent, *got)
+    assert len(frame["arrows"]) == 60
+    assert frame["hidden"] == 10
+    assert frame["arrows"][0][1:] == [0, 1, 0.1, 0.3, "hello"]
+    assert strip.in_flight() == {}
+
+
+def test_goodput_is_one_without_faults_and_falls_while_no_step_counts() -> None:
+    pace = Pace()
+    for step in range(1, 21):
+        for rank in range(2):
+            pace.take(event(0.1 * step, rank, "step", step=step))
+    assert pace.goodput(2.0) == pytest.approx(1.0)
+    pace.take(fault(2.0, Kill(1)))
+    assert pace.goodput(4.0) == pytest.approx(0.5, abs=0.02)
+    pace.take(event(4.0, 0, "step", step=20))  # done again: it counts once
+    assert pace.done == 20
+
+
+# -- clicks as code
+
+
+def test_every_click_is_a_line_and_all_of_them_a_plan() -> None:
+    script = Script()
+    script.add(Kill(2), 1.234, "run 1, step 40")
+    script.add(Partition(((1,), (0, 2, 3))), 2.0, "run 1, step 52")
+    script.add(Heal(), None, "between runs")
+    code = script.code()
+    assert "cluster.kill(2)" in code
+    assert "# run 1, step 40" in code
+    assert "cluster.partition([1], [0, 2, 3])" in code
+    names: dict[str, Any] = {}
+    exec(code[code.index("from labkit") :], names)
+    entries = names["plan"].entries
+    assert entries == (At(Kill(2), seconds=1.23), At(Partition(((1,), (0, 2, 3))), seconds=2.0))
+    assert line(Slow(1, 4.0)) == "cluster.slow(1, 4.0)"
+    assert line(Kill(0), "sim") == "sim.inject(Kill(rank=0))"
+
+
+# -- the line that recorded an event
+
+
+@pytest.mark.parametrize(
+    ("happened", "file", "text"),
+    [
+        (event(0, 1, "view", "view 2 {0}", number=2, members=(0,)), "runtime/host.py", '"view"'),
+        (fault(0, Kill(2)), "runtime/inject.py", '"fault"'),
+        (event(0, 0, "step", step=3), "runtime/context.py", '"step"'),
+        (event(0, 0, "lost", peer=2, view=1), "runtime/host.py", '"lost"'),
+        (event(0, 0, "begin", "restoring", step=3), "training/state.py", '"restoring"'),
+    ],
+)
+def test_an_event_is_traced_to_the_line_that_recorded_it(
+    happened: Event, file: str, text: str
+) -> None:
+    said = where(happened)
+    assert said.count("labkit/") == 1, said
+    place = said.split("recorded at ")[1].split("  ")[0]
+    path, number = place.split(":")
+    assert path == f"labkit/{file}"
+    assert text in (ROOT / path).read_text().splitlines()[int(number) - 1]
+
+
+def test_a_message_of_a_protocol_is_traced_to_who_sends_it() -> None:
+    said = where(event(0, 0, "send", "RequestVote", id="x", peer=1, bytes=0), simulated=True)
+    assert "labkit/protocols/raft/election.py" in said
+    assert "outside" in where(event(0, 0, "unheard of"))
+
+
+# -- who knew what
+
+
+def test_between_a_death_and_the_news_of_it_nobody_knows() -> None:
+    story = [
+        *(event(0.0, r, "view", "view 1 {0,1,2}", number=1, members=(0, 1, 2)) for r in range(3)),
+        fault(1.0, Kill(2)),
+        event(1.1, 0, "lost", peer=2, view=1),
+        death(1.2, 2),
+        event(1.3, 0, "view", "view 2 {0,1}", number=2, members=(0, 1)),
+    ]
+
+    def knows(time: float) -> dict[int, str]:
+        return {row["rank"]: row["knows"] for row in known_at(story, time)}
+
+    assert set(knows(0.9).values()) == {""}
+    assert knows(1.05) == {
+        0: "does not know that rank 2 is dead",
+        1: "does not know that rank 2 is dead",
+        2: "",
+        -1: "",
+    }
+    assert knows(1.15)[0] == "has missed rank 2"
+    assert knows(1.25)[-1] == "has been told of the death of rank 2"
+    assert knows(1.35)[0] == ""
+    assert knows(1.35)[1] == "does not know that rank 2 is dead"
+    states = {row["rank"]: row["state"] for row in known_at(story, 1.05)}
+    assert states[2] == "dead"
+
+
+# -- a simulation, led by hand
+
+
+@pytest.fixture
+def panel() -> Iterator[Any]:
+    panel = Simulation(Raft, n=3, seed=5).panel()
+    yield panel
+    panel.close()
+
+
+def test_back_is_the_same_way_with_one_step_less(panel: Any) -> None:
+    traces = []
+    for _ in range(60):
+        traces.append(panel.sim.recorder.hash())
+        panel.step()
+    panel.click("inject", Kill(panel.sim.leader() or 0))
+    panel.step()
+    for expected in [None, *reversed(traces)]:
+        panel.back()
+        if expected is not None:
+            assert panel.sim.recorder.hash() == expected
+    assert panel.steps == 0
+    assert not panel.clicks
+
+
+def test_the_code_of_the_clicks_leads_to_the_same_place(panel: Any) -> None:
+    while not panel.sim.flying():
+        panel.step()
+    panel.click("drop", panel.sim.flying()[0].number)
+    panel.click("deliver", panel.sim.flying()[-1].number)
+    for _ in range(30):
+        panel.step()
+    sim = Simulation(Raft, n=3, seed=5, record=True)
+    exec(panel.code, {"sim": sim})
+    assert sim.recorder is not None
+    assert sim.recorder.hash() == panel.sim.recorder.hash()
+
+
+def test_a_message_that_was_dropped_never_arrives(panel: Any) -> None:
+    while not panel.sim.flying():
+        panel.step()
+    number, source, target, _, message = panel.sim.flying()[0]
+    panel.click("drop", number)
+    with pytest.raises(ValueError, match="not on its way"):
+        panel.sim.deliver(number)
+    for _ in range(20):
+        panel.step()
+    heard = [x for x in panel.sim.recorder.trace if x.what == "message" and x.detail is message]
+    assert (source, target) not in [(x.peer, x.node) for x in heard]
+
+
+def test_a_message_that_is_delivered_comes_before_all_others(panel: Any) -> None:
+    while len(panel.sim.flying()) < 2:
+        panel.step()
+    last = panel.sim.flying()[-1]
+    panel.click("deliver", last.number)
+    arrived = [x for x in panel.sim.recorder.trace if x.what == "message"]
+    assert (arrived[-1].peer, arrived[-1].node) == (last.source, last.target)
+    assert last.number not in [each.number for each in panel.sim.flying()]
+
+
+def test_a_plan_strikes_in_the_panel_too() -> None:
+    plan = FaultPlan(At(Kill(0), seconds=0.05))
+    panel = Simulation(Raft, n=3, seed=5, faults=plan).panel()
+    while (panel.sim.due() or 1.0) <= 0.06:
+        panel.step()
+    panel.close()
+    assert not panel.sim.alive(0)
