@@ -35,6 +35,7 @@ BENCHES = {
     "training": "How long until four ranks read digits, and how well they do.",
     "goodput": "Steps that count under one kill every 10 s, beside torchrun; and as predicted.",
     "simulator": "Messages a second of the simulated Raft, beside simpy; a thousand seeds.",
+    "panel": "What the live panel of eight ranks costs the notebook's kernel.",
     "memory": "What JupyterLab with a notebook and a cluster of four ranks takes.",
     "grading": "How long an honest submission of every exercise takes to be graded.",
 }
