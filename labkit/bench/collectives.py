@@ -2,8 +2,9 @@
 
 Four ranks, all contenders in turn in one run; `labkit.bench.peers.all_reduce` says how a time is
 taken. The ranks are started anew several times: where the system puts their memory decides over a
-factor of 1.5 from one start to the next, for all rounds of that start. The rows of unit "x" are ratios, one for each round, of two that came one after the other:
-more than 1 means that the lab's took less time than its peer.
+factor of 1.5 from one start to the next, for all rounds of that start. The rows of unit "x" are
+ratios, one for each round, of two that came one after the other: more than 1 means that the lab's
+took less time than its peer.
 """
 
 from __future__ import annotations
