@@ -19,10 +19,8 @@ from labkit.protocols.effects import (
     store,
 )
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.election import Vote
-from labkit.protocols.raft.entries import Entry
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
+from labkit.protocols.raft.messages import Appended, AppendEntries, Entry, Vote
 
 SETTINGS = ("compact", "batch", "pre_vote", "check_quorum")
 

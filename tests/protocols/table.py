@@ -27,9 +27,9 @@ from labkit.protocols.effects import (
     store,
 )
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.entries import Entry, Snapshot
-from labkit.protocols.raft.log import AppendEntries
+from labkit.protocols.raft.entries import Snapshot
 from labkit.protocols.raft.membership import Configuration
+from labkit.protocols.raft.messages import AppendEntries, Entry
 from labkit.protocols.raft.snapshots import InstallSnapshot
 from labkit.protocols.swim import SUSPECT, Ack, Fact, Ping, PingReq
 from labkit.simulator.story import brief

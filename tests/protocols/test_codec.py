@@ -13,10 +13,9 @@ from labkit.protocols.codec import copied, decoder, encode, message_decoder, mes
 from labkit.protocols.effects import Command, Effects, Message, Persist, Protocol, Record, Send
 from labkit.protocols.handled import digest
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.entries import Entry
-from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.machine import Append, Put
 from labkit.protocols.raft.membership import Configuration
+from labkit.protocols.raft.messages import AppendEntries, Entry
 from labkit.protocols.raft.sessions import Request
 
 

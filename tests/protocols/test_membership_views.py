@@ -7,8 +7,8 @@ from typing import Any
 from by_hand import leader, node, receivers, sent, timers
 
 from labkit.protocols.effects import Effect, Record, Send, SetTimer, Stored, deliver, fire, start
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.membership import AskIdentity, Configuration
+from labkit.protocols.raft.messages import Appended, AppendEntries
 from labkit.protocols.raft.transfer import TimeoutNow, TransferLeadership
 from labkit.protocols.views import Connected, Expect, NextView, Views
 from labkit.protocols.views.agreement import DOUBT_SECONDS

@@ -9,9 +9,8 @@ from by_hand import answer, leader, node, receivers, sent, settled
 
 from labkit.protocols.effects import Context, Send, Stored, deliver, fire, start
 from labkit.protocols.raft.client import Client
-from labkit.protocols.raft.election import RequestVote
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Append, CompareAndSet, Get, KeyValue, Put
+from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote
 from labkit.protocols.raft.reads import ClientRead
 from labkit.protocols.raft.sessions import ClientReply, ClientRequest, Request
 

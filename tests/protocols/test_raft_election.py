@@ -21,8 +21,7 @@ from labkit.protocols.effects import (
     start,
 )
 from labkit.protocols.raft import Election, Raft
-from labkit.protocols.raft.election import Heartbeat, RequestVote, Vote
-from labkit.protocols.raft.log import AppendEntries
+from labkit.protocols.raft.messages import AppendEntries, Heartbeat, RequestVote, Vote
 
 voter = partial(node, Election)
 

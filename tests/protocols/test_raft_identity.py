@@ -9,9 +9,8 @@ from test_raft_membership import admit
 
 from labkit.protocols.effects import Context, deliver, fire, start
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.election import RequestVote
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote
 from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 
 

@@ -21,9 +21,8 @@ from by_hand import (
 )
 
 from labkit.protocols.effects import Persist, Send, Splice, Stored, deliver, fire
-from labkit.protocols.raft.entries import Entry
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
+from labkit.protocols.raft.messages import Appended, AppendEntries, Entry
 
 X = Put("x", 1)
 

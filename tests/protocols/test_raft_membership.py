@@ -8,9 +8,6 @@ from by_hand import answer, entries, leader, node, receivers, sent, settled
 
 from labkit.protocols.effects import Context, Send, Stored, deliver, fire, start
 from labkit.protocols.raft import Raft
-from labkit.protocols.raft.election import RequestVote, Vote
-from labkit.protocols.raft.entries import Entry
-from labkit.protocols.raft.log import Appended, AppendEntries
 from labkit.protocols.raft.machine import Put
 from labkit.protocols.raft.membership import (
     AskIdentity,
@@ -18,6 +15,7 @@ from labkit.protocols.raft.membership import (
     Configuration,
     Identity,
 )
+from labkit.protocols.raft.messages import Appended, AppendEntries, Entry, RequestVote, Vote
 
 
 def voters(*nodes: int, **new: int) -> Configuration:

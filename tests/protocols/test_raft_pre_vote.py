@@ -9,8 +9,7 @@ import pytest
 from by_hand import leader, node, sent, timers
 
 from labkit.protocols.effects import Send, SetTimer, deliver, fire
-from labkit.protocols.raft.election import RequestVote, Vote
-from labkit.protocols.raft.log import Appended, AppendEntries
+from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote, Vote
 from labkit.protocols.raft.pre_vote import SUSPECTED_SECONDS, PreVoted, RequestPreVote
 
 

@@ -18,7 +18,7 @@ from by_hand import (
 
 from labkit.protocols.effects import Persist, Send, Stored, deliver
 from labkit.protocols.raft.entries import Snapshot
-from labkit.protocols.raft.log import Appended
+from labkit.protocols.raft.messages import Appended
 from labkit.protocols.raft.snapshots import InstallSnapshot
 
 

@@ -6,9 +6,9 @@ import pytest
 from by_hand import answer, node, sent, settled
 
 from labkit.protocols.effects import Send, deliver, fire
-from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.machine import Put
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import AppendEntries
 from labkit.protocols.raft.sessions import ClientRequest
 from labkit.protocols.raft.transfer import TimeoutNow, TransferLeadership
 

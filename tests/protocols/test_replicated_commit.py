@@ -9,7 +9,8 @@ import pytest
 
 from labkit.faults import CrashAt, Heal, Kill, Partition
 from labkit.protocols.effects import Context, Send, deliver, start
-from labkit.protocols.raft.entries import Entry, Snapshot
+from labkit.protocols.raft.entries import Snapshot
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.two_phase_commit import Begin, Decision, Inquire, Voted
 from labkit.protocols.two_phase_commit.messages import EPOCH
 from labkit.protocols.two_phase_commit.replicated import (

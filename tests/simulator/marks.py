@@ -8,7 +8,7 @@ from typing import Any
 
 from labkit.faults import CrashAt, DiskError, Kill, Restart, WipeDisk
 from labkit.protocols.effects import Splice, Stored
-from labkit.protocols.raft.log import AppendEntries
+from labkit.protocols.raft.messages import AppendEntries
 from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 from labkit.protocols.raft.sessions import ClientReply
 from labkit.protocols.raft.snapshots import InstallSnapshot

@@ -6,9 +6,9 @@ from raft_cells import MORE, cell, probe, voters
 from raft_story import PROBE, SMALL, Story, T
 
 from labkit.faults import Cut, DiskError, WipeDisk
-from labkit.protocols.raft.election import CANDIDATE, RequestVote
-from labkit.protocols.raft.log import AppendEntries
+from labkit.protocols.raft.election import CANDIDATE
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import AppendEntries, RequestVote
 from labkit.protocols.raft.sessions import ClientRequest
 from labkit.simulator.journaled import journaled
 

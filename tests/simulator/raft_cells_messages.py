@@ -7,9 +7,9 @@ from functools import partial
 from raft_cells import MORE, cell, changes, probe, voters
 from raft_story import SMALL, Story, T
 
-from labkit.protocols.raft.election import CANDIDATE, Vote
-from labkit.protocols.raft.log import Appended, AppendEntries
+from labkit.protocols.raft.election import CANDIDATE
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import Appended, AppendEntries, Vote
 from labkit.protocols.raft.sessions import ClientRequest
 from labkit.protocols.raft.transfer import TimeoutNow
 from labkit.simulator.network import Network

@@ -9,8 +9,8 @@ from raft_story import PROBE, SMALL, Story, T
 
 from labkit.faults import Cut
 from labkit.protocols.raft.election import FOLLOWER
-from labkit.protocols.raft.log import AppendEntries
 from labkit.protocols.raft.machine import Get
+from labkit.protocols.raft.messages import AppendEntries
 from labkit.protocols.raft.reads import ClientRead
 from labkit.protocols.raft.sessions import ClientRequest
 from labkit.protocols.raft.transfer import TransferLeadership

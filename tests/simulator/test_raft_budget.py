@@ -13,7 +13,8 @@ import pytest
 from labkit.faults import Kill
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
-from labkit.protocols.raft.election import LEADER, RequestVote, Vote
+from labkit.protocols.raft.election import LEADER
+from labkit.protocols.raft.messages import RequestVote, Vote
 from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 from labkit.simulator.network import Network
 from labkit.simulator.scenarios import draw_command

@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit.protocols.checkpoints.messages import Lift, Outdated, Save, Undecided, Wish, wish_of
 from labkit.protocols.effects import Effects, Record, Send
-from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.two_phase_commit.messages import EPOCH, Begin, Inquire
 from labkit.protocols.two_phase_commit.replicated import ReplicatedCoordinator
 from labkit.protocols.views import NextView, Views

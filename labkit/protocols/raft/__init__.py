@@ -3,8 +3,8 @@ ATC 2014; D. Ongaro, "Consensus: Bridging Theory and Practice", PhD thesis, Stan
 
 In layers that can be read one after the other, each of them Raft with one thing more: `election`,
 `entries` and `log`, `snapshots`, and then what makes it fit for use: `pre_vote`, `check_quorum`,
-`membership`, `transfer`, `sessions`, `reads`. Beside them stand `machine`, what is replicated, and
-`client`.
+`membership`, `transfer`, `sessions`, `reads`. Beside them stand `messages`, `machine`, what is
+replicated, and `client`.
 """
 
 from labkit.protocols.raft.election import Election

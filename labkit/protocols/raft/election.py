@@ -14,32 +14,15 @@ from labkit.protocols.effects import (
     Broadcast,
     CancelTimer,
     Effects,
-    Message,
     Persist,
     Protocol,
     Record,
     Send,
     SetTimer,
 )
+from labkit.protocols.raft.messages import Heartbeat, RequestVote, Vote
 
 FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
-
-
-class RequestVote(Message, frozen=True):
-    term: int
-    last_term: int = 0  # of the last entry in the candidate's log, which the next file adds
-    last_index: int = 0
-    transfer: bool = False  # the old leader asked for this election
-
-
-class Vote(Message, frozen=True):
-    term: int
-    granted: bool
-    identity: int = 0  # of the voter's disk, for when disks get lost (membership.py)
-
-
-class Heartbeat(Message, frozen=True):
-    term: int  # its leader is alive
 
 
 class Election(Protocol):

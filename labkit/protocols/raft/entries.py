@@ -12,13 +12,9 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from labkit.protocols.effects import Command, Effects, Persist, Splice, Stored
+from labkit.protocols.effects import Effects, Persist, Splice, Stored
 from labkit.protocols.raft.election import Election
-
-
-class Entry(Struct, frozen=True):
-    term: int
-    command: Command | None  # None: the entry with which a leader begins its term
+from labkit.protocols.raft.messages import Entry
 
 
 class Snapshot(Struct, frozen=True):

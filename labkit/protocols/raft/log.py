@@ -12,30 +12,9 @@ from typing import Any
 
 from labkit.protocols.effects import Apply, Broadcast, Command, Effects, Message, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, LEADER
-from labkit.protocols.raft.entries import Entries, Entry
+from labkit.protocols.raft.entries import Entries
 from labkit.protocols.raft.machine import KeyValue
-
-
-class AppendEntries(Message, frozen=True):
-    """An empty one is a heartbeat. `round` counts the leader's beats and comes back."""
-
-    term: int
-    prev_index: int
-    prev_term: int
-    entries: tuple[Entry, ...]
-    commit: int
-    round: int
-
-
-class Appended(Message, frozen=True):
-    """With `success` the follower's log matches up to `index`; else `index` is worth a try.
-    `round` is that of the beat that it answers."""
-
-    term: int
-    success: bool
-    index: int
-    round: int
-    identity: int = 0  # of the follower's disk
+from labkit.protocols.raft.messages import Appended, AppendEntries, Entry
 
 
 class Log(Entries):

@@ -23,8 +23,8 @@ from msgspec import Struct
 
 from labkit.protocols.effects import Command, Effects, Message, Persist, Record, Send, SetTimer
 from labkit.protocols.raft.check_quorum import CheckQuorum
-from labkit.protocols.raft.election import LEADER, Vote
-from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.election import LEADER
+from labkit.protocols.raft.messages import Entry, Vote
 from labkit.protocols.raft.pre_vote import PreVoted
 
 CLOSE = 10

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.protocols.effects import Broadcast, Effects, Message, Send, SetTimer
-from labkit.protocols.raft.election import FOLLOWER, LEADER, RequestVote
+from labkit.protocols.raft.election import FOLLOWER, LEADER
+from labkit.protocols.raft.messages import RequestVote
 from labkit.protocols.raft.snapshots import Snapshots
 
 SUSPECTED_SECONDS = 0.03

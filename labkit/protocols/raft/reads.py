@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from labkit.protocols.effects import Command, Effects, Message, Send
 from labkit.protocols.raft.election import LEADER
-from labkit.protocols.raft.log import Appended
+from labkit.protocols.raft.messages import Appended
 from labkit.protocols.raft.sessions import ClientReply, Sessions
 
 

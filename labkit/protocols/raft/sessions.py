@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from labkit.protocols.effects import Command, Effects, Message, Send
 from labkit.protocols.raft.election import LEADER
-from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.raft.transfer import Transfer
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.protocols.effects import Effects, Message, Persist, Send, Stored
-from labkit.protocols.raft.entries import Entry, Snapshot
+from labkit.protocols.raft.entries import Snapshot
 from labkit.protocols.raft.log import Log
+from labkit.protocols.raft.messages import Entry
 
 
 class InstallSnapshot(Message, frozen=True):

@@ -20,7 +20,7 @@ from msgspec import Struct
 from labkit.protocols.effects import CancelTimer, Command, Effects, Protocol
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.election import LEADER
-from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.two_phase_commit.coordinator import Coordinator
 from labkit.protocols.two_phase_commit.messages import EPOCH, Begin, Inquire, Ranks
 from labkit.protocols.two_phase_commit.participant import Participant

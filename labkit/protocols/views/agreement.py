@@ -16,7 +16,7 @@ from typing import Any
 from labkit.protocols.effects import Effects, Record, Send
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.election import LEADER
-from labkit.protocols.raft.entries import Entry
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.views.messages import (
     Announce,
     Connected,

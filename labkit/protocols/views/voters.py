@@ -11,8 +11,8 @@ from typing import Any
 
 from labkit.protocols.effects import Effects, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, LEADER
-from labkit.protocols.raft.log import Appended
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import Appended
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.protocols.views.agreement import Agreement
 from labkit.protocols.views.messages import Connected

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.protocols.raft.election import LEADER, RequestVote
-from labkit.protocols.raft.log import Appended, AppendEntries
+from labkit.protocols.raft.election import LEADER
+from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote
 from labkit.protocols.raft.pre_vote import PreVoted
 from labkit.protocols.raft.snapshots import InstallSnapshot
 from labkit.protocols.raft.transfer import TransferLeadership

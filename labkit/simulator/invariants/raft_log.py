@@ -7,8 +7,8 @@ from typing import Any
 
 from labkit.protocols.effects import Apply, Splice, Stored
 from labkit.protocols.raft.election import LEADER
-from labkit.protocols.raft.entries import Entry
 from labkit.protocols.raft.membership import Configuration
+from labkit.protocols.raft.messages import Entry
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.simulation import Simulation
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.protocols.raft.election import RequestVote, Vote
-from labkit.protocols.raft.log import Appended, AppendEntries
+from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote, Vote
 from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft_log import disk_log
