@@ -4,8 +4,9 @@ a transaction, or none does.
 Phase one: the coordinator asks all to prepare; who votes yes has written down all that it needs to
 commit. Phase two: when all have voted yes, the coordinator decides, and tells them.
 
-To be read in this order: `messages`, `coordinator`, `participant`, and `replicated`, which takes
-away the one weakness: that all must wait for a coordinator that is gone.
+To be read in this order: `messages`, `coordinator` (and `until_answered`, how it says things),
+`participant`, `in_doubt`, and `replicated`, which takes away the one weakness: that all must wait
+for a coordinator that is gone.
 """
 
 from __future__ import annotations

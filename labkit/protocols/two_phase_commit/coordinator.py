@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.protocols.effects import (
-    Broadcast,
-    CancelTimer,
-    Effects,
-    Persist,
-    Protocol,
-    Record,
-    Send,
-    SetTimer,
-)
+from labkit.protocols.effects import Broadcast, Effects, Message, Persist, Record, Send
 from labkit.protocols.two_phase_commit.messages import (
     EPOCH,
     Acknowledged,
@@ -29,25 +20,22 @@ from labkit.protocols.two_phase_commit.messages import (
     Ranks,
     Voted,
 )
+from labkit.protocols.two_phase_commit.until_answered import UntilAnswered
 
 
-class Coordinator(Protocol):
-    """Says what it has to say every `patience` seconds to all who have not answered; a vote that is
-    not there after `deadline` seconds is a no."""
+class Coordinator(UntilAnswered):
+    """A vote that is not there after `deadline` seconds is a no."""
 
-    def __init__(
-        self, *arguments: Any, patience: float = 0.3, deadline: float = 1.0, **settings: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, deadline: float = 1.0, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.patience, self.deadline = patience, deadline
+        self.deadline = deadline
         # Persistent state: its epoch, and the commits that not everybody has acknowledged
         stored = arguments[3]
         self.epoch: int = stored.get("epoch", 0)
         self.committed: dict[int, Ranks] = dict(stored.get("committed", ()))
-        # Volatile state: what it asks about, and who has not answered, in either phase
+        # Volatile state: what it asks about
         self.number = 0  # of the last transaction
         self.asking: dict[int, Prepare] = {}
-        self.silent: dict[int, set[int]] = {}
 
     @property
     def leads(self) -> bool:
@@ -67,8 +55,7 @@ class Coordinator(Protocol):
         self.number += 1
         settled = min([self.number, *self.asking, *self.committed])
         self.asking[self.number] = Prepare(self.number, m.payload, m.participants, settled)
-        yield from self.say(self.number, m.participants)
-        yield SetTimer("votes_due", self.deadline, self.number)
+        yield from self.say(self.number, m.participants, within=self.deadline)
 
     def on_voted(self, participant: int, m: Voted) -> Effects:
         if m.transaction not in self.asking or participant not in self.silent[m.transaction]:
@@ -90,13 +77,6 @@ class Coordinator(Protocol):
             if not self.silent[m.transaction]:
                 yield from self.stop(m.transaction)
                 yield from self.forget(m.transaction)
-
-    # -- timers
-
-    def on_again(self, transaction: int) -> Effects:
-        m = self.asking.get(transaction, Decision(transaction, True))
-        yield Broadcast(tuple(sorted(self.silent[transaction])), m)
-        yield SetTimer("again", self.patience, transaction)
 
     def on_votes_due(self, transaction: int) -> Effects:
         yield from self.abort(transaction)
@@ -123,15 +103,12 @@ class Coordinator(Protocol):
         del self.committed[transaction]  # all have it on their disks: nobody will ask
         yield Persist(committed=tuple(self.committed.items()))
 
-    # -- helpers
+    # -- what it says until all have answered
 
-    def say(self, transaction: int, participants: Ranks) -> Effects:
-        self.silent[transaction] = set(participants)
-        yield from self.on_again(transaction)
+    def message(self, transaction: int) -> Message:
+        """In phase one it asks, in phase two it tells."""
+        return self.asking.get(transaction) or Decision(transaction, True)
 
     def stop(self, transaction: int) -> Effects:
-        """The phase is over: nothing of it is said again."""
-        del self.silent[transaction]
-        if self.asking.pop(transaction, None):
-            yield CancelTimer("votes_due", transaction)
-        yield CancelTimer("again", transaction)
+        self.asking.pop(transaction, None)
+        yield from super().stop(transaction)

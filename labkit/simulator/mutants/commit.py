@@ -7,6 +7,7 @@ from labkit.simulator.mutants import Mutant
 
 COORDINATOR = "labkit.protocols.two_phase_commit.coordinator"
 PARTICIPANT = "labkit.protocols.two_phase_commit.participant"
+IN_DOUBT = "labkit.protocols.two_phase_commit.in_doubt"
 REPLICATED = "labkit.protocols.two_phase_commit.replicated"
 SAVER = "labkit.protocols.checkpoints.saver"
 RANK = "labkit.simulator.checkpoints"
@@ -17,7 +18,7 @@ COMMIT = [
         "p01",
         "a participant that hears nothing after its yes aborts",
         "every first attempt",
-        PARTICIPANT,
+        IN_DOUBT,
         """        yield Broadcast((*self.coordinators, *fellows), Inquire(transaction))
         yield SetTimer("decision_due", self.patience, transaction)
 """,
@@ -54,7 +55,7 @@ COMMIT = [
         "p07",
         "an abandoned prepare is never asked about",
         "horizontal-scaling-convex #158",
-        PARTICIPANT,
+        IN_DOUBT,
         """        for transaction in self.in_doubt:
             yield from self.on_decision_due(transaction)
 """,
@@ -82,7 +83,7 @@ COMMIT = [
         "p11",
         "cooperative termination: a fellow answers abort although it knows of the commit",
         "2PCwithBTM without its guard",
-        PARTICIPANT,
+        IN_DOUBT,
         "yield Send(fellow, Decision(m.transaction, self.ended[m.transaction]))",
         "yield Send(fellow, Decision(m.transaction, False))",
         killer="P-S1",
@@ -236,7 +237,7 @@ MORE_COMMIT = [
         "p37",
         "a participant commits as soon as a fellow asks whether it should",
         "optimism",
-        PARTICIPANT,
+        IN_DOUBT,
         """        elif m.transaction not in self.prepared:
             yield from self.refuse(m.transaction)
             yield Send(fellow, Decision(m.transaction, False))

@@ -1,14 +1,4 @@
-"""Three-phase commit (D. Skeen, "Nonblocking Commit Protocols", SIGMOD 1981), which does not block
-when the coordinator dies, and which a partition breaks.
-
-Between the votes and the commit stands a third phase: all are told that all have voted yes, and
-only when everybody knows that may anybody commit. So *nobody commits while somebody who lives is
-uncertain*: if all who are left are uncertain, nobody can have committed, and they may abort without
-asking the dead (termination protocol: Bernstein, Hadzilacos and Goodman 1987, §7.5).
-
-All of it rests on one assumption: who does not answer within two message delays is dead. Across a
-partition the silent live, and decide for themselves by the same rule.
-"""
+"""The three phases while their leader lives: it asks, says that all have said yes, and decides."""
 
 from __future__ import annotations
 
@@ -19,42 +9,26 @@ from labkit.protocols.effects import (
     Broadcast,
     CancelTimer,
     Effects,
-    Message,
     Persist,
     Protocol,
     Record,
     Send,
     SetTimer,
 )
-from labkit.protocols.two_phase_commit import Begin, Decision, Inquire, Prepare, Voted
+from labkit.protocols.three_phase_commit.messages import (
+    ABORTED,
+    COMMITTED,
+    PRECOMMITTED,
+    UNCERTAIN,
+    UNDECIDED,
+    PreCommit,
+    PreCommitted,
+)
+from labkit.protocols.two_phase_commit import Begin, Decision, Prepare, Voted
 from labkit.protocols.two_phase_commit.messages import Ranks
 
-UNCERTAIN, PRECOMMITTED, COMMITTED, ABORTED = "uncertain", "precommitted", "committed", "aborted"
-UNDECIDED = (UNCERTAIN, PRECOMMITTED)
 
-
-class PreCommit(Message, frozen=True):
-    """All have voted yes."""
-
-    transaction: int
-
-
-class PreCommitted(Message, frozen=True):
-    transaction: int
-
-
-class StateRequest(Message, frozen=True):
-    """From a participant that takes the place of the coordinator."""
-
-    transaction: int
-
-
-class State(Message, frozen=True):
-    transaction: int
-    state: str
-
-
-class ThreePhaseCommit(Protocol):
+class ThreePhases(Protocol):
     """The first member coordinates, the others participate. `delay` in seconds: no message takes
     longer, and neither does what is done about it."""
 
@@ -66,10 +40,9 @@ class ThreePhaseCommit(Protocol):
         self.number: int = stored.get("number", 0)  # of its last transaction as a coordinator
         self.states: dict[int, str] = dict(stored.get("states", ()))
         self.ranks: dict[int, Ranks] = dict(stored.get("ranks", ()))
-        # Volatile state of who leads: who has not voted, is not precommitted; what others know
+        # Volatile state of who leads: who has not voted, is not precommitted
         self.voting: dict[int, set[int]] = {}
         self.uncertain: dict[int, set[int]] = {}
-        self.answers: dict[int, dict[int, str]] = {}
         # The others may have decided while it was dead: it takes no part in that, and only asks
         self.recovering = {t for t, state in self.states.items() if state in UNDECIDED}
 
@@ -79,10 +52,6 @@ class ThreePhaseCommit(Protocol):
 
     def prepare(self, m: Prepare) -> bool:
         return True
-
-    def on_start(self) -> Effects:
-        for transaction in sorted(self.recovering):
-            yield from self.on_silence(transaction)
 
     # -- messages: to the coordinator
 
@@ -127,22 +96,6 @@ class ThreePhaseCommit(Protocol):
         if self.states.get(m.transaction, UNCERTAIN) in UNDECIDED:
             yield from self.end(m.transaction, m.commit)
 
-    def on_state_request(self, leader: int, m: StateRequest) -> Effects:
-        """Who has not voted yet never will, and counts as aborted."""
-        if m.transaction not in self.recovering:
-            state = self.states.get(m.transaction, ABORTED)
-            yield from self.become(state, m.transaction)
-            yield Send(leader, State(m.transaction, state))
-
-    def on_state(self, fellow: int, m: State) -> None:
-        if m.transaction in self.answers:
-            self.answers[m.transaction][fellow] = m.state
-
-    def on_inquire(self, fellow: int, m: Inquire) -> Effects:
-        state = self.states.get(m.transaction, UNCERTAIN)
-        if state not in UNDECIDED:
-            yield Send(fellow, Decision(m.transaction, state == COMMITTED))
-
     # -- timers
 
     def on_votes_due(self, transaction: int) -> Effects:
@@ -153,32 +106,6 @@ class ThreePhaseCommit(Protocol):
         """Who has not answered is dead, by assumption: nobody who lives is uncertain any more."""
         if self.uncertain.pop(transaction, None) is not None:
             yield from self.decide(transaction, True)
-
-    def on_silence(self, transaction: int) -> Effects:
-        """The coordinator is dead, and so are those whose turn it was before: it leads."""
-        if self.states[transaction] in UNDECIDED:
-            fellows = tuple(p for p in self.ranks[transaction] if p != self.me)
-            yield self.patience(transaction)
-            if transaction in self.recovering:
-                yield Record("note", "is in doubt", transaction=transaction)
-                yield Broadcast(fellows, Inquire(transaction))
-            else:
-                self.answers[transaction] = {}
-                yield Broadcast(fellows, StateRequest(transaction))
-                yield SetTimer("states_due", 2 * self.delay, transaction)
-
-    def on_states_due(self, transaction: int) -> Effects:
-        """The termination protocol (§7.5), over all who have answered: by assumption, who live."""
-        answers, mine = self.answers.pop(transaction), self.states[transaction]
-        states = {*answers.values(), mine}
-        if COMMITTED in states:
-            yield from self.decide(transaction, True)
-        elif ABORTED in states or states == {UNCERTAIN}:
-            yield from self.decide(transaction, False)
-        else:
-            yield from self.become(PRECOMMITTED, transaction)
-            uncertain = sorted(p for p, state in answers.items() if state == UNCERTAIN)
-            yield from self.pre_commit(transaction, tuple(uncertain))
 
     # -- transitions
 
