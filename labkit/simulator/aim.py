@@ -1,12 +1,13 @@
-"""Faults that name no rank: whoever leads when they strike, and all that are dead."""
+"""Faults and whom they strike: those that name no rank but whoever leads, and those that cannot
+strike at all."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from labkit.faults import LEADER, Fault, Partition
+from labkit.faults import LEADER, At, Fault, NeedsHosts, Partition, RealOnly
 
 
 def aim(fault: Fault, leader: int | None) -> Fault | None:
@@ -30,3 +31,27 @@ def _partition(fault: Partition, leader: int | None) -> Fault | None:
         groups.append(tuple(r for r in ranks if r is not None and r not in seen))
         seen.update(r for r in ranks if r is not None)
     return Partition(tuple(groups))
+
+
+OTHERS = get_args(RealOnly | NeedsHosts)
+SIMULATED = tuple(kind for kind in get_args(Fault) if kind not in OTHERS)
+LONGEST = 3600.0
+"""Seconds of virtual time for which a fault of a schedule may last or wait."""
+
+
+def objection(entry: At, n: int) -> str | None:
+    """Why a fault cannot strike a simulation of n nodes, as a sentence; None if it can."""
+    fault, seconds = entry.fault, entry.seconds
+    if not isinstance(fault, SIMULATED):
+        return f"{fault} is no fault that the simulator has"
+    if seconds is None or not 0 <= seconds <= LONGEST:
+        return f"{fault}: in the simulator a fault strikes at seconds=…"
+    for field in fault.__struct_fields__:
+        value = getattr(fault, field)
+        if field in ("rank", "source", "target") and not (value == LEADER or 0 <= value < n):
+            return f"{fault}: there is no rank {value}, but 0 to {n - 1}"
+        if field == "seconds" and value is not None and not 0 <= value <= LONGEST:
+            return f"{fault}: for how many seconds?"
+        if field in ("factor", "rate") and not 0.01 <= value <= 100:
+            return f"{fault}: a {field} is between 0.01 and 100"
+    return None

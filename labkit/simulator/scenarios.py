@@ -12,7 +12,6 @@ from labkit.faults import At, Heal, Partition
 from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
-from labkit.protocols.raft.entries import Entry
 from labkit.protocols.raft.machine import (
     Append,
     Command,
@@ -23,6 +22,7 @@ from labkit.protocols.raft.machine import (
     notices,
 )
 from labkit.protocols.raft.membership import ChangeMembership
+from labkit.protocols.raft.messages import Entry
 from labkit.protocols.raft.transfer import TransferLeadership
 from labkit.simulator.checkpoints import CHECKPOINTS  # noqa: F401 - so that its name is known
 from labkit.simulator.detection import (  # noqa: F401 - so that their names are known
@@ -250,6 +250,25 @@ RAFT_CHANGES = Scenario(
     spares=2,
     draw=partial(swarm, kinds=KEPT_DISKS),
 )
+
+
+def scenario_of(protocol: Factory) -> Scenario:
+    """The scenario for a protocol of one's own, by the lab's class that it is a subclass of; the
+    lab's own protocol is still in it. Raises ValueError."""
+    kind = _made_by(protocol)
+    for known in (RAFT, THREE_PHASES, TIMEOUT, SWIM, QUORUM, PRIMARY_BACKUP, BLOCKS):
+        if issubclass(kind, _made_by(known.protocol)):
+            return known
+    raise ValueError(
+        f"{kind.__name__} is a subclass of no protocol that has a scenario here: say which, as in "
+        "attack(protocol, schedule, scenario=Scenario(…))"
+    )
+
+
+def _made_by(protocol: Any) -> type:
+    while isinstance(protocol, partial):
+        protocol = protocol.func
+    return protocol if isinstance(protocol, type) else type(None)
 
 
 def scenario(name: str) -> Scenario:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from labkit.faults import (
@@ -12,6 +14,7 @@ from labkit.faults import (
     Delay,
     DiskError,
     Heal,
+    HoldGIL,
     Kill,
     LostWrite,
     Partition,
@@ -21,8 +24,12 @@ from labkit.faults import (
     Slow,
     WipeDisk,
 )
+from labkit.protocols.heartbeat import Heartbeat
+from labkit.protocols.raft import Raft
 from labkit.simulator.attack import attack
 from labkit.simulator.puzzles import PUZZLES
+from labkit.simulator.scenarios import scenario, scenario_of
+from labkit.simulator.schedule import Schedule
 
 SOLUTIONS = {
     "m01": (At(Restart(rank=0), seconds=6.5002),),
@@ -113,3 +120,52 @@ def test_a_disk_that_lies_breaks_the_correct_code_as_well() -> None:
 def test_an_unknown_puzzle_names_the_known() -> None:
     with pytest.raises(ValueError, match="m01, "):
         attack("m00")
+
+
+class Trusting(Raft):
+    """Votes for whoever asks, as mutant m09 does."""
+
+    def is_current(self, m: object) -> bool:
+        return True
+
+
+BEHIND = (At(Partition(groups=((LEADER,), (0, 1, 2))), seconds=8.2088), At(Heal(), seconds=8.4282))
+
+
+def test_a_protocol_of_ones_own_is_judged_against_the_invariants() -> None:
+    puzzle = PUZZLES["m09"]
+    plain = partial(Trusting, batch=3, compact=20, pre_vote=False, check_quorum=False)
+    schedules = [puzzle.schedule(seed, BEHIND) for seed in range(10)]
+
+    verdicts = [attack(plain, s, scenario=scenario(puzzle.scenario)) for s in schedules]
+
+    won = [verdict for verdict in verdicts if verdict.won]
+    assert won
+    assert won[0].finding is not None
+    assert won[0].finding.name == "R-S4"
+
+
+def test_without_a_scenario_it_is_that_of_the_labs_protocol() -> None:
+    assert str(attack(Raft, Schedule(seed=3, seconds=1.0))) == "It has survived."
+    assert scenario_of(partial(Heartbeat, interval=0.1)).name == "TIMEOUT"
+    with pytest.raises(ValueError, match="say which"):
+        attack(lambda *arguments: None, Schedule(seed=1))
+    with pytest.raises(TypeError, match="takes one schedule"):
+        attack(Raft, At(Kill(0), seconds=1.0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (At(Kill(3), seconds=1.0), "there is no rank 3, but 0 to 2"),
+        (At(Kill(0), step=3), "strikes at seconds=…"),
+        (At(Kill(0), seconds=float("inf")), "strikes at seconds=…"),
+        (At(HoldGIL(0), seconds=1.0), "no fault that the simulator has"),
+        (At(Slow(0, factor=0.0), seconds=1.0), "a factor is between"),
+        (At(Pause(0, seconds=-1.0), seconds=1.0), "for how many seconds?"),
+    ],
+)
+def test_a_fault_that_cannot_strike_is_refused_with_a_sentence(fault: At, sentence: str) -> None:
+    verdict = attack("m09", fault)
+    assert not verdict.won
+    assert sentence in verdict.sentence
