@@ -20,7 +20,7 @@ import pytest
 
 from labkit import runs
 from labkit.notebooks import NotebookError, build, desk, find, lab, run
-from labkit.notebooks.source import inputs, read, without_solutions
+from labkit.notebooks.source import inputs, read, with_solutions, without_solutions
 
 PARAMETERS = """\
 # %% tags=["parameters"]
@@ -100,6 +100,14 @@ def test_a_learner_gets_the_stub_in_place_of_the_solution(course: Path) -> None:
     assert "SOLUTION" not in learner
     assert '    raise NotImplementedError("exercise sample.1: twice as much")' in learner
     assert "return 2 * x" in "\n".join(cell.source for cell in read(source, solutions=True).cells)
+
+
+def test_a_bug_that_is_to_be_found_stands_in_place_of_the_solution() -> None:
+    marks = ("### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN BUG", "### END BUG")
+    begin, end, bug, done = (f"    {mark}\n" for mark in marks)
+    code = f"def f(x):\n{begin}    y = x\n{end}{bug}    y = 1\n{done}    return y"
+    assert without_solutions(code) == "def f(x):\n    y = 1\n    return y"
+    assert with_solutions(code) == "def f(x):\n    y = x\n    return y"
 
 
 STUB = 'raise NotImplementedError("exercise ring.1: a hint")'

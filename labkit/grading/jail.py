@@ -206,6 +206,7 @@ class Jailed:
             for pair in pairs:
                 pair[1].close()
         self.channels = [Channel(ours) for ours, _ in pairs]
+        self.unused = iter(self.channels)
         self.readers = [
             threading.Thread(target=reads, args=(descriptor,), daemon=True)
             for descriptor, reads in ((printed, self._read_printed), (ended, self._read_ended))

@@ -21,6 +21,8 @@ ROOM = (
     "faults",
     "disk.py",
     "protocols/effects.py",
+    "protocols/raft/messages.py",
+    "protocols/two_phase_commit/messages.py",
     "collectives/link.py",
     "collectives/polling.py",
     "collectives/links/torch_p2p.py",

@@ -12,6 +12,9 @@ a learner writes. Right below stands the stub, with the exercise's id and a hint
 Learners get the function with the stub alone. It raises only when it is called, so that an unsolved
 notebook runs from top to bottom.
 
+Where a bug is to be found, it stands in the place of the stub, between `### BEGIN BUG` and
+`### END BUG`: learners get it without those lines, and the solution without the bug.
+
 An exercise that is graded has its cell in `labkit/grading/exercises`; in the source there is an
 empty one, `# %% exercise="ring.1"`, in whose place come that cell and a call of its check. The
 first line of the cell, `# exercise: ring.1`, is what the grader finds it by.
@@ -33,8 +36,9 @@ Notebook = Any
 
 BEGIN = re.compile(r"^(\s*)### BEGIN SOLUTION\s*$")
 END = re.compile(r"^\s*### END SOLUTION\s*$")
+BUG = re.compile(r"^(\s*)### (BEGIN|END) BUG\s*$")
 MARK = re.compile(r"\s*#\s*exercise:?\s+([a-z][a-z_]*\.[0-9]+)\s*$")
-STUB = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b'
+INSTEAD = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b|\s*### BEGIN BUG'
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -109,7 +113,13 @@ def digest(source: Path) -> str:
 
 def with_solutions(code: str) -> str:
     """The cell as its author solves it. The stub stays below, where nothing comes to."""
-    return "\n".join(x for x in code.splitlines() if not (BEGIN.match(x) or END.match(x)))
+    kept, in_bug = [], False
+    for line in code.splitlines():
+        if mark := BUG.match(line):
+            in_bug = mark[2] == "BEGIN"
+        elif not (in_bug or BEGIN.match(line) or END.match(line)):
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def without_solutions(code: str, where: str = "") -> str:
@@ -126,13 +136,13 @@ def without_solutions(code: str, where: str = "") -> str:
         elif END.match(line):
             if not indent:
                 raise NotebookError(f"{where}: a solution stands in a function, not here: {code!r}")
-            if not re.match(indent + STUB, "".join(lines[number + 1 : number + 2])):
+            if not re.match(indent + INSTEAD, "".join(lines[number + 1 : number + 2])):
                 raise NotebookError(
                     f"{where}: below END SOLUTION, at its indentation, must stand the stub, as in "
                     f'`raise NotImplementedError("exercise ring.1: a hint")`: {code!r}'
                 )
             indent = None
-        elif indent is None:
+        elif indent is None and not BUG.match(line):
             kept.append(line)
     if indent is not None:
         raise NotebookError(f"{where}: a solution has no END SOLUTION: {code!r}")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 import pytest
@@ -64,13 +64,16 @@ def f(names):
             continue
     return sorted(found)
 """
-    rooms = "checks collectives.ring protocols.raft simulator runtime training grading.exercise"
+    rooms = (
+        "checks collectives.ring protocols.raft.election protocols.two_phase_commit.participant "
+        "simulator runtime training grading.exercise"
+    )
     found = ask(zygote, code, [f"labkit.{name}" for name in rooms.split()])
     assert [name for name in found if name.startswith("imported")] == []
-    allowed = {"labkit", "labkit.protocols"} | {
-        "labkit." + name.removesuffix(".py").replace("/", ".") for name in room.ROOM
-    }
-    for name in set(found) - {"labkit.collectives", "labkit.collectives.links", "labkit.grading"}:
+    there = [PurePath("labkit", name).with_suffix("") for name in room.ROOM]
+    allowed = {".".join(path.parts) for path in there}
+    packages = {".".join(folder.parts) for path in there for folder in path.parents} | {"labkit"}
+    for name in set(found) - packages - {"labkit.__init__"}:
         assert any(name == a or name.startswith(a + ".") for a in allowed), name
 
 

@@ -12,8 +12,12 @@ import pytest
 import torch
 
 from labkit.check import difference
+from labkit.faults import LEADER, At, Kill, Partition, Pause
 from labkit.grading.inside.channel import LIMIT, Channel, Ended, Garbled, Late
+from labkit.grading.inside.records import FIELDS, KINDS
 from labkit.grading.inside.values import DEPTH, HASHED, pack, unpack
+from labkit.protocols.effects import Persist, Record, Send, SetTimer, Splice, Stored
+from labkit.protocols.raft.messages import AppendEntries, Entry, Vote
 
 
 def crossed(value):
@@ -56,11 +60,41 @@ def test_arrays_and_their_numbers_cross():
     assert type(crossed(np.int64(3))) is int
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        At(Partition(((0, 1), (2,))), seconds=2.5),
+        [At(Pause(LEADER), seconds=0.0), At(Kill(1), step=3)],
+        Send(2, Vote(3, True)),
+        Send(2, AppendEntries(3, 1, 1, (Entry(2, "a"), Entry(3, None)), 1, 7)),
+        Persist(term=3, log=Splice(4, (Entry(3, "b"),)), prepared=(1, 2)),
+        Record("role", "becomes leader", term=3),
+        SetTimer("votes_due", 0.5, (1, "a")),
+        Stored(2, [Entry(1, None)]),
+    ],
+)
+def test_faults_effects_and_messages_cross(record):
+    got = crossed(record)
+    assert got == record
+    assert type(got) is type(record)
+
+
+def test_every_kind_of_record_has_a_name_of_its_own():
+    assert len(KINDS) == len(FIELDS) > 40
+
+
 class Rigged(float):
     def __eq__(self, other):
         return True
 
     __hash__ = float.__hash__
+
+
+class Harder(Kill, frozen=True):
+    """A subclass, which could compare as it likes."""
+
+
+Impostor = type("Kill", (msgspec.Struct,), {"__annotations__": {"rank": int}})
 
 
 class Colour(enum.IntEnum):
@@ -74,7 +108,8 @@ holds_itself.append(holds_itself)
 @pytest.mark.parametrize(
     "value",
     [Rigged(1), Colour.RED, [Rigged(1)], {"a": Rigged(1)}, object(), len, holds_itself, 1j,
-     np.array([object()]), torch.eye(2).to_sparse(), type("list", (list,), {})()],
+     np.array([object()]), Harder(1), Impostor(1), [At(Harder(1), seconds=1.0)],
+     torch.eye(2).to_sparse(), type("list", (list,), {})()],
 )  # fmt: skip
 def test_what_is_not_plain_does_not_cross(value):
     with pytest.raises((TypeError, ValueError)):
@@ -106,6 +141,22 @@ for _ in range(DEPTH + 1):
         {"array": ["O", [1], b"12345678"]},
         {"array": ["float32", [1], "1234"]},
         {"link": [0, 0, 2]},
+        {"record": ["Kill", []]},
+        {"record": ["Kill", [1, 2]]},
+        {"record": ["Kill", ["1"]]},
+        {"record": ["Kill", [True]]},
+        {"record": ["Popen", ["sh"]]},
+        {"record": [["Kill"], [1]]},
+        {"record": ["Kill"]},
+        {"record": ["Pause", [1, math.inf]]},
+        {"record": ["Pause", [1, math.nan]]},
+        {"record": ["At", [{"record": ["Vote", [1, True, 0]]}, 1.0, None, None, 1, None]]},
+        {"record": ["At", [{"record": ["Kill", [1]]}, None, None, None, 1, None]]},
+        {"record": ["Send", [1, "hello"]]},
+        {"record": ["Send", [1, {"record": ["Kill", [1]]}]]},
+        {"record": ["SetTimer", ["beat", 1.0, [1]]]},
+        {"record": ["Persist", [[1]]]},
+        {"record": ["Persist", [{"dict": [[1, 2]]}]]},
         deep,
     ],
 )

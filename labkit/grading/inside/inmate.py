@@ -1,9 +1,9 @@
 """The student's function in its jail: takes calls from the grader and says what came of them.
 
 From the grader: `load`, the cell and a name in it; `call`, arguments; `reply` or `raise`, to what a
-port was asked; `gloo`, a place in a real process group. To the grader: `loaded`, `value`, `raised`,
-`ask` of a port. With a value and with each question goes what stands now in the tensors that came
-as arguments: an all-reduce, say, works in place.
+port was asked; `gloo`, a place in a real process group; `begin` and `handle`, a node of a protocol.
+To the grader: `loaded`, `value`, `raised`, `ask` of a port. With a value and each question goes
+what stands now in the tensors that came as arguments: an all-reduce, say, works in place.
 
 This code is the student's to break: the grader trusts nothing that comes from here.
 """
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from labkit.collectives.link import Link, Message
 from labkit.grading.inside.channel import Channel, Ended, Garbled
+from labkit.grading.inside.hosted import Hosted
 from labkit.grading.inside.values import pack, unpack
 
 TEXT = 600
@@ -73,10 +74,13 @@ class Inmate:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.function: Callable[..., Any] | None = None
+        self.cell: tuple[str, str, str] = ("", "", "")
+        self.node: Hosted | None = None
         self.tensors: list[Tensor] = []
         self.group: Any = None
 
     def on_load(self, name: str, source: str, function: str) -> list[Any]:
+        self.cell = name, source, function
         where = f"<{name}>"
         # so that tracebacks show the cell's lines
         linecache.cache[where] = (len(source), None, source.splitlines(keepends=True), where)
@@ -95,6 +99,18 @@ class Inmate:
         arguments = unpack(tree, self.arrived)
         value = self.function(*arguments)
         return ["value", pack(value), self.state()]
+
+    def on_begin(self, tree: Any) -> list[Any]:
+        """A new life: the cell is run anew, so that none of its variables outlives another."""
+        answer = self.on_load(*self.cell)
+        if answer == ["loaded"]:
+            self.node = Hosted(self.function, *unpack(tree))
+        return answer
+
+    def on_handle(self, tree: Any) -> list[Any]:
+        if self.node is None:
+            return ["raised", "RuntimeError", "no node has begun", []]
+        return ["value", pack(self.node.handle(*unpack(tree))), []]
 
     def arrived(self, tree: dict[str, Any]) -> Any:
         """Tensors are kept, ports get their shape in here."""

@@ -1,11 +1,12 @@
-"""Values that cross the wall of a jail: plain data and tensors, with exact types.
+"""Values that cross the wall of a jail: plain data, tensors and records, with exact types.
 
 An answer could be a `float` whose `__eq__` is always true. Such a thing has no form here: a value
 is written down as what it is, by its exact type, and read as that type again. Nothing is unpickled
 and nothing that is read can bring code along.
 
 On the wire it is msgpack. What msgpack would confuse is a dictionary with one key, which says what
-it is: {"tuple": [...]}, {"dict": [[key, value], ...]}, {"tensor": ["float32", shape, bytes]}.
+it is: {"tuple": [...]}, {"dict": [[key, value], ...]}, {"tensor": ["float32", shape, bytes]},
+{"record": ["Kill", [2]]}. Which records there are says `labkit.grading.inside.records`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from labkit.grading.inside.records import is_record, put_together, taken_apart
 
 HASHED = 4096
 """Items of a set or a dictionary: with chosen hashes, ten times as many take a hundred times as
@@ -53,6 +56,9 @@ def pack(value: Any, hook: Hook | None = None, depth: int = DEPTH) -> Any:
     if kind is dict:
         pairs = [[pack(part, hook, depth - 1) for part in pair] for pair in value.items()]
         return {"dict": pairs}
+    if is_record(value):
+        name, fields = taken_apart(value)
+        return {"record": [name, [pack(field, hook, depth - 1) for field in fields]]}
     return _pack_numbers(value, kind)
 
 
@@ -68,7 +74,8 @@ def _pack_numbers(value: Any, kind: type) -> Any:
             raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
             return {"tensor": [name, list(value.shape), raw]}
     raise TypeError(
-        f"{kind.__name__} is no plain value: give numbers, texts, lists, tuples, dicts, tensors"
+        f"{kind.__name__} is no plain value: give numbers, texts, lists, tuples, dicts, tensors, "
+        "or the lab's own faults and effects"
     )
 
 
@@ -86,6 +93,11 @@ def unpack(tree: Any, hook: Hook | None = None, depth: int = DEPTH) -> Any:
     ((name, content),) = tree.items()
     if name in ("tuple", "set", "dict"):
         return _unpack_container(name, content, hook, depth)
+    if name == "record" and type(content) is list and len(content) == 2:
+        kind, fields = content
+        if type(fields) is not list:
+            raise ValueError("not a record")
+        return put_together(kind, [unpack(field, hook, depth - 1) for field in fields])
     if name == "int" and type(content) is str:
         return int(content)  # Python itself refuses more than 4300 digits
     if name in ("tensor", "array"):
