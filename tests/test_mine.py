@@ -13,6 +13,8 @@ import pytest
 from labkit import At, Cluster, FaultPlan, Kill, Restart, RunError
 from labkit.checks import parts
 from labkit.mine import mine
+from labkit.notebooks import NOTEBOOKS
+from labkit.notebooks.source import read, with_solutions
 from labkit.training import train
 from labkit.training.pieces import EXERCISES, pieces
 
@@ -82,6 +84,25 @@ def test_what_is_no_notebook_is_passed_over(
     notebook(tmp_path, HELPER, RIGHT, CHECK)
     assert list(mine("elastic.1", folder=tmp_path)) == ["elastic.1"]
     assert "yours" in said(capsys)
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_in_a_built_notebook_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], solved: bool
+) -> None:
+    """As the builder puts exercises and checks there; a learner has filled in three, or none."""
+    for stem in ("06_checkpoints", "11_elastic_restart"):
+        built = read(NOTEBOOKS / "src" / f"{stem}.py", solutions=solved)
+        for cell in built.cells:
+            cell.source = with_solutions(cell.source)
+        (tmp_path / f"{stem}.ipynb").write_text(json.dumps(built))
+
+    found = mine("ckpt.2", "elastic.1", "elastic.3", folder=tmp_path)
+
+    assert list(found) == (["ckpt.2", "elastic.1", "elastic.3"] if solved else [])
+    assert said(capsys).count("from notebook 11" if solved else "not done yet") == (
+        2 + (not solved)
+    )
 
 
 # -- training with them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,8 +69,8 @@ def holds(graded: Graded, prop: Property, function: Callable[..., Any], seed: in
 
 
 def constants(graded: Graded, prop: Property) -> Iterator[str]:
-    """An answer that does not look at its arguments must not hold, whatever it says; nor a node
-    that does nothing at all."""
+    """An answer that does not look at its arguments must not hold, whatever it says; nor one that
+    hands back an argument as it came; nor a node that does nothing at all."""
     reference = graded.define(graded.reference)
     if isinstance(reference, type):
         if holds(graded, prop, Idle, 1):
@@ -77,13 +78,21 @@ def constants(graded: Graded, prop: Property) -> Iterator[str]:
         return
     draws = score.draws(graded, prop, 0)
     values = [*SMALL, *(answer_to(reference, prop, copy.deepcopy(a)) for a in draws)]
-    for value in values:
-        says = f"{prop.title}: a function that always returns {check.text(value)}"
+    lazy: list[tuple[str, Callable[..., Any]]] = [
+        (f"always returns {check.text(value)}", lambda *arguments, value=value: value)  # type: ignore[misc]
+        for value in values
+    ]
+    for place in range(len(inspect.signature(reference).parameters)):
+        lazy.append(
+            (f"returns argument {place + 1}", lambda *arguments, place=place: arguments[place])
+        )
+    for says, function in lazy:
+        told = f"{prop.title}: a function that {says}"
         try:
-            if holds(graded, prop, lambda *arguments, value=value: value, 1):  # type: ignore[misc]
-                yield f"{says} passes"
+            if holds(graded, prop, function, 1):
+                yield f"{told} passes"
         except Exception as error:
-            yield f"{says} breaks the check: {type(error).__name__}: {error}"
+            yield f"{told} breaks the check: {type(error).__name__}: {error}"
 
 
 def answer_to(reference: Callable[..., Any], prop: Property, arguments: tuple[Any, ...]) -> Any:

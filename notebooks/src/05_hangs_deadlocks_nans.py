@@ -21,7 +21,7 @@
 # that flips, a rank that is slow.
 #
 # **Routes** Core · All<br>
-# **Time** 45 minutes, and 50 for the exercises (you may skip the parts marked ⤳)<br>
+# **Time** 45 minutes, and 75 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [04 Heartbeats](04_heartbeats.ipynb)<br>
 # **Afterwards you can** name the line of code that keeps a job from going on; write exchanges that
 # cannot deadlock; say why a NaN must be judged by all ranks or by none; choose a loss scale; and find
@@ -523,103 +523,52 @@ cluster.close()
 #
 # Lay the flight records side by side.
 
-
-# %%
-def first_difference(records):
-    """`records` has for each rank the list of its collectives, as text, from number 1 on. Returns the
-    first number at which a rank differs from the majority, and the sorted list of the ranks that do;
-    one that has made no such call differs too. None if there is none."""
-    ### BEGIN SOLUTION
-    from collections import Counter
-
-    for i in range(max(len(record) for record in records.values())):
-        calls = {rank: r[i] if i < len(r) else None for rank, r in records.items()}
-        usual = Counter(calls.values()).most_common(1)[0][0]
-        odd = sorted(rank for rank, call in calls.items() if call != usual)
-        if odd:
-            return i + 1, odd
-    return None
-    ### END SOLUTION
-    raise NotImplementedError("exercise hang.1: where do the records part?")
-
-
-# %%
-from labkit.check import check
-
-check("hang.1", first_difference)
+# %% exercise="hang.1"
 
 # %% [markdown]
 # ### Exercise hang.2 (2 points, 10 minutes, 4 lines)
 #
 # The rule by which a loss scale is found.
 
-
-# %%
-def next_scale(scale, good, sums, interval):
-    """`good` steps in a row were good; `sums` are the summed gradients of this one. Returns the next
-    (scale, good): halved when something is not finite, doubled after `interval` good steps; after
-    either the count begins at 0 again."""
-    ### BEGIN SOLUTION
-    import math
-
-    if not all(math.isfinite(x) for x in sums):
-        return scale / 2, 0
-    return (scale * 2, 0) if good + 1 == interval else (scale, good + 1)
-    ### END SOLUTION
-    raise NotImplementedError("exercise hang.2: the scale of the next step")
-
-
-# %%
-check("hang.2", next_scale)
+# %% exercise="hang.2"
 
 # %% [markdown]
 # ### Exercise hang.3 (3 points, 15 minutes, 6 lines)
 #
 # Find the stragglers, in a way that one of them cannot hide behind another.
 
-
-# %%
-def stragglers(times, factor, score):
-    """`times` has each rank's computing time in seconds. Returns the ranks above `factor` times the
-    median of the *others*, and above it by `score` robust deviations of the others (1.4826 times the
-    median of their absolute distances from it)."""
-    ### BEGIN SOLUTION
-    from statistics import median
-
-    found = []
-    for rank, own in enumerate(times):
-        others = times[:rank] + times[rank + 1 :]
-        middle = median(others)
-        deviation = 1.4826 * median(abs(x - middle) for x in others)
-        if own > factor * middle and own > middle + score * deviation:
-            found.append(rank)
-    return found
-    ### END SOLUTION
-    raise NotImplementedError("exercise hang.3: who is slow, measured against the others?")
-
-
-# %%
-check("hang.3", stragglers)
+# %% exercise="hang.3"
 
 # %% [markdown]
-# ### Exercise hang.4 (2 points, 10 minutes, 4 lines)
+# ### Exercise hang.4 (2 points, 10 minutes, 2 lines)
 #
-# Give each rank an order of its two calls so that the ring of blocking sends does not deadlock,
-# however many ranks there are.
+# Find the bug. This is the exchange that hung: two calls, and the order in which each rank makes them.
+# Take the line with `raise` away and run the check. Its picture shows who waits for whom. Then repair
+# it, for any number of ranks, and so that nobody waits for a chain of others: three rounds must do.
 
+# %% exercise="hang.4"
+
+# %% [markdown]
+# ### Last night
+#
+# Incidents do not come with their causes. Here is one that was recorded: a job stood still, and the
+# ranks were asked what they were doing. Each answered with its last collectives, or did not; the
+# launcher knows whose process has ended, and `faulthandler` the line of whoever gets the signal.
 
 # %%
-def order(rank, size):
-    """A list of two: f"send to {right}" and f"receive from {left}", in an order that works."""
-    ### BEGIN SOLUTION
-    send, receive = f"send to {(rank + 1) % size}", f"receive from {(rank - 1) % size}"
-    return [receive, send] if rank == 0 else [send, receive]
-    ### END SOLUTION
-    raise NotImplementedError("exercise hang.4: whose turn is it first?")
+from labkit.views.evidence import evidence, recorded
 
+incident = recorded()[13]["incident"]
+evidence(incident, "A job stands still. Whom do they wait for, and why?")
 
-# %%
-check("hang.4", order)
+# %% [markdown]
+# ### Exercise hang.5 (4 points, 25 minutes, 14 lines)
+#
+# Name the cause and the rank: of this one with your eyes, then of any with a function. The check goes
+# through recorded incidents with other ranks and other numbers. Beware: who waits for a dead or
+# silent rank may be one collective behind the others, by chance, and nothing is wrong with it.
+
+# %% exercise="hang.5"
 
 # %% [markdown]
 # ## Summary
