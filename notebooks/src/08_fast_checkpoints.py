@@ -240,7 +240,7 @@ training_threads(run, "The same checkpoints, and nobody waits")
 from labkit.bench.checkpoint import measure
 from labkit.views import saving
 
-rows = {row.name: row.median for row in measure(rounds=3, width=512 if fast else 768)}
+rows = {row.name: row.median for row in measure(rounds=2, width=384 if fast else 512)}
 three = {
     "torch.save, fsync, rename": (rows["torch.save, fsync, rename"],) * 2,
     "dcp.async_save": (rows["dcp.async_save, stall"], rows["dcp.async_save, durable"]),
@@ -275,17 +275,17 @@ from labkit.checkpoint import Store, capture
 
 
 def written(name, learns, **how):
-    """Bytes that each of four checkpoints, ten steps apart, has added to the folder."""
+    """Bytes that each of four checkpoints, three steps apart, has added to the folder."""
     torch.manual_seed(seed)
     model = torch.nn.Sequential(*(torch.nn.Linear(400, 400) for _ in range(6)))
     optimizer = torch.optim.AdamW(model[learns].parameters())
     store, added = Store(folder / name, **how), []
     for save in range(4):
-        for _ in range(10):
+        for _ in range(3):
             optimizer.zero_grad()
             model(torch.randn(8, 400)).square().mean().backward()
             optimizer.step()
-        made = store.save(capture({"model": model, "optimizer": optimizer}), 10 * (save + 1))
+        made = store.save(capture({"model": model, "optimizer": optimizer}), 3 * (save + 1))
         added.append(made.files[0].bytes)
     return added
 
@@ -578,7 +578,7 @@ def goodput(every):
 
 # %% tags=["nbval-ignore-output"]
 measured, writes = [], []
-for every in (4, 30, 250) if fast else (4, 12, 40, 100, 250):
+for every in (4, 30, 250) if fast else (4, 15, 60, 250):
     kept, times = goodput(every)
     between = kept / len(times) if times else 0.002 * every  # seconds of work
     measured.append((between, kept / sum(LIVES)))

@@ -145,7 +145,7 @@ print("the same bits as without a fault:", hashes == {calm["hash"]})
 others = {"ring": {}, "in fixed point": {"exact": True}}
 plan = FaultPlan(At(Kill(1), step=5), At(Restart(1), step=8, on=0))
 for name, how in others.items():
-    small = {"steps": 24, "algorithm": "ring", **how}
+    small = {"steps": 16, "algorithm": "ring", **how}
     quiet = cluster.run(train, **small).wait(timeout=60).results[0]
     broken = cluster.run(train, elastic=True, faults=plan, **small).wait(timeout=60).results[0]
     same = broken["hash"] == quiet["hash"]
