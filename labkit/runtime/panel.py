@@ -17,7 +17,7 @@ from labkit.runtime.seat import Seat
 from labkit.runtime.status import gpu_memory_mb, memory_mb
 
 PING = 0.25
-"""Seconds after which the ranks are asked for a sign of life."""
+"""Seconds after which the ranks are asked for a sign of life, and one of them for its memory."""
 GPU = 2.0
 """Seconds after which `nvidia-smi` is asked again: it takes a tenth of one."""
 
@@ -57,7 +57,7 @@ class ClusterStage:
         if now - self._pinged > PING and not driver.closed:
             self._pinged = now
             driver.loop.call_soon(driver.broadcast, Ping())
-        self._look_at_memory(now)
+            self._look_at_memory(now)
         with driver.changed:
             slow = {f.rank: f.factor for f in driver.in_force if isinstance(f, Slow)}
             return [self._row(seat, now, slow) for seat in driver.seats.values()]

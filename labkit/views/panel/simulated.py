@@ -44,7 +44,7 @@ class SimulatedPanel:
             {"id": i, "name": f"{'node' if i < self.sim.n else 'client'} {i}", "witness": False}
             for i in self.ranks
         ]
-        self.front = Front(mode="simulated", lanes=lanes, present=present, window=1.0)
+        self.front = Front(mode="simulated", lanes=lanes, present=present, window=0.2)
         self.front.on_msg(self._hear)
         self.thread = threading.Thread(target=self._live, name="labkit panel", daemon=True)
         self.thread.start()

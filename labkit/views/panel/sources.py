@@ -40,7 +40,7 @@ class Place:
 def where(event: Event, simulated: bool = False) -> str:
     """`labkit/runtime/host.py:183  events.record("view", …)`, or all lines that it may be."""
     found = places_of(event, simulated)
-    said = f"{event.kind} {event.name}".strip()
+    said = event.name if event.name.startswith(event.kind) else f"{event.kind} {event.name}".strip()
     if not found:
         return f"{said}: recorded outside of labkit's own code"
     return f"{said}: recorded at " + " or ".join(f"{p.file}:{p.line}  {p.text}" for p in found)

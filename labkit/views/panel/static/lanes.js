@@ -69,7 +69,7 @@ function hatched(paint, colour, hatch) {
 /** When the rank had a process, as far as is known. */
 function lives(diagram, rank) {
   const spans = [];
-  let from = -Infinity;
+  let from = diagram.live ? -Infinity : 0;
   for (const { mark } of diagram.marks.values()) {
     if (mark.lane !== rank) continue;
     if (mark.kind === "death") {

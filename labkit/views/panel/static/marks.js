@@ -24,10 +24,17 @@ function button(text, label, onclick, attributes = {}) {
   return element("button", how, text);
 }
 
+/** With a rim of paper, to be seen on any activity. */
+function rimmed(d, name) {
+  const both = shape("g");
+  both.append(shape("path", { d, class: "rim" }), shape("path", { d, class: name }));
+  return both;
+}
+
 // Each draws around (0, 0), the middle of its lane; h is half the lane's thickness.
 const DRAW = {
-  death: (h) => shape("path", { d: `M${-h} ${-h}L${h} ${h}M${-h} ${h}L${h} ${-h}`, class: "cross" }),
-  view: (h) => shape("path", { d: `M0 ${-h - 3}V${h + 3}`, class: "bar" }),
+  death: (h) => rimmed(`M${-h} ${-h}L${h} ${h}M${-h} ${h}L${h} ${-h}`, "cross"),
+  view: (h) => rimmed(`M0 ${-h - 3}V${h + 3}`, "bar"),
   checkpoint: (h) => shape("path", { d: `M0 ${-h}L${h} 0L0 ${h}L${-h} 0Z`, class: "diamond" }),
   lost: (h) => shape("path", { d: `M${-h * 0.8} ${-h * 0.6}H${h * 0.8}L0 ${h * 0.8}Z`, class: "triangle" }),
   start: (h) => shape("path", { d: `M${-h * 0.5} ${-h}L${h} 0L${-h * 0.5} ${h}Z`, class: "begin" }),
