@@ -26,6 +26,7 @@ PYTEST = [PYTHON, "-m", "pytest", "-q"]
 LABKIT = [PYTHON, "-m", "labkit.cli"]
 BOTH_CORES = ["-n", "2", "--dist", "loadfile"]
 PURE = ["tests/protocols", "tests/simulator"]  # no process, no socket, no time of their own
+ALONE = [*PURE, "tests/grading"]  # a grader's jails share nothing: these run on both cores
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ RUNS = {
     "all": [
         *LINT,
         Part("pytest, simulated", 90, [*PYTEST, *BOTH_CORES, *PURE]),
-        Part("pytest", 870, [*PYTEST, *(f"--ignore={folder}" for folder in PURE)]),
+        Part("pytest, grading", 240, [*PYTEST, *BOTH_CORES, "tests/grading"]),
+        Part("pytest", 1080, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
         Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 310, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 330, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "gpu": [
