@@ -21,7 +21,7 @@
 # watch what breaks.
 #
 # **Routes** Core · All<br>
-# **Time** 35 minutes, and 15 for the exercises (you may skip the parts marked ⤳)<br>
+# **Time** 35 minutes, and 40 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [07 Two-phase commit](07_two_phase_commit.ipynb)<br>
 # **Afterwards you can** say why two majorities are enough; trace an election from time-out to
 # leader; name what must be on the disk before a vote is sent; choose an election time-out for a
@@ -289,47 +289,37 @@ for high in (0.005, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6):
 #
 # ## Exercises
 #
-# ### Exercise raft.1 (3 points, 10 minutes, 5 lines)
+# Attack first, then repair, then write. `hint("raft.1")`, from `labkit.check`, gives three hints, one at
+# a time.
+#
+# ### Exercise raft.1 (3 points, 15 minutes, 3 lines)
+#
+# Votes in memory, as PySyncObj has them. You know who stands when; make them forget at the right moment.
+
+# %% exercise="raft.1"
+
+# %% [markdown]
+# ### Exercise raft.2 (3 points, 10 minutes, 4 lines)
+#
+# This node votes with care and is wrong. The check crashes it after each of its effects, and the picture
+# shows two leaders of one term. Repair the cell.
+
+# %% exercise="raft.2"
+
+# %% [markdown]
+# ### Exercise raft.3 (3 points, 10 minutes, 4 lines)
 #
 # The heart of it. Logs do not matter yet.
 
-
-# %%
-def grants(term, voted_for, candidate, candidate_term):
-    """A node in `term`, which has voted for `voted_for` (None: for nobody) in it, is asked for its
-    vote. Returns (granted, term, voted_for) as they are afterwards."""
-    ### BEGIN SOLUTION
-    if candidate_term > term:
-        term, voted_for = candidate_term, None
-    granted = candidate_term == term and voted_for in (None, candidate)
-    return granted, term, candidate if granted else voted_for
-    ### END SOLUTION
-    raise NotImplementedError("exercise raft.1: is the vote given?")
-
-
-# %%
-from labkit.check import check
-
-check("raft.1", grants)
+# %% exercise="raft.3"
 
 # %% [markdown]
-# ### Exercise raft.2 (2 points, 5 minutes, 1 line)
+# ### Exercise raft.4 (2 points, 5 minutes, 1 line)
 #
 # A vote costs an fsync, a beat costs a round trip. Two rules: the time-out is no shorter than ten
 # fsyncs, and no shorter than three round trips for each of the `beats` that may be lost in a row.
 
-
-# %%
-def shortest_timeout(fsync, latency, beats):
-    """Seconds: ten fsyncs, or `beats` × 3 round trips of `latency` seconds each way; the longer."""
-    ### BEGIN SOLUTION
-    return max(10 * fsync, beats * 3 * 2 * latency)
-    ### END SOLUTION
-    raise NotImplementedError("exercise raft.2: which time-out do disk and network allow?")
-
-
-# %%
-check("raft.2", shortest_timeout)
+# %% exercise="raft.4"
 
 # %% [markdown]
 # `labkit doctor` measures the fsync of this machine and says which time-out it allows.

@@ -20,7 +20,7 @@
 # notebook shows why, and breaks it in five ways; one of the five bugs was ours.
 #
 # **Routes** Core · All<br>
-# **Time** 35 minutes, and 25 for the exercises (you may skip the parts marked ⤳)<br>
+# **Time** 35 minutes, and 55 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [09 Raft: electing a coordinator](09_raft_electing_a_coordinator.ipynb)<br>
 # **Afterwards you can** say when an entry is committed and when it only looks so; follow two logs
 # that part and meet again; explain why a leader's memory is no answer to a read; and judge whether
@@ -303,50 +303,36 @@ print(f"it is level again: {sim.node(gone).last_index >= leader.last_index - 1}"
 #
 # ## Exercises
 #
-# ### Exercise raft.3 (3 points, 10 minutes, 3 lines)
+# Attack first, then repair, then write. `hint("raft.5")`, from `labkit.check`, gives three hints, one at
+# a time.
+#
+# ### Exercise raft.5 (3 points, 15 minutes, 5 lines)
+#
+# Followers that acknowledge first and write later. Make the group forget checkpoint 41 000.
+
+# %% exercise="raft.5"
+
+# %% [markdown]
+# ### Exercise raft.6 (4 points, 15 minutes, 1 line)
+#
+# A bug that copycat, Scylla and etcd had. Node 2 in the picture is yours, node 0 led before, and node 1
+# leads now. Repair the cell.
+
+# %% exercise="raft.6"
+
+# %% [markdown]
+# ### Exercise raft.7 (3 points, 10 minutes, 2 lines)
 #
 # Logs as lists of terms: `log[0]` is the entry at index 1.
 
-
-# %%
-def commit_index(match, log, term, commit):
-    """The leader of `term` has `log`; `match` has, for each node and itself, the last index that is
-    known to be on its disk. `commit` is the commit index so far. Returns the new one."""
-    ### BEGIN SOLUTION
-    index = sorted(match)[(len(match) - 1) // 2]
-    return index if index > commit and log[index - 1] == term else commit
-    ### END SOLUTION
-    raise NotImplementedError("exercise raft.3: up to where is it committed?")
-
-
-# %%
-from labkit.check import check
-
-check("raft.3", commit_index)
+# %% exercise="raft.7"
 
 # %% [markdown]
-# ### Exercise raft.4 (4 points, 15 minutes, 6 lines)
+# ### Exercise raft.8 (4 points, 15 minutes, 6 lines)
 #
 # Messages may be late, doubled and out of order.
 
-
-# %%
-def append(log, prev, prev_term, entries):
-    """A follower with `log` gets the leader's `entries`, which follow index `prev` (0: they are the
-    first) of term `prev_term`. Returns its log afterwards, or None if it refuses."""
-    ### BEGIN SOLUTION
-    if prev > len(log) or (prev > 0 and log[prev - 1] != prev_term):
-        return None
-    for at, entry in enumerate(entries, prev):
-        if at >= len(log) or log[at] != entry:
-            return log[:at] + entries[at - prev :]
-    return log
-    ### END SOLUTION
-    raise NotImplementedError("exercise raft.4: compare, cut, append")
-
-
-# %%
-check("raft.4", append)
+# %% exercise="raft.8"
 
 # %% [markdown]
 # ## Summary

@@ -194,25 +194,9 @@ figure
 # thousand: the kind of bug that no test finds and every Sunday morning does. Above N there is none,
 # whatever the network does.
 #
-# ### Exercise replication.1 (2 points, 10 minutes, 3 lines)
+# ### Exercise replication.1 (2 points, 10 minutes, 2 lines)
 
-
-# %%
-def choose(n, dead_readers, dead_writers):
-    """The smallest R with its smallest W, as (R, W), such that a read meets the last acknowledged
-    write; None if there is none. Of n copies, `dead_readers` may be dead and reads must go on;
-    `dead_writers` may be dead and writes must go on."""
-    ### BEGIN SOLUTION
-    reads, writes = dead_writers + 1, n - dead_writers
-    return (reads, writes) if reads <= n - dead_readers else None
-    ### END SOLUTION
-    raise NotImplementedError("exercise replication.1: how many to read, how many to write")
-
-
-# %%
-from labkit.check import check
-
-check("replication.1", choose)
+# %% exercise="replication.1"
 
 # %% [markdown]
 # ## What R + W > N does not promise
@@ -506,35 +490,7 @@ operations(early, "Client 1002 sees the effect, y, and not its cause, x")
 #
 # The checker, for one register and a handful of calls: try every order.
 
-
-# %%
-def linearizable(calls):
-    """Whether an order of the calls explains all results and keeps real time.
-
-    A call is (kind, value, begin, end); kind is "write" or "read"; a read returned `value`. At
-    first the register holds None. A call that ended before another began must come first.
-    """
-    ### BEGIN SOLUTION
-    from itertools import permutations
-
-    def explained(order):
-        value = None
-        for place, (kind, mine, begin, _) in enumerate(order):
-            if any(later[3] < begin for later in order[place + 1 :]):
-                return False
-            if kind == "write":
-                value = mine
-            elif mine != value:
-                return False
-        return True
-
-    return any(explained(order) for order in permutations(calls))
-    ### END SOLUTION
-    raise NotImplementedError("exercise replication.2: is there an order that explains it?")
-
-
-# %%
-check("replication.2", linearizable)
+# %% exercise="replication.2"
 
 # %% [markdown]
 # ## One conflict, three ways out
@@ -566,23 +522,7 @@ for name, kind in kinds.items():
 #
 # ### Exercise replication.3 (2 points, 10 minutes, 3 lines)
 
-
-# %%
-def compare(a, b):
-    """Did change a happen "before" b, "after" it, are they "equal", or "concurrent"?
-
-    A vector clock is a dict: how many changes of each node were known. A node that is missing: 0.
-    """
-    ### BEGIN SOLUTION
-    ahead = any(count > b.get(node, 0) for node, count in a.items())
-    behind = any(count > a.get(node, 0) for node, count in b.items())
-    return ("concurrent" if behind else "after") if ahead else ("before" if behind else "equal")
-    ### END SOLUTION
-    raise NotImplementedError("exercise replication.3: which came first, if either did?")
-
-
-# %%
-check("replication.3", compare)
+# %% exercise="replication.3"
 
 # %% [markdown]
 # ## Copies that grow back
@@ -876,26 +816,7 @@ loss_curves(runs, title="One rank lies (losses above 10 are drawn at 10)")
 #
 # ### Exercise replication.4 (3 points, 15 minutes, 7 lines)
 
-
-# %%
-def choose_by_krum(gradients, f):
-    """The index of Krum's choice: the gradient whose squared distances to its n - f - 2 nearest
-    others have the smallest sum. `gradients` is a list of n lists of numbers."""
-
-    ### BEGIN SOLUTION
-    def score(i):
-        others = [g for j, g in enumerate(gradients) if j != i]
-        pairs = [zip(gradients[i], other, strict=True) for other in others]
-        squares = sorted(sum((x - y) ** 2 for x, y in pair) for pair in pairs)
-        return sum(squares[: len(gradients) - f - 2])
-
-    return min(range(len(gradients)), key=score)
-    ### END SOLUTION
-    raise NotImplementedError("exercise replication.4: who lies closest to its neighbours?")
-
-
-# %%
-check("replication.4", choose_by_krum)
+# %% exercise="replication.4"
 
 # %% [markdown]
 # ## Summary

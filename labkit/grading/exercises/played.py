@@ -1,0 +1,79 @@
+"""What the exercises on protocols share: answers are played in the simulator, and what is compared
+is what the simulator has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from labkit.checks import Case
+from labkit.faults import At
+from labkit.grading.nodes import blamed_on, lives_of
+from labkit.protocols.effects import Protocol
+from labkit.simulator.attack import attack
+from labkit.simulator.invariants import Violation
+from labkit.simulator.node import Factory
+from labkit.simulator.scenario import Scenario, prepare
+from labkit.simulator.schedule import Schedule
+from labkit.simulator.simulation import Simulation
+
+NO_PLAN = "it is no list of faults, as in [At(Kill(0), seconds=2.0)]"
+
+
+class Played(dict[str, Any]):
+    """What is compared; `seen` is the run that shows it best, recorded, for the picture."""
+
+    seen: Simulation | None = None
+
+
+def attacked(
+    plan: Any, most: int, wrong: Factory, scenario: Scenario, schedule: Callable[..., Schedule]
+) -> Played:
+    """Whether the learner's `plan` breaks the `wrong` protocol, and not the scenario's own.
+    `schedule(plan)` puts it beside what happens anyway, which counts as no fault of the plan."""
+    if type(plan) not in (list, tuple) or any(type(entry) is not At for entry in plan):
+        return Played({"the attack": NO_PLAN})
+    whole, given = schedule(tuple(plan)), schedule(())
+    verdict = attack(wrong, whole, scenario=scenario, most=most + len(given.plan))
+    if len(plan) > most:
+        return Played({"the attack": f"{len(plan)} faults; this one falls to {most}"})
+    # Of attacks that fail the plan is part of what is compared: who is told of a mistake made it.
+    failed = f"{verdict.sentence} You tried {list(plan)}"
+    found = Played({"the attack": "wins" if verdict.won else failed})
+    found.seen = prepare(scenario._replace(protocol=wrong), whole, record=True)
+    with suppress(Violation, KeyError):  # a rank that there is not, say: the sentence has told it
+        found.seen.run(whole.seconds)
+    return found
+
+
+def with_answer(protocol: Callable[..., Any], rank: int, others: Factory) -> Factory:
+    """Node `rank` is the answer's, the others are the lab's."""
+    answers = lives_of(protocol)
+
+    def make(me: int, *arguments: Any) -> Protocol:
+        return (answers if me == rank else others)(me, *arguments)
+
+    return make
+
+
+def simulated(protocol: Callable[..., Any], rank: int, others: Factory, **settings: Any) -> Any:
+    """The recorded `Simulation` of an answer as node `rank`, ready to `run` with `blamed_on`."""
+    with blamed_on(protocol):
+        return Simulation(with_answer(protocol, rank, others), record=True, **settings)
+
+
+def said_by(sim: Simulation, rank: int, kind: type) -> list[tuple[float, int, Any]]:
+    """When, to whom, and what: the messages of a class that a node has sent."""
+    assert sim.recorder is not None
+    return [
+        (entry.time, entry.peer if entry.peer is not None else -1, entry.detail)
+        for entry in sim.recorder.trace
+        if entry.what == "send" and entry.node == rank and isinstance(entry.detail, kind)
+    ]
+
+
+def first_wrong(cases: Sequence[Case]) -> Played:
+    """What was seen of the first case that differs, else of the first."""
+    wrong = [case.got for case in cases if case.got != case.expected]
+    return (wrong or [case.got for case in cases])[0]
