@@ -803,8 +803,8 @@ def hers(disk, step, shards):
 check("ckpt.1", hers)
 
 # %% [markdown]
-# The check fails the power at each operation, a dozen times. Red: `LATEST` is there and says step 20,
-# say, and what it names is not all there. Nobody looks further, for nobody has to.
+# The check fails the power at each operation, many times. Red: `LATEST` is there, and what it names
+# is not. Nobody who loads it has a reason to look further.
 #
 # ### Exercise ckpt.1 (4 points, 15 minutes, 8 lines)
 #

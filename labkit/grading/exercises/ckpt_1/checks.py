@@ -99,13 +99,13 @@ def what_is_there(disk: SimulatedDisk, job: Job) -> str:
     named = disk.read("LATEST") if "LATEST" in disk.list() else b""
     steps = {str(step).encode(): step for step in (job.old, job.new)}
     if named not in steps:
-        return "LATEST names no step"
+        return "LATEST names nothing"
     step = steps[named]
     for name, data in job.of(step).items():
         if f"{step}-{name}" not in disk.list():
-            return "LATEST names a shard that is missing"
+            return "a shard is missing"
         if disk.read(f"{step}-{name}") != data:
-            return "LATEST names a shard that is torn"
+            return "a shard is torn"
     return "old" if step == job.old else "new"
 
 
