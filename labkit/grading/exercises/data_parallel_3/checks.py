@@ -109,8 +109,8 @@ PROPERTIES = [
     ),
     budget(
         "within 5 % of the best, and within the memory",
-        alphas=(20e-6, 1e-3),
-        hidden=(0.3, 1.2),
-        most=0.15,
+        alphas=(1e-6, 1e-3),
+        hidden=(0.6, 1.4),
+        most=0.2,
     ),
 ]
