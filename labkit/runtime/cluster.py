@@ -36,11 +36,12 @@ class Cluster:
 
     `backend` is "nccl", "gloo" or "auto": NCCL with one GPU a rank when there are enough, else
     Gloo. `device` is "cpu", "cuda" or "auto". `launcher` is "local" (this machine), "mpi"
-    (`mpiexec` starts the workers), "torchrun" (an elastic agent a rank) or "outside" (somebody else
-    does); unless given it is what LABKIT_LAUNCHER says, else "local": so a notebook runs unchanged
-    where there are many machines. With `hosts="namespaces"` each rank, and the witness, has a
-    network namespace of its own for a host, on a bridge without a way out: partitions, delays and
-    losses then are the network's, for Gloo and everything else, and a host can be lost whole.
+    (`mpiexec` starts the workers), "torchrun" (an elastic agent a rank), "slurm" (`srun`, in an
+    allocation) or "outside" (somebody else does); unless given it is what LABKIT_LAUNCHER says,
+    else "local": so a notebook runs unchanged where there are many machines. With
+    `hosts="namespaces"` each rank, and the witness, has a network namespace of its own for a host,
+    on a bridge without a way out: partitions, delays and losses then are the network's, for Gloo
+    and everything else, and a host can be lost whole.
     `deadline` is the most seconds that a collective may take, `patience` how long a wait without
     time-out goes on when no rank is heard. A rank whose connections close is gone; with `silence`,
     so is one that has said nothing for so many seconds (the one sign of a lost host; with `hosts`
@@ -90,7 +91,8 @@ class Cluster:
         make_launcher = launcher_for(launcher, hosts, seed, world_size, max_restarts)
         if hosts is not None and silence is None:
             silence = HOSTS_SILENCE
-        placement = place(world_size, backend, device, machine=detect())
+        machine = detect("slurm" if launcher == "slurm" else "local")
+        placement = place(world_size, backend, device, machine=machine)
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
         packed = pack_protocols(protocols or {})

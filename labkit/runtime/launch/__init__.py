@@ -1,5 +1,5 @@
 """Who starts the workers: `local` (the lab's fork server), also on hosts of their own, `mpi`
-(`mpiexec`), `torchrun` (an elastic agent a rank), or somebody `outside`."""
+(`mpiexec`), `torchrun` (an elastic agent a rank), `slurm` (`srun`), or somebody `outside`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.loop import Loop
 
-NAMES = ("local", "mpi", "torchrun", "outside")
+NAMES = ("local", "mpi", "torchrun", "slurm", "outside")
 
 
 def launcher_for(
@@ -32,6 +32,10 @@ def launcher_for(
             from labkit.runtime.launch.torchrun import TorchrunLauncher
 
             return partial(TorchrunLauncher, world_size=world_size, max_restarts=max_restarts)
+        case "slurm":
+            from labkit.runtime.launch.slurm import SlurmLauncher
+
+            return SlurmLauncher
         case "outside":
             from labkit.runtime.launch.outside import OutsideLauncher
 

@@ -1,0 +1,219 @@
+"""Workers started by `srun`, in the allocation in which the driver runs.
+
+Slurm's defaults undo fault tolerance: one dead task ends the step, a lost node the job. Asked to
+(`--no-kill`, `--kill-on-bad-exit=0`, `--wait=0`: srun(1)) it leaves both to those who run. All
+ranks of a new cluster are one step; the witness and each later life are steps of their own, which
+share what the job holds (`--overlap`). A later life starts on the node that holds fewest ranks, of
+those that are up.
+
+`LABKIT_PREFIX` is put before the worker's command, for those who work in a container:
+`apptainer exec --nv lab.sif`. A signal for a process on another node is a step, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections import Counter
+from typing import Any
+
+from labkit.runtime import wire
+from labkit.runtime.address import host_name, route_to
+from labkit.runtime.launch.launcher import Launcher
+from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
+from labkit.runtime.loop import Loop
+
+STEP = ["--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap", "--mpi=none", "--export=ALL"]
+UP = ("idle", "mix", "alloc", "comp", "resv", "plnd")
+"""How sinfo's short words for a node that works begin; one that does not answer ends in a star."""
+NEEDED = (
+    "launcher='slurm' works within an allocation: `sbatch cluster/slurm/notebook.sbatch NOTEBOOK`, "
+    "or `salloc -N4 --no-kill` first"
+)
+_numbers = itertools.count()
+
+
+class Step(Process):
+    """`name` of `job`, as its srun sees it."""
+
+    def __init__(self, name: str, job: str, *process: Any) -> None:
+        super().__init__(*process)
+        self.name, self.job = name, job
+
+    def end(self) -> None:
+        """With all of its tasks: SIGKILL to srun would leave them alone. Does not wait."""
+        threading.Thread(target=self._cancel, name="scancel", daemon=True).start()
+
+    def _cancel(self) -> None:
+        steps = _said("squeue", "--steps", "-h", "-j", self.job, "-o", "%i %j").splitlines()
+        for id, name in map(str.split, steps):
+            if name == self.name:
+                _said("scancel", id)
+
+
+class SlurmLauncher(Launcher):
+    """Ranks that die are reported by their closed connection alone."""
+
+    name = "slurm"
+
+    def __init__(self, loop: Loop) -> None:
+        if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
+            raise RuntimeError(NEEDED)
+        super().__init__(loop)
+        self.job = os.environ["SLURM_JOB_ID"]
+        self.nodes = _hostnames(os.environ["SLURM_JOB_NODELIST"])
+        self.where: dict[int, str] = {}
+        self._placing = threading.Lock()
+        self._sent: set[tuple[str, int, int]] = set()  # signals on their way
+
+    def bind(self) -> socket.socket:
+        """Where the driver listens: at the address of its route to the last node, which is not this
+        machine unless there is no other."""
+        return wire.bind(route_to(_address(self.nodes[-1])[0]))
+
+    def start(
+        self,
+        join: str,
+        ranks: list[tuple[int, int]],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> list[Process]:
+        environment = {**QUIET, **environment, "PYTHONPATH": import_path()}
+        prefix = shlex.split(os.environ.get("LABKIT_PREFIX", ""))
+        worker = [*prefix, *python("labkit.worker"), "--join", join]
+        jobs = [ranks[:-1], ranks[-1:]] if len(ranks) > 1 else [ranks]
+        return [self._step(job, worker, environment, on_output, on_exit) for job in jobs]
+
+    def _step(
+        self,
+        ranks: list[tuple[int, int]],
+        worker: list[str],
+        environment: dict[str, str],
+        on_output: OnOutput,
+        on_exit: OnExit,
+    ) -> Process:
+        alone = len(ranks) == 1
+        if alone:
+            rank, life = ranks[0]
+            environment = {**environment, "LABKIT_RANK": str(rank), "LABKIT_LIFE": str(life)}
+
+        def labelled(rank: int, line: str) -> None:
+            task, colon, text = line.partition(": ")
+            if alone or not (colon and task.strip().isdigit()):
+                on_output(rank, line)
+            else:
+                on_output(int(task), text)
+
+        reading, writing = os.pipe()
+        name = f"labkit-{os.getpid()}-{next(_numbers)}"
+        process = Step(name, self.job, ranks, self.loop, reading, labelled, on_exit)
+
+        def run() -> None:
+            """Asking Slurm takes its time: not on the loop's thread."""
+            try:
+                where = self._one_node(ranks[0][0]) if alone else self._blocks(len(ranks))
+                options = [*STEP, f"--job-name={name}", *where, *([] if alone else ["--label"])]
+                step = subprocess.Popen(
+                    ["srun", *options, *worker],
+                    stdin=subprocess.DEVNULL,
+                    stdout=writing,
+                    stderr=writing,
+                    env=environment,
+                    start_new_session=True,
+                )
+                process.pid = step.pid
+            finally:
+                os.close(writing)
+            self.loop.call_soon(process.exited, _code(step.wait()))
+
+        threading.Thread(target=run, name="srun", daemon=True).start()
+        return process
+
+    # -- where
+
+    def _blocks(self, size: int) -> list[str]:
+        """As many ranks on each node, in order, as `placement` takes for granted."""
+        local = -(-size // len(self.nodes))
+        for rank in range(size):
+            self.where[rank] = self.nodes[rank // local]
+        nodes = -(-size // local)
+        return [f"-N{nodes}", f"-n{size}", f"--ntasks-per-node={local}", "--distribution=block"]
+
+    def _one_node(self, rank: int) -> list[str]:
+        up = self._up()
+        with self._placing:
+            self.where.pop(rank, None)
+            held = Counter(self.where.values())
+            node = min(up, key=lambda node: (held[node], up.index(node)), default=self.nodes[0])
+            self.where[rank] = node
+        return ["-N1", "-n1", f"--nodelist={node}"]
+
+    def _up(self) -> list[str]:
+        """The nodes that the job still has and that answer."""
+        held = _hostnames(_said("squeue", "-h", "-j", self.job, "-o", "%N").strip())
+        said = _said("sinfo", "-h", "-N", "-n", ",".join(held), "-o", "%N %t")
+        states = dict(line.split() for line in said.splitlines())
+        up = [n for n in held if states.get(n, "").startswith(UP) and states[n][-1] != "*"]
+        return [node for node in up if _answers(node)]
+
+    # -- signals
+
+    def here(self, host: str) -> bool:
+        return host == host_name()
+
+    def signal(self, host: str, pid: int, number: int) -> None:
+        """To a process of a worker, on whatever node. Does not wait; one of a kind is enough."""
+        sent = host, pid, number
+        if self.here(host):
+            os.kill(pid, number)
+        elif host in self.nodes and sent not in self._sent:
+            self._sent.add(sent)
+
+            def send() -> None:
+                try:
+                    kill = ["sh", "-c", f"kill -{number} {pid}"]
+                    _said("srun", "--overlap", "-N1", "-n1", f"--nodelist={host}", "-Q", *kill)
+                finally:
+                    self._sent.discard(sent)
+
+            threading.Thread(target=send, name=signal.Signals(number).name, daemon=True).start()
+
+
+def _said(*command: str) -> str:
+    """What a command of Slurm prints; nothing where that fails, for the node may be the reason."""
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    ).stdout
+
+
+def _hostnames(nodelist: str) -> list[str]:
+    """Of n[1-4]."""
+    return _said("scontrol", "show", "hostnames", nodelist).split()
+
+
+def _address(node: str) -> tuple[str, int]:
+    """Where its slurmd listens."""
+    shown = _said("scontrol", "show", "node", node, "-o")
+    facts = dict(word.partition("=")[::2] for word in shown.split())
+    return facts.get("NodeAddr", node), int(facts.get("Port", "6818"))
+
+
+def _answers(node: str) -> bool:
+    """Slurm itself may take minutes to miss it, and would start the step there."""
+    try:
+        socket.create_connection(_address(node), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _code(code: int) -> int:
+    """As subprocess has it: srun's is 128 and the number of the signal, or a number of its own."""
+    return 128 - code if code - 128 in set(signal.Signals) else code
