@@ -151,7 +151,6 @@ def test_a_preempted_notebook_is_requeued_and_goes_on_from_its_checkpoint(
     wait_until(lambda: steps(out), "the notebook does not train", 60)
 
     said(slurm, "srun", "-p", "urgent", "-N4", "true")  # takes all nodes from it
-    said(slurm, "scontrol", "update", f"jobid={job}", "StartTime=now")
     wait_until(lambda: "JobState=COMPLETED" in show(slurm, job), "it does not end", 90)
 
     assert "Restarts=1" in show(slurm, job)
