@@ -149,8 +149,8 @@ picture or Image("../notebooks/pictures/13_slurm.png")
 # %% [markdown]
 # Slurm has not replaced anything: an allocation that loses a node is smaller from then on. The lab
 # starts the next life of the rank by another `srun`, on the node that holds fewest ranks. The gap in the
-# lane is a new Python that imports torch; the others trained on, until they needed the fourth for the
-# last step.
+# lane is a new Python that imports torch. The others could have trained on; they wait, because this job
+# asks for all of its ranks (`minimum=world_size`).
 #
 # What if the *first* node dies, with the driver on it? Then nobody is left who could start anything:
 # `--requeue` begins the job anew, and training goes on from its
