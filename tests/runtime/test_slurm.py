@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from outside import wait_until
 
-from labkit import Cluster, events
-from labkit.runtime.launch.process import import_path
+from labkit import Cluster
 from labkit.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +65,6 @@ def undisturbed() -> Any:
 
 def where(worker: Any) -> tuple[str, str, str, bool]:
     import os
-    import sys
 
     node, gpus = os.environ["SLURMD_NODENAME"], os.environ["SLURM_GPUS_ON_NODE"]
     return node, gpus, os.environ["IN_A_CONTAINER"], "LABKIT_TOKEN" in " ".join(sys.argv)
@@ -93,72 +89,3 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
         assert run.deaths[2].step is not None
         assert cluster._driver.seats[2].host in ("n1", "n2", "n4")
     use("return", slurm, "n3")
-
-
-NOTEBOOK = """
-from labkit import Cluster
-from labkit.training.loop import train
-
-job = {"model": "cnn", "steps": 400, "algorithm": "in_order", "checkpoints": checkpoints}
-with Cluster(2, "gloo", "cpu") as cluster:
-    run = cluster.run(train, elastic=True, every=1000, **job).wait()
-assert "accuracy" in run.results[0], f"had to leave after step {run.results[0]['steps']}"
-print("was done at step", run.results[0]["steps"])
-"""
-
-
-def write_notebook(folder: Path) -> Path:
-    notebook = nbformat.v4.new_notebook()
-    place = nbformat.v4.new_code_cell(f"checkpoints = {str(folder / 'checkpoints')!r}")
-    place.metadata["tags"] = ["parameters"]
-    notebook.cells = [place, nbformat.v4.new_code_cell(NOTEBOOK)]
-    nbformat.write(notebook, folder / "job.ipynb")
-    return folder / "job.ipynb"
-
-
-def installed(folder: Path) -> Path:
-    """The labkit of these tests, as a program."""
-    program = folder / "labkit"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m labkit.cli "$@"\n')
-    program.chmod(0o755)
-    return program
-
-
-def submit(slurm: Path, folder: Path) -> str:
-    script = str(ROOT / "cluster/slurm/notebook.sbatch")
-    settings = {"LABKIT": str(installed(folder)), "PYTHONPATH": import_path()}
-    settings |= SLURM["settings"](slurm)
-    answer = subprocess.run(
-        ["sbatch", "--parsable", script, str(write_notebook(folder))],
-        env=os.environ | settings, cwd=folder, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return answer.stdout.strip()
-
-
-def steps(out: Path) -> list[list[int]]:
-    """Those that rank 0 has told of, for each cluster in turn."""
-    files = sorted(out.glob("clusters/**/rank0.0.jsonl"), key=lambda path: path.stat().st_ctime)
-    told = [[e.data["step"] for e in events.read(file) if e.kind == "step"] for file in files]
-    return [of_cluster for of_cluster in told if of_cluster]
-
-
-@needs_slurm
-def test_a_preempted_notebook_is_requeued_and_goes_on_from_its_checkpoint(
-    slurm: Path, tmp_path: Path
-) -> None:
-    job = submit(slurm, tmp_path)
-    out = tmp_path / f"runs/slurm-{job}"
-    wait_until(lambda: steps(out), "the notebook does not train", 60)
-
-    said(slurm, "srun", "-p", "urgent", "-N4", "true")  # takes all nodes from it
-    wait_until(lambda: "JobState=COMPLETED" in show(slurm, job), "it does not end", 90)
-
-    assert "Restarts=1" in show(slurm, job)
-    first, second = steps(out)
-    assert 0 < first[-1] < 400
-    assert second == list(range(first[-1] + 1, 401)), "not from where it was told to leave"
-    assert "was done at step 400" in (out / "job.ipynb").read_text()
-
-
-def show(slurm: Path, job: str) -> str:
-    return said(slurm, "scontrol", "show", "job", job)
