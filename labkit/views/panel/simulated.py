@@ -142,7 +142,9 @@ class SimulatedPanel:
         for event in events[self.told :]:
             self.strip.take(event)
         self.told = len(events)
-        frame = self.strip.news(self.clock, late=0.0)
+        # What ranks do is known as far as the simulation has come, though the clock runs on.
+        frame = self.strip.news(self.sim.now, late=0.0)
+        frame["now"] = round(self.clock - self.strip.begin, 4)
         frame["width"] = WIDTH
         frame["rows"] = [self._row(i) for i in self.ranks]
         frame["flying"], lost = self._flying()
