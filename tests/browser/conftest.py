@@ -12,14 +12,14 @@ from pages import CHROMIUM, SECONDS, Lab, Notebook, Open
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("lab"))
     yield lab
     lab.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: `apt install chromium`")

@@ -40,10 +40,11 @@ def handed_in(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def graded(handed_in, borrowed, tmp_path_factory):
-    out = tmp_path_factory.mktemp("grading") / "out"
-    result = CliRunner().invoke(
-        app, ["grade", *map(str, handed_in), "--out", str(out), "--seed", "5", "--jobs", "1"]
-    )
+    folder = tmp_path_factory.mktemp("grading")
+    course, out = folder / "course.toml", folder / "out"
+    course.write_text('exercises = ["commit.1"]')
+    options = ["--out", str(out), "--course", str(course), "--seed", "5", "--jobs", "1"]
+    result = CliRunner().invoke(app, ["grade", *map(str, handed_in), *options])
     return result, out, {path.stem: read(out / "records", path.stem) for path in written(out)}
 
 
