@@ -1,18 +1,12 @@
-"""The exercises and what judges them: one file per topic, here `labkit/checks/<topic>.py`.
-
-Exercise `hb.1` is the entry "hb.1" of the dict EXERCISES in `labkit/checks/hb.py`:
-
-    EXERCISES = {"hb.1": Exercise(reference=mistakes_per_hour, draw=draw_timeout, mistakes={...})}
+"""What `check` is told of an exercise, and where it finds it: its folder in
+`labkit/grading/exercises` holds one entry for each of its properties.
 
 1. `reference(*arguments)` is the right answer; `draw(random)` returns the arguments of one case.
 2. `mistakes` maps a sentence to the wrong function that a learner is likely to write: when every
-   answer equals the mistake's, the check says the sentence. The tests hold each one to fail.
+   answer equals the mistake's, the check says the sentence.
 3. An answer that is no plain function of its arguments needs `run(function, *arguments)`: how to
    run it (on n ranks, say, over memory links) and get the value that is compared.
 4. `picture(cases) -> Figure` replaces the drawing of expected beside got; `seconds` bounds it all.
-
-An exercise that is graded has a folder in `labkit/grading/exercises` instead, and several such
-entries, one for each of its properties.
 
 Values are compared by `labkit.check.difference`: numbers to `tolerance` (relative), arrays and
 tensors with their shapes, containers item by item.

@@ -167,7 +167,7 @@ run.timeline(around=Kill(victim))
 # | system | what it does | time |
 # |---|---|---|
 # | plain PyTorch | neighbours get an error, the rank opposite waits for the time-out | 30 minutes by default |
-# | torchrun with `--max-restarts` | kills the survivors too and starts everybody again | 2.2–2.9 s with a workaround; without it 1 try of 8 came back |
+# | torchrun with `--max-restarts` | kills the survivors too and starts everybody again | 3.1 s with a workaround (median of `labkit bench recovery`; 2.2–2.9 s in some tries by hand); without it 1 try of 8 came back |
 # | torchft 0.2.0, time-outs set to 1 s | survivors stay, a “lighthouse” counts their heartbeats | 1.03–1.05 s |
 # | Open MPI 5.0.11 with ULFM | survivors revoke the group and shrink it | 0.012–0.06 s, for a bare all-reduce |
 # | Horovod Elastic | survivors stay and go back to their last copy in memory | not measured here |
