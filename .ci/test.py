@@ -69,12 +69,12 @@ RUNS = {
     ],
     "all": [
         *LINT,
-        Part("pytest, simulated", 90, [*PYTEST, *BOTH_CORES, *PURE]),
-        Part("pytest, grading", 240, [*PYTEST, *BOTH_CORES, "tests/grading"]),
+        Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
+        Part("pytest, grading", 270, [*PYTEST, *BOTH_CORES, "tests/grading"]),
         Part("pytest", 1080, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
         Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 330, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 380, [*PYTEST, *NBVAL, "notebooks"]),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "gpu": [
