@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 
@@ -53,27 +52,9 @@ class Exercise:
 
 
 def parts(name: str) -> list[Exercise]:
-    """What is to be checked of `name`: each property of an exercise that `labkit.grading` knows,
-    or the one exercise in this folder. Raises KeyError with a sentence."""
+    """What is to be checked of `name`: each property of the exercise. Raises KeyError with a
+    sentence."""
     from labkit.grading import exercise
 
-    if name not in exercise.ids():
-        return [find(name)]
     graded = exercise.load(name)
     return [graded.as_checked(prop) for prop in graded.properties]
-
-
-def find(name: str) -> Exercise:
-    """The exercise called `name`, such as "why.1". Raises KeyError with a sentence."""
-    topic = name.partition(".")[0]
-    exercises: dict[str, Exercise] = {}
-    if topic.isidentifier():
-        try:
-            exercises = import_module(f"labkit.checks.{topic}").EXERCISES
-        except ModuleNotFoundError as error:
-            if error.name != f"labkit.checks.{topic}":
-                raise
-    if name not in exercises:
-        known = f"{topic} has {', '.join(exercises)}" if exercises else "check the topic's name"
-        raise KeyError(f"there is no exercise {name!r}: {known}")
-    return exercises[name]

@@ -175,7 +175,9 @@ def load(name: str, below: Path = EXERCISES) -> Graded:
     manifest do not agree: no property may go missing without a word."""
     listed = manifest(below)
     if name not in listed:
-        raise KeyError(f"there is no exercise {name!r} to grade, but {', '.join(listed)}")
+        topic = name.partition(".")[0]
+        near = [known for known in listed if known.startswith(f"{topic}.")] or listed
+        raise KeyError(f"there is no exercise {name!r} to grade, but {', '.join(near)}")
     graded = read(name, below)
     titles = [prop.title for prop in graded.properties]
     if titles != listed[name]:

@@ -39,15 +39,17 @@ def test_all_die_and_another_number_of_ranks_goes_on(tmp_path: Path, undisturbed
     """6, 41, 42."""
     with Cluster(4) as four:
         run = four.run(train, checkpoints=tmp_path, every=EVERY, faults=ALL_DIE, **JOB).wait()
-    assert run.deaths  # who came last may have lost the others in that step
+    # Who came last in that step may have lost the others before it could die.
+    assert set(run.deaths) | {e.rank for e in run.events if e.kind == "lost"} >= set(range(4))
+    assert run.deaths
     assert not run.results
     told = [e.data["step"] for e in run.events if e.kind == "checkpoint"]
 
     with Cluster(3) as three:
         run = three.run(train, checkpoints=tmp_path, every=EVERY, **JOB).wait()
 
-    # Those told of as committed, at least; of one that was under way nobody may have told.
-    assert first_step(run) in range(max(told, default=0) + 1, 35, EVERY)
+    assert first_step(run) in (21, 31)  # the last may have been under way
+    assert first_step(run) > max(told, default=0)
     assert hashes(run) == dict.fromkeys(range(3), undisturbed)
 
 
