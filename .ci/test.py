@@ -58,6 +58,8 @@ WITHOUT_AIDS = [  # tests/test_shared_memory.py does both by itself
 ]
 KEPT = {"LABKIT_RUNS": str(ROOT / "runs")}  # the page that it prints is there to be looked at
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
+NBVAL += ["-p", "cell_outputs"]
+PLUGINS = {"PYTHONPATH": str(ROOT / ".ci" / "plugins")}
 ON_GPUS = ["tests/runtime/test_gpus.py", "tests/test_links.py", "tests/test_staged_copies.py"]
 GPU_REPORT = {"LABKIT_GPU_REPORT": str(ROOT / "runs" / "gpu-report.txt")}
 OTHER = ["-p", "world_size=3", "-p", "seed=7"]
@@ -74,7 +76,7 @@ RUNS = {
         Part("pytest", 1080, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
         Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 380, [*PYTEST, *NBVAL, "notebooks"]),
+        Part("nbval", 380, [*PYTEST, *NBVAL, "notebooks"], PLUGINS),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "gpu": [

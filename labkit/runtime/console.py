@@ -18,7 +18,11 @@ class Console:
         self.last_words: deque[str] = deque(maxlen=KEPT_LINES)
         self._lines: deque[str] = deque()
 
-    def take(self, rank: int, line: str) -> None:
+    def take(self, rank: int | None, line: str) -> None:
+        """What mpiexec says when ranks die is for the text of an error alone: the lab says it
+        better."""
+        if rank is None:
+            return self.last_words.append(line)
         text = f"[rank {rank}] {line}" if rank >= 0 else f"[spare] {line}"
         self.last_words.append(text)
         self._lines.append(text)

@@ -445,7 +445,7 @@ compare_bars(
 # By how much does the ring beat the naive all-reduce for 4 MiB? (a) N times, as before, (b) less than
 # that by far.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 names = ["naive", "ring", "builtin"]
 names += ["shared_memory"] if cluster.placement.ranks[0].device == "cpu" else []
 run = cluster.run(stopwatch.all_reduces, algorithms=names, sizes=sizes, repeats=10)

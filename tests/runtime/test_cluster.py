@@ -11,6 +11,7 @@ import pytest
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, RunError, Slow
 from labkit.collectives import stopwatch
+from labkit.runtime.launch.mpi import find_mpiexec
 
 
 def total(worker):
@@ -478,9 +479,15 @@ def test_any_world_size(n: int) -> None:
         assert cluster.run(total).wait().results == dict.fromkeys(range(n), n * (n + 1) / 2)
 
 
-def test_mpiexec_starts_the_same_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mpiexec_starts_the_same_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "hosts").write_text("localhost slots=4  # this one\n")
     monkeypatch.setenv("LABKIT_HOSTFILE", str(tmp_path / "hosts"))
+    wordy = tmp_path / "mpiexec"
+    wordy.write_text(f'#!/bin/sh\necho its own words >&2\nexec {find_mpiexec()} "$@"\n')
+    wordy.chmod(0o755)
+    monkeypatch.setattr("labkit.runtime.launch.mpi.find_mpiexec", lambda: str(wordy))
     with Cluster(3, launcher="mpi") as cluster:
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
         mpis_own = cluster.run(stopwatch.mpi_all_reduces, sizes=[4096], repeats=1)
@@ -492,3 +499,5 @@ def test_mpiexec_starts_the_same_workers(tmp_path: Path, monkeypatch: pytest.Mon
         assert run.deaths[1].signal == "SIGKILL"
         cluster.restart(1)
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
+        assert "its own words" in cluster._driver.console.last_words
+    assert "its own words" not in capsys.readouterr().out

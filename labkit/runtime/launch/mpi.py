@@ -79,12 +79,12 @@ class MpiLauncher(Launcher):
             options += [word for name in sorted(names) for word in ("-x", name)]
         command = [*self.mpiexec, "-n", str(len(ranks)), *options, *worker]
 
-        def untagged(rank: int, line: str) -> None:
+        def untagged(rank: int | None, line: str) -> None:
             tag = TAG.match(line)
             if tag:
                 on_output(rank if alone else int(tag[1]), tag[2])
             elif line.strip():
-                on_output(rank, line)
+                on_output(None, line)
 
         return leash.leashed(command, files, ranks, self.loop, environment, untagged, on_exit)
 

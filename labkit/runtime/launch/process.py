@@ -13,8 +13,9 @@ from pathlib import Path
 import labkit
 from labkit.runtime.loop import Loop
 
-OnOutput = Callable[[int, str], None]
-"""Called with a rank and one line of what it printed, without the line's end."""
+OnOutput = Callable[[int | None, str], None]
+"""Called with a rank and one line of what it printed, without the line's end; with None for the
+words of a program that starts ranks, which are none of theirs."""
 OnExit = Callable[["Process", int], None]
 """Called with the process and its exit code; minus the signal's number when a signal ended it."""
 

@@ -104,7 +104,7 @@ class SlurmLauncher(Launcher):
             rank, life = ranks[0]
             environment = {**environment, "LABKIT_RANK": str(rank), "LABKIT_LIFE": str(life)}
 
-        def labelled(rank: int, line: str) -> None:
+        def labelled(rank: int | None, line: str) -> None:
             task, colon, text = line.partition(": ")
             if alone or not (colon and task.strip().isdigit()):
                 on_output(rank, line)
