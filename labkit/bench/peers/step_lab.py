@@ -10,8 +10,14 @@ from typing import Any
 
 from labkit import Cluster
 from labkit.bench.peers.say import live, say
-from labkit.bench.peers.step_plain import RANKS, WARM_UP
+from labkit.bench.peers.step_plain import RANKS, WARM_UP, bind
 from labkit.training.loop import train
+
+
+def on_one_core(worker: Any, **job: Any) -> Any:
+    bind(worker.rank)
+    return train(worker, **job)
+
 
 if __name__ == "__main__":
     live(300)
@@ -20,7 +26,7 @@ if __name__ == "__main__":
     with Cluster(RANKS, "gloo", "cpu", silence=silence, max_restarts=1) as cluster:
         # One logical shard a rank, and Gloo's own all-reduce: what the plain loop does, no more.
         job: Any = {"model": model, "batch": batch, "algorithm": "builtin", "zero": zero}
-        run = cluster.run(train, elastic=True, steps=WARM_UP + steps, shards=RANKS, **job).wait()
+        run = cluster.run(on_one_core, elastic=True, steps=WARM_UP + steps, shards=RANKS, **job).wait()
     if run.deaths:
         raise SystemExit(f"a false suspicion: {run.deaths}")
     times = [e.time for e in run.events if e.kind == "step" and e.rank == 0]
