@@ -15,15 +15,14 @@ from typing import NamedTuple
 
 from labkit.faults import At
 from labkit.simulator.aim import objection
-from labkit.simulator.explore import Finding
-from labkit.simulator.invariants import Violation
+from labkit.simulator.finding import Finding, observe
 from labkit.simulator.mutants import Mutant, applied
 from labkit.simulator.node import Factory
 from labkit.simulator.puzzles import PUZZLES, Puzzle
-from labkit.simulator.scenario import Scenario, finish, prepare
+from labkit.simulator.scenario import Scenario
 from labkit.simulator.scenarios import scenario_of
 from labkit.simulator.schedule import Schedule
-from labkit.simulator.story import tell
+from labkit.simulator.shrink import violation
 
 SEEDS = 10
 """A schedule is tried with so many seeds: the network draws other delays in each."""
@@ -89,7 +88,7 @@ def _on_puzzle(puzzle: Puzzle, faults: tuple[At, ...]) -> Verdict:
 def _on_protocol(protocol: Factory, schedule: Schedule, scenario: Scenario, most: int) -> Verdict:
     if refused := _refused(schedule.plan, schedule.n, most):
         return refused
-    finding = _play(scenario._replace(protocol=protocol), schedule)
+    finding = observe(scenario._replace(protocol=protocol), schedule)
     return Verdict(False, SURVIVED) if finding is None else _just(finding, scenario, schedule)
 
 
@@ -102,7 +101,7 @@ def _refused(plan: tuple[At, ...], n: int, most: int) -> Verdict | None:
 
 def _just(finding: Finding, scenario: Scenario, schedule: Schedule) -> Verdict:
     """A violation counts if the scenario's own protocol, which is correct, withstands."""
-    if _play(scenario, schedule) is not None:
+    if violation(scenario, schedule) is not None:
         return Verdict(False, UNJUST)
     count = len(schedule.plan)
     faults = f"{count} fault{'s' * (count != 1)}"
@@ -111,17 +110,4 @@ def _just(finding: Finding, scenario: Scenario, schedule: Schedule) -> Verdict:
 
 def _play_mutant(scenario: Scenario, schedule: Schedule, mutant: Mutant) -> Finding | None:
     with applied(mutant):
-        return _play(scenario, schedule)
-
-
-def _play(scenario: Scenario, schedule: Schedule) -> Finding | None:
-    sim = prepare(scenario, schedule, record=True)
-    try:
-        finish(scenario, schedule, sim)
-    except Violation as broken:
-        assert sim.recorder is not None
-        story = tell(sim.recorder.trace, broken)
-        return Finding(
-            broken.name, broken.title, broken.what, schedule, schedule, story, scenario.name
-        )
-    return None
+        return observe(scenario, schedule)

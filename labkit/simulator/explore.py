@@ -14,40 +14,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from labkit.simulator.finding import Finding, observe
 from labkit.simulator.invariants import Violation
 from labkit.simulator.scenario import Scenario, finish, prepare
 from labkit.simulator.schedule import Schedule
-from labkit.simulator.shrink import shrink
-from labkit.simulator.story import tell
+from labkit.simulator.shrink import shrink, violation
 from labkit.views.progress import Progress
 
 CHUNK = 4
 """Seeds that a process takes at a time."""
-
-
-class Finding(Struct, frozen=True):
-    """A violation: the invariant's `name` and `title`, what it says, and how to see it again."""
-
-    name: str
-    title: str
-    what: str
-    schedule: Schedule
-    found_with: Schedule
-    story: str
-    scenario: str
-
-    @property
-    def replay(self) -> str:
-        """The line of code that replays it."""
-        return f"play({self.scenario}, {self.schedule!r})"
-
-    def __str__(self) -> str:
-        before, after = len(self.found_with.plan), len(self.schedule.plan)
-        return (
-            f"seed {self.found_with.seed}: {self.name} ({self.title}) does not hold.\n"
-            f"Shrunk from {before} faults in {self.found_with.seconds:g} s to {after} in "
-            f"{self.schedule.seconds:g} s:\n{self.story}\nTo see it again:\n{self.replay}"
-        )
 
 
 class Exploration(Struct):
@@ -143,26 +118,16 @@ def _try(seed: int) -> _Outcome:
     sim = prepare(scenario, schedule)
     try:
         finish(scenario, schedule, sim)
-    except Violation as violation:
-        return _Outcome(seed, sim.delivered, dict(kinds), str(violation))
+    except Violation as broken:
+        return _Outcome(seed, sim.delivered, dict(kinds), str(broken))
     return _Outcome(seed, sim.delivered, dict(kinds), None)
 
 
 def describe(scenario: Scenario, schedule: Schedule) -> Finding:
     """Shrinks a failing schedule and tells its story. Raises ValueError if it does not fail."""
-    found = _violation(scenario, schedule)[1]
-    small = shrink(scenario, schedule, found.name)
-    trace, violation = _violation(scenario, small)
-    story = tell(trace, violation)
-    return Finding(
-        violation.name, violation.title, violation.what, small, schedule, story, scenario.name
-    )
-
-
-def _violation(scenario: Scenario, schedule: Schedule) -> tuple[Any, Violation]:
-    sim = prepare(scenario, schedule, record=True)
-    try:
-        finish(scenario, schedule, sim)
-    except Violation as violation:
-        return sim.recorder.trace, violation  # type: ignore[union-attr]
-    raise ValueError(f"{schedule} breaks no invariant of {scenario.name}")
+    found = violation(scenario, schedule)
+    if found is None:
+        raise ValueError(f"{schedule} breaks no invariant of {scenario.name}")
+    finding = observe(scenario, shrink(scenario, schedule, found.name), schedule)
+    assert finding is not None, "what is left of the schedule breaks it as well"
+    return finding
