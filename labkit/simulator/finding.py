@@ -1,4 +1,4 @@
-"""A violation as it is shown: what broke, the schedule that breaks it, its story and its picture."""
+"""A violation as it is shown: what broke, the schedule that breaks it, a story and a picture."""
 
 from __future__ import annotations
 
