@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from labkit.faults import At, Heal, Partition
+from labkit.faults import LEADER, At, Cut, Heal, Kill, Partition
 from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
@@ -18,8 +18,6 @@ from labkit.protocols.raft.machine import (
     CompareAndSet,
     Get,
     Put,
-    execute,
-    notices,
 )
 from labkit.protocols.raft.membership import ChangeMembership
 from labkit.protocols.raft.messages import Entry
@@ -31,12 +29,17 @@ from labkit.simulator.detection import (  # noqa: F401 - so that their names are
     SWIM,
     TIMEOUT,
 )
-from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft import INVARIANTS
-from labkit.simulator.linearizability import check
 from labkit.simulator.membership import VIEWS  # noqa: F401 - as above
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
+from labkit.simulator.raft_progress import (
+    DEAF,
+    ELECTED,
+    ElectedBeside,
+    Linearizable,
+    raft_progress,
+)
 from labkit.simulator.replicas import (  # noqa: F401 - so that their names are known
     BLOCKS,
     HASTY_QUORUM,
@@ -45,7 +48,6 @@ from labkit.simulator.replicas import (  # noqa: F401 - so that their names are 
 )
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
-from labkit.simulator.simulation import Simulation
 from labkit.simulator.transactions import (  # noqa: F401 - as above
     COMMIT,
     REPLICATED_COMMIT,
@@ -55,36 +57,6 @@ from labkit.simulator.transactions import (  # noqa: F401 - as above
 )
 
 CLIENTS = (1000, 1001, 1002)
-
-
-def clients_of(sim: Simulation) -> list[Client]:
-    return [node for node in sim.nodes.values() if isinstance(node, Client)]
-
-
-class Linearizable(Invariant):
-    name, title = "R-S14", "what clients see is linearizable"
-
-    def finished(self, sim: Simulation) -> None:
-        history = [call for c in clients_of(sim) for call in c.history]
-        verdict = check(history, execute, notices=notices)
-        if not verdict:
-            raise Violation(self, verdict.reason)
-
-
-class LeaderElected(Invariant):
-    name, title = "R-L1", "a leader is elected once all is well"
-
-
-class Progress(Invariant):
-    name, title = "R-L2", "commands are committed once all is well"
-
-
-class OneTerm(Invariant):
-    name, title = "R-L5", "no node is stuck in a later term than its leader"
-
-
-class CatchesUp(Invariant):
-    name, title = "R-L7", "who lags behind catches up once all is well"
 
 
 def draw_command(random: Random, serial: int) -> Command:
@@ -102,37 +74,6 @@ def draw_command(random: Random, serial: int) -> Command:
 
 def raft_clients(schedule: Schedule) -> dict[int, Factory]:
     return dict.fromkeys(CLIENTS, partial(Client, choose=draw_command, pause=0.15))
-
-
-def raft_progress(sim: Simulation, timeout: float = 0.15) -> None:
-    """Within ten election time-outs a leader (R-L1); then every client gets its answer (R-L2), and
-    all voters come to be in the leader's term (R-L5) with all that it has applied (R-L7)."""
-    if not sim.run_until(lambda s: s.leader() is not None, within=10 * 2 * timeout):
-        raise Violation(LeaderElected(), f"no leader {10 * 2 * timeout:.1f} s after all has healed")
-    for client in clients_of(sim):
-        client.stopped = True
-
-    def answered(s: Simulation) -> bool:
-        return all(client.call is None for client in clients_of(s))
-
-    if not sim.run_until(answered, within=5.0):
-        waiting = [client.me for client in clients_of(sim) if client.call is not None]
-        raise Violation(Progress(), f"clients {waiting} have waited 5 s for an answer")
-    _expect_equal(sim, "term", OneTerm())
-    _expect_equal(sim, "last_applied", CatchesUp())
-
-
-def _expect_equal(sim: Simulation, what: str, invariant: Invariant) -> None:
-    """All voters have the same `what` within 5 s."""
-
-    def values(s: Simulation) -> dict[int, int]:
-        leader = s.leader()
-        voters = s.node(leader).voters.items() if leader is not None else ()
-        # Whoever has lost its disk is not the voter that it was.
-        return {i: getattr(s.node(i), what) for i, disk in voters if s.node(i).identity == disk}
-
-    if not sim.run_until(lambda s: len(set(values(s).values())) == 1, within=5.0):
-        raise Violation(invariant, f"after 5 s {what} is still {values(sim)}, by rank")
 
 
 # Short messages and early snapshots, so that a short run has many of both.
@@ -211,6 +152,35 @@ def rejoining(seed: int) -> Schedule:
 
 # etcd #8501: neither can win an election against the other.
 STUCK_RAFT = RAFT._replace(name="STUCK_RAFT", protocol=Stuck, draw=rejoining)
+
+
+class Insistent(Raft):
+    """Node 0 leads first."""
+
+    def on_start(self) -> Effects:
+        yield from super().on_start()
+        if self.me == 0:
+            yield SetTimer("election", self.timeout / 2)
+
+
+def deaf(seed: int) -> Schedule:
+    """The first leader was away while another was elected. The other dies when the first is back,
+    which is heard, and hears nothing."""
+    plan = (
+        At(Partition(((0,), (1, 2, 3, 4))), seconds=1.0),
+        *(At(fault, seconds=DEAF) for fault in (Kill(LEADER), Heal())),
+        *(At(Cut(i, 0), seconds=DEAF) for i in range(1, 5)),
+    )
+    return Schedule(seed, 5, plan, seconds=DEAF + ELECTED)
+
+
+# What is left of an old leader's term must not keep the others from electing a new one.
+DEAF_RAFT = PLAIN_RAFT._replace(
+    name="DEAF_RAFT",
+    protocol=partial(Insistent, pre_vote=False, check_quorum=False),
+    invariants=(*PLAIN_RAFT.invariants, ElectedBeside),
+    draw=deaf,
+)
 
 
 class Admin(Protocol):

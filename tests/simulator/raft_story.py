@@ -15,7 +15,8 @@ from labkit.protocols.raft.sessions import ClientReply
 from labkit.simulator.invariants import Invariant
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
-from labkit.simulator.scenarios import CLIENTS, RAFT, SMALL, clients_of, draw_command, raft_progress
+from labkit.simulator.raft_progress import clients_of, raft_progress
+from labkit.simulator.scenarios import CLIENTS, RAFT, SMALL, draw_command
 from labkit.simulator.simulation import Simulation
 
 T = 0.15

@@ -17,7 +17,7 @@ ALL = [*RAFT, *COMMIT, *MORE_COMMIT, *REPLICATION, *DETECTORS]
 
 
 def test_the_lists_are_whole() -> None:
-    assert [mutant.id for mutant in RAFT] == [f"m{n:02}" for n in range(1, 54, 2)]
+    assert [mutant.id for mutant in RAFT] == [f"m{n:02}" for n in range(1, 56, 2)]
     assert [mutant.id for mutant in COMMIT] == [f"p{n:02}" for n in range(1, 20, 2)]
     assert [mutant.id for mutant in DETECTORS] == [f"d{n:02}" for n in range(1, 22, 2)]
 

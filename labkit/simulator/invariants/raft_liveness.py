@@ -2,7 +2,7 @@
 no use steps down, who comes back does no harm, a transfer ends, nobody says more than is needed.
 
 That a leader is elected and commands are committed once all is well (R-L1, R-L2, R-L5, R-L7) is
-judged in the healing phase: `labkit.simulator.scenarios.raft_progress`.
+judged in the healing phase: `labkit.simulator.raft_progress`.
 """
 
 from __future__ import annotations

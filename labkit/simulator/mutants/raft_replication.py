@@ -167,4 +167,19 @@ REPLICATION = [
         killer="R-S12",
         scenario="RAFT",
     ),
+    Mutant(
+        "m55",
+        "a leader of an earlier term puts elections off",
+        "akka-raft #43",
+        LOG,
+        """                yield self.refusal(leader)
+                return
+""",
+        """                yield SetTimer("election", self.draw_timeout())
+                yield self.refusal(leader)
+                return
+""",
+        killer="R-L1",
+        scenario="DEAF_RAFT",
+    ),
 ]
