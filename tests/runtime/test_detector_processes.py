@@ -54,8 +54,9 @@ def test_pauses_deaths_and_new_lives_are_noticed_and_the_model_allows_every_step
         run = cluster.run(rest)
         all_hear_all(cluster, "t")
         all_hear_all(cluster, "phi")
+        paused = time.monotonic()
         cluster.pause(1)
-        say(run, "suspect", 1, {0, 2})
+        say(run, "suspect", 1, {0, 2}, since=paused)  # not by a mistake of before
         resumed = time.monotonic()
         cluster.resume(1)
         say(run, "trust", 1, {0, 2}, since=resumed)
@@ -77,7 +78,7 @@ def test_any_detector_can_listen_to_the_beats_that_came() -> None:
         all_hear_all(cluster, "t")
         begin = time.monotonic()
         cluster.pause(1)
-        say(run, "suspect", 1, {0, 2})
+        say(run, "suspect", 1, {0, 2}, since=begin)  # not by a mistake of before
         resumed = time.monotonic()
         cluster.resume(1)
         say(run, "trust", 1, {0, 2}, since=resumed)
