@@ -26,7 +26,8 @@ if __name__ == "__main__":
     with Cluster(RANKS, "gloo", "cpu", silence=silence, max_restarts=1) as cluster:
         # One logical shard a rank, and Gloo's own all-reduce: what the plain loop does, no more.
         job: Any = {"model": model, "batch": batch, "algorithm": "builtin", "zero": zero}
-        run = cluster.run(on_one_core, elastic=True, steps=WARM_UP + steps, shards=RANKS, **job).wait()
+        job |= {"steps": WARM_UP + steps, "shards": RANKS}
+        run = cluster.run(on_one_core, elastic=True, **job).wait()
     if run.deaths:
         raise SystemExit(f"a false suspicion: {run.deaths}")
     times = [e.time for e in run.events if e.kind == "step" and e.rank == 0]
