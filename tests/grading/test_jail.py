@@ -1,11 +1,13 @@
 """Walls: what code in a jail finds around itself, and what becomes of it."""
 
 import os
+import select
 import subprocess
 import sys
 import time
 from pathlib import Path, PurePath
 
+import msgspec
 import psutil
 import pytest
 import torch
@@ -268,3 +270,14 @@ def test_an_unknown_level_is_refused():
 
     with pytest.raises(JailError, match="no jail 'docker'"):
         Zygote("docker")
+
+
+def test_a_grader_that_dies_with_an_answer_unread_leaves_no_folder_behind():
+    zygote = Zygote("rlimit")
+    zygote.control.sendall(msgspec.msgpack.encode(("rest",)))
+    select.select([zygote.control], [], [], 10)
+
+    zygote.control.close()
+
+    zygote.process.wait(10)
+    assert not zygote.folder.exists()

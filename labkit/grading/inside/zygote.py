@@ -50,9 +50,9 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()  # else a jail's first collection copies every page that holds an object
     control = socket.socket(fileno=descriptor)
-    control.sendall(b"ready")
     jailer = 0
     try:
+        control.sendall(b"ready")
         while True:
             request, descriptors = receive(control)
             if jailer:
@@ -61,7 +61,7 @@ def main(descriptor: int) -> None:
             if request[0] == "start":
                 jailer = fork(msgspec.convert(request[1], Walls), control, descriptors)
             control.sendall(b"done")
-    except EOFError:
+    except (EOFError, ConnectionError):  # an answer that nobody has read makes an end a reset
         if jailer:
             end(jailer)
         # The grader may have been killed, and this is what it would have left behind.
