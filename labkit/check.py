@@ -25,6 +25,11 @@ from labkit.checks import Case, Exercise, parts
 from labkit.progress import progress as progress  # notebooks have all three from here
 from labkit.progress import remember
 
+MOST, SENTENCE = 60, 240
+"""Characters that are shown of data, and of what was written to be read: a check's own words, and
+the text of what a case was drawn from."""
+DATA = (list, tuple, dict, set, frozenset, bytes, np.ndarray)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -221,14 +226,16 @@ def same(expected: Any, got: Any, tolerance: float) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value as a reader wants it in a sentence: numbers to six digits, long texts cut."""
+    """A value as a reader wants it in a sentence: numbers to six digits, what is long cut."""
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     if isinstance(value, list):
         shown = f"[{', '.join(map(text, value))}]"
     else:
         shown = " ".join(repr(value).split())
-    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+    is_data = isinstance(value, DATA) or hasattr(value, "detach")
+    most = MOST if is_data else SENTENCE
+    return shown if len(shown) <= most else f"{shown[: most - 3]}…"
 
 
 def call_text(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:

@@ -543,8 +543,8 @@ cluster.close()
 # ### Exercise hang.4 (2 points, 10 minutes, 2 lines)
 #
 # Find the bug. This is the exchange that hung: two calls, and the order in which each rank makes them.
-# Take the line with `raise` away and run the check. Its picture shows who waits for whom. Then repair
-# it, for any number of ranks, and so that nobody waits for a chain of others: three rounds must do.
+# The picture of the check shows who waits for whom. Repair the cell, for any number of ranks, and so that
+# nobody waits for a chain of others: three rounds must do.
 
 # %% exercise="hang.4"
 

@@ -785,31 +785,14 @@ print("steps in one checkpoint:", len({shard.split(",")[0] for shard in shards})
 # ## Exercises
 #
 # A colleague of Amara has thought of that. Every shard gets a name with its step, and when all are
-# written, one small file says which step is whole: `LATEST`. Here is her code. It never fails.
-
-# %%
-from labkit.check import check
-
-
-def hers(disk, step, shards):
-    for name in shards:
-        disk.write(f"{step}-{name}", shards[name])
-    disk.write("LATEST.new", f"{step}".encode())
-    disk.fsync("LATEST.new")
-    disk.rename("LATEST.new", "LATEST")
-    disk.fsync_dir()
-
-
-check("ckpt.1", hers)
-
-# %% [markdown]
-# The check fails the power at each operation, many times. Red: `LATEST` is there, and what it names
-# is not. Nobody who loads it has a reason to look further.
+# written, one small file says which step is whole: `LATEST`. The cell below is her code. It never fails.
 #
 # ### Exercise ckpt.1 (4 points, 15 minutes, 8 lines)
 #
-# Find the bug (there are two) and repair it. The disk has the verbs of the writers above: `write`,
-# `append`, `fsync`, `rename`, `fsync_dir`. What has been reported as saved, by returning, must stay.
+# The check fails the power at each operation, many times. Red in its picture: `LATEST` is there, and what
+# it names is not. Nobody who loads it has a reason to look further. Find the bug (there are two) and
+# repair the cell. The disk has the verbs of the writers above: `write`, `append`, `fsync`, `rename`,
+# `fsync_dir`. What has been reported as saved, by returning, must stay.
 
 # %% exercise="ckpt.1"
 

@@ -13,10 +13,11 @@ def save(disk, step, shards):
     disk.rename("LATEST.new", "LATEST")
     return disk.fsync_dir()
     ### END SOLUTION
-    raise NotImplementedError("exercise ckpt.1: take this line away, and repair what is below")
+    ### BEGIN BUG
     for name, data in shards.items():
         disk.write(f"{step}-{name}", data)
     disk.write("LATEST.new", f"{step}".encode())
     disk.fsync("LATEST.new")
     disk.rename("LATEST.new", "LATEST")
     disk.fsync_dir()
+    ### END BUG
