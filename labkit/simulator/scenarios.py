@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from labkit.faults import LEADER, At, Cut, Heal, Kill, Partition
+from labkit.faults import LEADER, At, Cut, Fault, Heal, Kill, Partition, Revive
 from labkit.protocols.effects import Broadcast, Effects, Protocol, SetTimer, Stored
 from labkit.protocols.raft import Raft
 from labkit.protocols.raft.client import Client
@@ -180,6 +180,34 @@ DEAF_RAFT = PLAIN_RAFT._replace(
     protocol=partial(Insistent, pre_vote=False, check_quorum=False),
     invariants=(*PLAIN_RAFT.invariants, ElectedBeside),
     draw=deaf,
+)
+
+
+def figure_8(seed: int) -> Schedule:
+    """Node 0 leads, and its entries reach node 1 alone. Of the others one is elected, and its entry
+    reaches nobody. While it is dead a leader of a third term copies those entries to the rest; then
+    the dead one comes back, on the side of the majority."""
+    draw = Random(f"figure 8/{seed}")
+    apart = Partition(((0, 1), (2, 3, 4)))
+    cut = 1.0 + draw.uniform(0.15, 0.5)
+    heal = cut + 0.15
+    back = heal + draw.uniform(0.3, 1.5)
+    faults: tuple[tuple[float, Fault], ...] = (
+        (1.0, apart),
+        *((cut, Cut(i, j)) for i in (2, 3, 4) for j in (2, 3, 4) if i != j),
+        *((heal, fault) for fault in (Kill(LEADER), Heal())),
+        *((back, fault) for fault in (apart, Revive())),
+    )
+    plan = tuple(At(fault, seconds=round(when, 3)) for when, fault in faults)
+    return Schedule(seed, 5, plan, Network(low=0.04, high=0.05), seconds=back + 1.0)
+
+
+# The paper's figure 8, in which a majority has an entry that is not committed: one at a time, and
+# slowly, so that there is time between the copies and an entry of the leader's own term.
+FIGURE_8 = PLAIN_RAFT._replace(
+    name="FIGURE_8",
+    protocol=partial(Insistent, batch=1, pre_vote=False, check_quorum=False),
+    draw=figure_8,
 )
 
 

@@ -31,9 +31,9 @@ REPLICATION = [
         LOG,
         "if index > self.commit_index and self.term_at(index) == self.term:",
         "if index > self.commit_index:",
-        killer="R-S9",
-        scenario="RAFT",
-        seed=1,
+        killer="R-S4",
+        scenario="FIGURE_8",
+        seed=20,
     ),
     Mutant(
         "m15",
