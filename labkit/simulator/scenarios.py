@@ -183,6 +183,13 @@ DEAF_RAFT = PLAIN_RAFT._replace(
 )
 
 
+# A disk that is lost in the middle of elections: its node may have voted already.
+WIPED_RAFT = PLAIN_RAFT._replace(
+    name="WIPED_RAFT",
+    draw=partial(swarm, sizes=(3,), kinds=("wipe", "crash leader", "crash"), seconds=6.0),
+)
+
+
 def figure_8(seed: int) -> Schedule:
     """Node 0 leads, and its entries reach node 1 alone. Of the others one is elected, and its entry
     reaches nobody. While it is dead a leader of a third term copies those entries to the rest; then

@@ -87,17 +87,30 @@ ELECTIONS = [
     ),
     Mutant(
         "m25",
-        "a vote for the candidate's term is given in the voter's own",
+        "a voter votes in the candidate's term and stays in its own, in which it is free again",
         "nebula #685",
         ELECTION,
         """        yield from self.observe_term(m.term)
         granted = m.term == self.term and self.voted_for in (None, candidate) and self.is_current(m)
+        if granted:
+            if self.voted_for is None:
+                self.voted_for = candidate
+                yield Persist(term=self.term, voted_for=candidate)  # a vote must outlive a crash
+            yield SetTimer("election", self.draw_timeout())
+        yield Send(candidate, Vote(self.term, granted, self.identity))
 """,
-        """        free = self.voted_for in (None, candidate) or m.term > self.term
-        granted = m.term >= self.term and free and self.is_current(m)
+        """        term = max(m.term, self.term)
+        free = self.voted_for in (None, candidate) or m.term > self.term
+        granted = m.term == term and free and self.is_current(m)
+        if granted:
+            self.voted_for = candidate
+            yield Persist(term=self.term, voted_for=candidate)
+            yield SetTimer("election", self.draw_timeout())
+        yield Send(candidate, Vote(term, granted, self.identity))
 """,
-        killer="R-S8",
-        scenario="RAFT",
+        killer="R-S1",
+        scenario="PLAIN_RAFT",
+        seed=4,
     ),
     Mutant(
         "m27",

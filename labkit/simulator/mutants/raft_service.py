@@ -56,9 +56,9 @@ SERVICE = [
             founders = tuple((member, 0) for member in self.members)
             self.configurations = [(0, founders), *self.changes_after(0)]
 """,
-        killer="R-S7",
-        scenario="RAFT",
-        seed=301,
+        killer="R-S1",
+        scenario="WIPED_RAFT",
+        seed=54,
     ),
     Mutant(
         "m37",
