@@ -18,7 +18,7 @@
 # means well, ends the other seven. The training could have gone on; nobody had told the scheduler.
 #
 # **Routes** All<br>
-# **Time** 35 minutes (you may skip the parts marked ⤳)<br>
+# **Time** 35 minutes, and 55 for the exercises (you may skip the parts marked ⤳)<br>
 # **Before this** [11 Elastic restart](11_elastic_restart.ipynb)<br>
 # **Afterwards you can** start the same workers by a fork server, `mpiexec`, `srun` or torchrun; say what
 # each of them does by default when a node dies, and what you must tell it; repair a communicator of MPI
@@ -281,6 +281,34 @@ for place, verdict in verdicts.items():
 # | torchrun | the agent ends *all* of its workers and starts them anew | one agent a rank | the agent |
 # | Kubernetes | the pod starts anew | a StatefulSet, `/progress` as its liveness probe | Kubernetes |
 #
+# ## Exercises
+#
+# ### Exercise hosts.1 (4 points, 15 minutes, 10 lines)
+#
+# An allocation that loses a node is smaller from then on. Who starts where? Whoever sits on a node that is
+# still there stays: a rank that moves needs a new Python, and its state from somebody else.
+
+# %% exercise="hosts.1"
+
+# %% [markdown]
+# ### Exercise hosts.2 (3 points, 15 minutes, 7 lines)
+#
+# Rank 0 closes a connection, on this host. Rank 5 hears silence, on another. Which came first? You have a
+# stamp of each, and a few questions that one host has asked the other. Sometimes nobody knows, and then
+# that is the answer.
+
+# %% exercise="hosts.2"
+
+# %% [markdown]
+# ### Exercise hosts.3 (4 points, 25 minutes, 12 lines)
+#
+# The morning from the beginning of this notebook, with the logs of all hosts. Everybody remembers that the
+# scheduler has ended the job. Name what went wrong first, and on which host. The picture of the check puts
+# the clocks right for you; your function must do that itself.
+
+# %% exercise="hosts.3"
+
+# %% [markdown]
 # ## Summary
 #
 # - One command starts a worker; who runs it is a detail that the job need not know.

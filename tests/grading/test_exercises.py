@@ -1,5 +1,6 @@
 """The grader is graded: stubs earn nothing, solutions all, and every mutant has its killer."""
 
+import re
 import shutil
 
 import pytest
@@ -27,6 +28,19 @@ def test_an_exercise_is_proved(best, name):
 def test_the_manifest_names_every_folder():
     folders = {path.parent.name for path in exercise.EXERCISES.glob("*/exercise.toml")}
     assert folders == {name.replace(".", "_") for name in IDS}
+
+
+@pytest.mark.parametrize(
+    "source", sorted((NOTEBOOKS / "src").glob("[0-9]*.py")), ids=lambda path: path.stem
+)
+def test_a_notebook_has_three_exercises_and_protocols_are_attacked_first(source):
+    """The first two notebooks have two or more; nobody writes handlers of a protocol blind."""
+    text = source.read_text()
+    here = re.findall(r'^# %% exercise="(.*)"$', text, re.MULTILINE)
+    assert len(here) >= (2 if source.name[:2] in ("00", "01") else 3)
+    assert sorted(here) == sorted(n for n in IDS if exercise.load(n).about.notebook == source.stem)
+    if source.name[:2] in ("07", "09", "10"):
+        assert [exercise.load(name).about.kind for name in here[:2]] == ["attack", "find"]
 
 
 @pytest.mark.parametrize("name", IDS)

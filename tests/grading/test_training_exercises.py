@@ -1,4 +1,4 @@
-"""The exercises of notebooks 05, 06, 08, 11 and 18: what they say is so, and what they show."""
+"""The exercises of notebooks 05, 06, 08, 11, 13 and 18: what they say is so, and what they show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.views.evidence import evidence, recorded
 FIND = [name for name in exercise.ids() if exercise.load(name).about.kind == "find"]
 PICTURES = [
     (name, prop.title)
-    for name in ("hang.4", "hang.5", "ckpt.1", "ckpt.7")
+    for name in ("hang.4", "hang.5", "ckpt.1", "ckpt.7", "hosts.1", "hosts.2", "hosts.3")
     for prop in exercise.load(name).properties
 ]
 
