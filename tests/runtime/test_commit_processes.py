@@ -231,43 +231,52 @@ def leader(cluster: Cluster) -> int:
     return leading[0]
 
 
-GRID: Sequence[tuple[str, int]] = [
-    *((f"commit.{name}", count) for name in PARTICIPANT for count in (1, 2)),
-    *((f"checkpoint.{name}", count) for name in WRITER for count in (1, 2, 3, 4)),
-    *((f"checkpoint.{name}", count) for name in MANIFEST for count in (1, 2)),
-]
+def grid(protocol: str, names: Sequence[str], visits: int) -> list[tuple[str, int]]:
+    return [(f"{protocol}.{name}", count) for name in names for count in range(1, 1 + visits)]
+
+
+GRID = {
+    "participant": grid("commit", PARTICIPANT, 2),
+    "write": grid("checkpoint", WRITER[:3], 4),
+    "rename": grid("checkpoint", WRITER[3:], 4),
+    "manifest": grid("checkpoint", MANIFEST, 2),
+}
+"""In pieces of a minute or two: at which visit of which point."""
+TIDIES = {"tidied": grid("checkpoint", TIDIED, 4)}
+COORDINATES = {"coordinator": [*grid("commit", COORDINATOR[:3], 3), ("commit.abort", 1)]}
 
 
 @pytest.mark.case(29)
 @pytest.mark.long
-@pytest.mark.parametrize("victim", [0, 2])
-def test_killed_anywhere(cluster: Cluster, folder: Path, victim: int) -> None:
-    grid = [*GRID]
-    if victim == 0:
-        grid += [(f"checkpoint.{name}", count) for name in TIDIED for count in (1, 2, 3, 4)]
-    struck = [kill_at(cluster, folder, point, victim, count) for point, count in grid]
-    assert sum(struck) > 0.8 * len(grid)
+@pytest.mark.parametrize(
+    ("victim", "piece"), [*((rank, name) for name in GRID for rank in (0, 2)), (0, "tidied")]
+)
+def test_killed_anywhere(cluster: Cluster, folder: Path, victim: int, piece: str) -> None:
+    points = (GRID | TIDIES)[piece]
+    struck = [kill_at(cluster, folder, point, victim, count) for point, count in points]
+    assert sum(struck) > 0.8 * len(points)
     all_is_tidy(cluster, folder)
 
 
+@pytest.mark.case(33)
 @pytest.mark.long
-def test_the_coordinator_is_killed_anywhere(cluster: Cluster, folder: Path) -> None:
+@pytest.mark.parametrize("piece", [*COORDINATES, *GRID])
+def test_the_coordinator_is_killed_anywhere(cluster: Cluster, folder: Path, piece: str) -> None:
     """As a rank that leads, at its own points and at a participant's."""
     cluster.kill(cluster.witness)
-    for name in COORDINATOR:
-        for count in (1,) if name == "abort" else (1, 2, 3):
-            first = leader(cluster)
-            refuses = ((first + 1) % RANKS, 2) if name == "abort" else None
-            kill_at(cluster, folder, f"commit.{name}", first, count, refuses=refuses)
-    for point, count in GRID:
-        kill_at(cluster, folder, point, leader(cluster), count)
+    for point, count in (GRID | COORDINATES)[piece]:
+        first = leader(cluster)
+        refuses = ((first + 1) % RANKS, 2) if point == "commit.abort" else None
+        kill_at(cluster, folder, point, first, count, refuses=refuses)
     all_is_tidy(cluster, folder)
 
 
 @pytest.mark.long
-def test_the_witness_is_killed_anywhere(cluster: Cluster, folder: Path) -> None:
-    mine = [g for g in GRID if g[0] not in ("commit.prepare", "commit.voted", "commit.decided")]
-    for point, count in mine:
-        kill_at(cluster, folder, point, cluster.witness, count, on=2)
-        cluster.restart(cluster.witness)
+@pytest.mark.parametrize("piece", GRID)
+def test_the_witness_is_killed_anywhere(cluster: Cluster, folder: Path, piece: str) -> None:
+    """At what a rank does then, but for points to which it does not come without the witness."""
+    for point, count in GRID[piece]:
+        if point not in ("commit.prepare", "commit.voted", "commit.decided"):
+            kill_at(cluster, folder, point, cluster.witness, count, on=2)
+            cluster.restart(cluster.witness)
     all_is_tidy(cluster, folder)
