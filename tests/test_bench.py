@@ -14,7 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.bench import checkpoint, elastic, failover, launch, picture, recovery, report
+from labkit.bench import (
+    checkpoint,
+    elastic,
+    failover,
+    launch,
+    overhead,
+    picture,
+    recovery,
+    report,
+)
 from labkit.bench.peers import program
 from labkit.bench.peers.program import Program, marked, script
 from labkit.bench.recovery import RANKS, Death, listen
@@ -210,6 +219,35 @@ def test_aims(capsys: pytest.CaptureFixture[str]) -> None:
     aims = [report.Aim("fast", "<", 0.2), report.Aim("ratio", ">=", 0.95)]
     assert report.misses(rows, [*aims, report.Aim("hung", "<", 1.0)]) == 3
     assert "MISSED: hung" in capsys.readouterr().out
+
+
+def test_a_program_that_breaks_off_costs_its_own_pair(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no row of the others. One that never comes to its end has no row, and misses its aim."""
+    turns = iter(range(100))
+
+    def seconds(name: str, model: str, *_: str) -> float:
+        turn = next(turns)
+        if name == "step_lab" and (model == "cnn" or turn == 2):
+            raise RuntimeError(f"{name} measured nothing; a false suspicion")
+        return 1.1 if name == "step_lab" else 1.0
+
+    monkeypatch.setattr(overhead, "seconds", seconds)
+    long, _, cnn, _ = overhead.CASES
+    rows, losses = overhead.measure(pairs=4, cases=[long, cnn])
+    report.show(rows, losses)
+
+    assert [(row.name, row.n) for row in rows] == [(long.lab, 3), (long.plain, 3), (long.more, 3)]
+    assert rows[-1].median == pytest.approx(10.0)
+    assert len(losses) == 1 + 4
+    assert f"{long.name}, pair 2 of 4: step_lab measured nothing; a false" in losses[0]
+    aims = [report.Aim(long.more, "<", 20.0), report.Aim(cnn.more, "<", 3.0)]
+    assert report.misses(rows, aims) == 1
+    said = capsys.readouterr()
+    assert losses[0] in said.out
+    assert losses[0] in said.err
+    assert f"NOT MEASURED: {cnn.more} < 3" in said.out
 
 
 def test_show_prints_every_row_and_note(capsys: pytest.CaptureFixture[str]) -> None:

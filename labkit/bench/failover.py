@@ -63,18 +63,24 @@ def peer(where: str, times: int, seed: int) -> list[float]:
     return failovers(Program(*command, seconds=SECONDS, environment={"PYTHONPATH": path}), times)
 
 
-def measure(times: int = 100, rounds: int = 4, seed: int = 0) -> tuple[list[report.Row], list[str]]:
-    """All systems in turn, in rounds; the rows, and notes for their reader."""
+def measure(
+    times: int = 100, rounds: int = 4, seed: int = 0
+) -> tuple[list[report.Row], list[str], report.Losses]:
+    """All systems in turn, in rounds; the rows, notes for their reader, and what broke off."""
     dice = random.Random(seed)
     share = times // rounds
     took: dict[str, list[float]] = {BY_TIMEOUT: [], BY_CONNECTION: []}
+    losses = report.Losses()
     with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where:
         missing = install(PEER, where)
         for _ in range(rounds):
-            took[BY_TIMEOUT] += lab("timeout", share, dice.randrange(1000))
-            took[BY_CONNECTION] += lab("connection", share, dice.randrange(1000))
-            if not missing:
-                took.setdefault(PEER, []).extend(peer(where, share, dice.randrange(1000)))
+            with losses.kept(BY_TIMEOUT):
+                took[BY_TIMEOUT] += lab("timeout", share, dice.randrange(1000))
+            with losses.kept(BY_CONNECTION):
+                took[BY_CONNECTION] += lab("connection", share, dice.randrange(1000))
+            with losses.kept(PEER):
+                if not missing:
+                    took.setdefault(PEER, []).extend(peer(where, share, dice.randrange(1000)))
     write = statistics.median(time_fsync(runs.root()))
     latency = statistics.median(time_loopback()) / 2
     theory = expected(latency, write)
@@ -84,7 +90,7 @@ def measure(times: int = 100, rounds: int = 4, seed: int = 0) -> tuple[list[repo
         f"({1000 * expected(latency, write, beat=1 / 2):.0f} ms with a beat every half of it).",
         *([f"{PEER} could not be installed: {missing}."] if missing else []),
     ]
-    return rows(took, theory), notes
+    return rows({name: all_of for name, all_of in took.items() if all_of}, theory), notes, losses
 
 
 def rows(took: Mapping[str, Sequence[float]], theory: float) -> list[report.Row]:
@@ -93,6 +99,8 @@ def rows(took: Mapping[str, Sequence[float]], theory: float) -> list[report.Row]
         side: Any = "ours" if name.startswith("lab, ") else "peer"
         mean = f"mean {1000 * statistics.mean(seconds):.0f} ms"
         made.append(report.row(name, side, "s", seconds, mean))
+    if BY_TIMEOUT not in took:
+        return made
     off = abs(statistics.mean(took[BY_TIMEOUT]) - theory)
     made.append(report.row(OFF, "ours", "s", [off], f"theory {1000 * theory:.0f} ms"))
     made.append(report.row(LATE, "ours", "s", [max(took[BY_TIMEOUT])]))
@@ -108,14 +116,15 @@ def draw(shown: Sequence[report.Row]) -> Any:
 def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
-    """Measures, prints, writes what is asked for; returns how many aims were missed."""
-    shown, notes = measure(times=3, rounds=1) if quick else measure()
-    report.show(shown, notes)
+    """Measures, prints, writes what is asked for; returns how many programs broke off, and how
+    many aims were missed."""
+    shown, notes, losses = measure(times=3, rounds=1) if quick else measure()
+    report.show(shown, [*notes, *losses])
     if json:
         report.write(json, shown)
     if plot:
         draw(shown).savefig(plot, bbox_inches="tight")
-    return report.misses(shown, AIMS) if check else 0
+    return len(losses) + (report.misses(shown, AIMS) if check else 0)
 
 
 if __name__ == "__main__":

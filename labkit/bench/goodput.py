@@ -178,13 +178,18 @@ def predict(name: str, measured: Costs, kills: Kills, seconds: float) -> float:
 
 def measure(
     seconds: float = SECONDS, every: float = EVERY, seed: int = 0
-) -> tuple[list[report.Row], dict[str, Recording], list[str]]:
-    """Both systems under the same kills; the rows, the recordings, and what a death costs each."""
+) -> tuple[list[report.Row], dict[str, Recording], list[str], report.Losses]:
+    """Both systems under the same kills; the rows, the recordings, what a death costs each, and
+    what broke off."""
     kills = kills_of(seconds, every, random.Random(seed))
-    rows, recordings, notes = [], {}, []
+    rows, recordings, notes, losses = [], {}, [], report.Losses()
     for name, run in RUNS.items():
-        measured = run(*TRIAL[name], seed).costs
-        recordings[name] = recording = run(seconds, kills, seed)
+        recording = None
+        with losses.kept(name):
+            measured = run(*TRIAL[name], seed).costs
+            recordings[name] = recording = run(seconds, kills, seed)
+        if recording is None:
+            continue
         goodput = 100 * recording.goodput
         predicted = 100 * predict(name, measured, kills, seconds)
         side: report.Side = "ours" if name == LAB else "peer"
@@ -195,7 +200,7 @@ def measure(
             report.row(name + OFF, side, "pt", [abs(goodput - predicted)]),
         ]
         notes.append(told(name, measured))
-    return rows, recordings, notes
+    return rows, recordings, notes, losses
 
 
 def told(name: str, measured: Costs) -> str:
@@ -239,14 +244,15 @@ def main(
     quick: bool = False,
     seconds: float | None = None,
 ) -> int:
-    """Measures, prints, writes what is asked for; returns how many aims were missed."""
-    rows, recordings, notes = measure(seconds or (EVERY if quick else SECONDS))
-    report.show(rows, [*notes, f"torchrun on TCPStore: {where()}."])
+    """Measures, prints, writes what is asked for; returns how many programs broke off, and how
+    many aims were missed."""
+    rows, recordings, notes, losses = measure(seconds or (EVERY if quick else SECONDS))
+    report.show(rows, [*notes, f"torchrun on TCPStore: {where()}.", *losses])
     if json:
         report.write(json, rows)
-    if plot:
+    if plot and recordings:
         draw(rows, recordings).savefig(plot, bbox_inches="tight")
-    return report.misses(rows, AIMS) if check else 0
+    return len(losses) + (report.misses(rows, AIMS) if check else 0)
 
 
 if __name__ == "__main__":

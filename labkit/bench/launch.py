@@ -67,29 +67,33 @@ def times(program: Program, ranks: int) -> list[float]:
     return [max(entered[launch]) - begun[launch] for launch in sorted(entered)]
 
 
-def measure(ranks: int = RANKS, rounds: int = 3, launches: int = 8) -> list[report.Row]:
+def measure(
+    ranks: int = RANKS, rounds: int = 3, launches: int = 8
+) -> tuple[list[report.Row], report.Losses]:
     """Each launcher once a round, `launches` times where later launches are warm."""
-    took: dict[str, list[float]] = {}
+    took, losses = dict[str, list[float]](), report.Losses()
     for _ in range(rounds):
         for launcher in LAUNCHERS:
-            first, *warm = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
-            use = ", first use" if launcher.warm else ""
-            took.setdefault(launcher.name + use, []).append(first)
-            if launcher.warm:
-                took.setdefault(f"{launcher.name}, warm", []).extend(warm)
+            with losses.kept(launcher.name):
+                first, *warm = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
+                use = ", first use" if launcher.warm else ""
+                took.setdefault(launcher.name + use, []).append(first)
+                if launcher.warm:
+                    took.setdefault(f"{launcher.name}, warm", []).extend(warm)
     return [
         report.row(name, "ours" if name in (FIRST, WARM) else "peer", "s", seconds)
         for name, seconds in took.items()
-    ]
+    ], losses
 
 
 def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
-    """Measures, prints, writes what is asked for; returns how many aims were missed."""
+    """Measures, prints, writes what is asked for; returns how many programs broke off, and how
+    many aims were missed."""
     ranks = 2 if quick else RANKS
-    rows = measure(2, rounds=1, launches=2) if quick else measure()
-    report.show(rows, [f"torchrun: {where()}."])
+    rows, losses = measure(2, rounds=1, launches=2) if quick else measure()
+    report.show(rows, [f"torchrun: {where()}.", *losses])
     if json:
         report.write(json, rows)
     if plot:
@@ -97,7 +101,7 @@ def main(
         picture.durations([picture.Panel(title, rows, AIMS[1].limit)]).savefig(
             plot, bbox_inches="tight"
         )
-    return report.misses(rows, AIMS) if check else 0
+    return len(losses) + (report.misses(rows, AIMS) if check else 0)
 
 
 if __name__ == "__main__":

@@ -78,28 +78,37 @@ def measure(
     silence: float = SILENCE,
     share: float = 1.0,
     cases: Sequence[Case] = tuple(CASES),
-) -> list[report.Row]:
-    """Rows of each case: the lab's step, the plain one, and what the lab's takes longer, in %."""
-    rows = []
+) -> tuple[list[report.Row], report.Losses]:
+    """Rows of each case: the lab's step, the plain one, and what the lab's takes longer, in %. A
+    pair of which one breaks off is left out."""
+    rows, losses = [], report.Losses()
     for case in cases:
-        begin = case.model, str(case.batch), str(int(case.steps * share))
-        end = case.words
-        ours: list[float] = []
-        theirs: list[float] = []
+        took: list[tuple[float, float]] = []
         for pair in range(pairs):
-            turns = [
-                lambda: ours.append(seconds("step_lab", *begin, str(silence), *end)),  # noqa: B023
-                lambda: theirs.append(seconds("step_plain", *begin, *end)),  # noqa: B023
-            ]
-            for turn in turns if pair % 2 else reversed(turns):
-                turn()
-        cost = [100 * (a / b - 1) for a, b in zip(ours, theirs, strict=True)]
+            with losses.kept(f"{case.name}, pair {pair + 1} of {pairs}"):
+                took.append(one_pair(case, int(case.steps * share), silence, bool(pair % 2)))
+        if not took:
+            continue
+        ours, theirs = zip(*took, strict=True)
+        cost = [100 * (a / b - 1) for a, b in took]
         rows += [
             report.row(case.lab, "ours", "s", ours),
             report.row(case.plain, "peer", "s", theirs),
             report.row(case.more, "ours", "%", cost, interval(cost)),
         ]
-    return rows
+    return rows, losses
+
+
+def one_pair(case: Case, steps: int, silence: float, ours_first: bool) -> tuple[float, float]:
+    """Seconds of a step of the lab's and of a plain one."""
+    told = case.model, str(case.batch), str(steps)
+    programs = {
+        "step_lab": (*told, str(silence), *case.words),
+        "step_plain": (*told, *case.words),
+    }
+    order = programs if ours_first else reversed(programs)
+    took = {name: seconds(name, *programs[name]) for name in order}
+    return took["step_lab"], took["step_plain"]
 
 
 def interval(values: Sequence[float]) -> str:

@@ -163,33 +163,37 @@ def measure(
     seed: int = 0,
     peers_taken: Sequence[Peer] = PEERS,
     cases: Sequence[str] = elastic.CASES,
-) -> tuple[list[report.Row], list[str]]:
-    """All systems in turn, in rounds; the rows, and sentences about them.
+) -> tuple[list[report.Row], list[str], report.Losses]:
+    """All systems in turn, in rounds; the rows, sentences about them, and what broke off.
 
     Slow peers die once a round, the others `deaths` times in all.
     """
     dice = random.Random(seed)
     found: dict[str, list[Death]] = defaultdict(list)
-    trials = elastic.Trials()
+    trials, losses = elastic.Trials(), report.Losses()
     for i in range(slow_deaths):
         share = len(range(i, deaths, slow_deaths))
         for name, (job, victims) in LAB.items():
-            found[name] += lab_deaths(job, victims, share, dice.randrange(1000))
+            with losses.kept(name):
+                found[name] += lab_deaths(job, victims, share, dice.randrange(1000))
         for case in cases:
-            trials.take(case, share, dice.randrange(1000))
+            with losses.kept(elastic.NAMES[case]):
+                trials.take(case, share, dice.randrange(1000))
         for peer in peers_taken:
-            found[peer.name] += [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
+            with losses.kept(peer.name):
+                found[peer.name] += [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
     limits = {peer.name: peer.hangs_after for peer in peers_taken}
     restarts = {peer.name for peer in peers_taken if not peer.stays}
     rows = []
-    for name, all_of in found.items():
+    for name, all_of in found.items():  # where all broke off, there is no name
         limit = limits.get(name, START_SECONDS)
         if name not in restarts:
             rows.append(_row(name + OUT, [death.out for death in all_of], limit))
         rows.append(_row(name + ON, [death.recovered for death in all_of], limit))
-    resident = max(death.resident for name in LAB for death in found[name])
+    resident = max((d.resident for name in LAB for d in found.get(name, [])), default=0.0)
     notes = [f"In the lab's jobs the killed rank had up to {resident / 1e6:.0f} MB resident."]
-    return rows + trials.rows(), [*notes, trials.verdict(), f"Peers on TCPStore: {where()}."]
+    notes += [trials.verdict(), f"Peers on TCPStore: {where()}."]
+    return rows + trials.rows(), notes, losses
 
 
 def _row(name: str, seconds: Sequence[float | None], limit: float) -> report.Row:
@@ -216,18 +220,19 @@ def draw(rows: Sequence[report.Row]) -> Any:
 def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
-    """Measures, prints, writes what is asked for; returns how many aims were missed."""
+    """Measures, prints, writes what is asked for; returns how many programs broke off, and how
+    many aims were missed."""
     few = [peer for peer in PEERS if peer.stays]
     few = [replace(peer, hangs_after=1.0) for peer in few]
-    rows, notes = measure(1, 1, 0, few, elastic.QUICK) if quick else measure()
-    report.show(rows, notes)
+    rows, notes, losses = measure(1, 1, 0, few, elastic.QUICK) if quick else measure()
+    report.show(rows, [*notes, *losses])
     if json:
         report.write(json, rows)
     if plot:
         draw(rows).savefig(plot, bbox_inches="tight")
-    taken = {row.name for row in rows}  # a quick look leaves some out
-    aims = [aim for aim in AIMS if aim.row in taken]
-    return report.misses(rows, aims) if check else 0
+    taken = {row.name for row in rows}
+    aims = [aim for aim in AIMS if aim.row in taken] if quick else AIMS  # it leaves some out
+    return len(losses) + (report.misses(rows, aims) if check else 0)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +45,18 @@ class Aim(msgspec.Struct, frozen=True):
         return value < self.limit if self.relation == "<" else value >= self.limit
 
 
+class Losses(list[str]):
+    """What could not be measured, a sentence each. The rows of all else are kept."""
+
+    @contextlib.contextmanager
+    def kept(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, TimeoutError, ValueError) as error:  # what one that breaks off raises
+            self.append(f"NOT MEASURED: {what}: {error}")
+            print(self[-1], file=sys.stderr, flush=True)
+
+
 def row(
     name: str,
     side: Side,
@@ -60,7 +74,7 @@ def row(
 def show(rows: Iterable[Row], notes: Sequence[str] = ()) -> None:
     """The rows as a table in plain text, and below it how they were taken."""
     rows = list(rows)
-    width = max(len(row.name) for row in rows)
+    width = max((len(row.name) for row in rows), default=0)
     print(
         f"{'':{width}}  {'':5} {'unit':>5} {'n':>4} {'min':>9} {'median':>9} {'max':>9} {'load':>5}"
     )
@@ -84,10 +98,14 @@ def read(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def misses(rows: Iterable[Row], aims: Iterable[Aim]) -> int:
-    """Prints how each aim fared, and returns how many were missed."""
+    """Prints how each aim fared, and returns how many were missed; without its row, an aim is."""
     medians, missed = {r.name: r for r in rows}, 0
     for aim in aims:
-        got = medians[aim.row]
+        got = medians.get(aim.row)
+        if got is None:
+            missed += 1
+            print(f"NOT MEASURED: {aim.row} {aim.relation} {aim.limit:g}")
+            continue
         met = aim.met(got.median) and not got.at_least
         missed += not met
         verdict = "met" if met else "MISSED"

@@ -54,17 +54,19 @@ def measure(rounds: int = 5, steps: int | None = None) -> list[report.Row]:
 def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
-    """Measures, prints, writes what is asked for; returns how many aims were missed."""
+    """Measures, prints, writes what is asked for; returns how many programs broke off, and how
+    many aims were missed."""
     rows = measure(rounds=1, steps=20) if quick else measure()
     # Of a quick look nothing is asked but that it works: nobody shall be taken for dead in it.
-    cost = overhead.measure(pairs=1, silence=1.5, share=0.1) if quick else overhead.measure()
-    report.show([*rows, *cost])
+    quickly = 1, 1.5, 0.1
+    cost, losses = overhead.measure(*quickly) if quick else overhead.measure()
+    report.show([*rows, *cost], losses)
     if json:
         report.write(json, [*rows, *cost])
     if plot:
         title = f"{RANKS} ranks on the digits, from the call to the test accuracy"
         picture.durations([picture.Panel(title, rows[:-1], AIMS[0].limit)]).savefig(plot)
-    return report.misses([*rows, *cost], AIMS) if check else 0
+    return len(losses) + (report.misses([*rows, *cost], AIMS) if check else 0)
 
 
 if __name__ == "__main__":
