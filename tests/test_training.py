@@ -28,12 +28,14 @@ from labkit.collectives.group import Group, PeerLost
 from labkit.collectives.links.memory import memory_links
 from labkit.reliability.communication import Wire
 from labkit.training import data, models, scaling
-from labkit.training.buckets import TAIL, Buckets, fill
+from labkit.training.buckets import PREEMPTED, TAIL, Buckets, fill
 from labkit.training.data import Data
+from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.in_order import sum_in_order
 from labkit.training.loop import summed_loss, train
 from labkit.training.overlap import on_paper, watch
 from labkit.training.recipes import momentum
+from labkit.training.redundant import Kept, RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, derive, randomness, share
 from labkit.training.state import State, catch_up, fingerprint
 from labkit.view import View
@@ -353,6 +355,31 @@ def test_buckets_hold_the_gradient_that_torch_computes(algorithm: str, size: int
         buckets.close()
 
     assert set(World(size).run(work).values()) == {None}
+
+
+@pytest.mark.parametrize("how", ["ring", "in_order", "exact", "twice"])
+def test_more_ranks_than_shards_and_the_one_without_has_a_vote(how: str) -> None:
+    """It may be the one that is told to leave, or whose clock wants a checkpoint."""
+
+    def work(worker: Worker) -> tuple[float, float, float]:
+        model, shares = nn.Linear(1, 1), [(0,), (1,), ()]
+        common: Any = model, worker.group, shares
+        if how == "exact":
+            buckets = ExactBuckets(*common)
+        elif how == "twice":
+            buckets = RedundantBuckets(*common, "ring", 1 << 20, Exact(), Kept(), 0)
+        else:
+            buckets = Buckets(*common, how)
+        alone = worker.rank == 2
+        for _ in range(2):  # nothing is left of the first step's
+            buckets.begin(PREEMPTED * alone, alone)
+            for _ in buckets.shards():
+                buckets.backward(model(torch.ones(1)).sum() * 0 + 0.25)
+            loss = buckets.wait()
+        buckets.close()
+        return loss, buckets.votes, buckets.saves
+
+    assert set(World(3).run(work).values()) == {(0.5, PREEMPTED, 1.0)}
 
 
 @pytest.mark.usefixtures("plain")

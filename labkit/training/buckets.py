@@ -98,9 +98,9 @@ class Buckets:
         loss = buckets.wait()              # every .grad holds the sum over all shards
 
     `votes` says how many shards of the last step came from ranks that began it with a vote for
-    leaving, `saves` the same of those for a checkpoint, and `finite` whether this rank's own part
-    of the sum was. With a `scale` the model computes as if in float16: the loss is multiplied by
-    it, and every gradient passes through that type.
+    leaving, and how many such ranks had none; `saves` the same of those for a checkpoint, and
+    `finite` whether this rank's own part of the sum was. With a `scale` the model computes as if in
+    float16: the loss is multiplied by it, and every gradient passes through that type.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Buckets:
     ) -> None:
         self.group, self.shares, self.algorithm = group, shares, algorithm
         self.mine = shares[group.rank]
-        rows = len(self.mine) if algorithm == IN_ORDER else None
+        rows = max(1, len(self.mine)) if algorithm == IN_ORDER else None  # one for the votes
         lists = fill(list(model.parameters())[::-1], bucket_bytes)
         self.buckets = [Bucket(ps, self._room(ps, ps is lists[-1]), rows) for ps in lists]
         self.hooks = [
@@ -139,6 +139,8 @@ class Buckets:
         self.save, self.saves = int(save), 0.0
         for bucket in self.buckets:
             bucket.empty()
+        if not self.mine:  # more ranks than shards: no shard's loss takes the votes along
+            self.buckets[-1].row(0)[1 - TAIL :] = torch.tensor([self.vote, self.save])
         while self.distortions:
             self.distortions.pop().remove()
 
@@ -251,7 +253,8 @@ class Buckets:
 
     def _sum_in_order(self, rows: Tensor, total: Tensor) -> Pending:
         def task() -> None:
-            sum_in_order(self.group.link, rows, total, self.shares)
+            shares = [share or (0,) for share in self.shares]  # who has none sends its votes
+            sum_in_order(self.group.link, rows, total, shares)
 
         return self.group.submit(task, IN_ORDER)
 

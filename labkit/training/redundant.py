@@ -119,8 +119,9 @@ class RedundantBuckets(ExactBuckets):
         for shard in self.chosen:
             for bucket, part in self.parts.items():
                 bucket.total += self.kept.rows[shard][part]
-        self.buckets[-1].total[-2] += self.vote
-        self.buckets[-1].total[-1] += self.save
+        if self.mine:
+            votes = self.buckets[-1].total[1 - TAIL :]
+            votes += votes.new_tensor([self.vote, self.save])
         for shard, peaks in self.kept.peaks.items():
             self.peaks[shard] = peaks
         return super().wait()
