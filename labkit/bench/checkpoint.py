@@ -31,6 +31,7 @@ from labkit.bench import picture, report
 from labkit.checkpoint import Keep, Store
 from labkit.checkpoint.background import Checkpointer
 from labkit.checkpoint.state import Progress, Random, capture
+from labkit.views.progress import progress
 
 STALL, DURABLE, RAW = "lab, stall", "lab, durable", "raw write and fsync"
 RATIO, BESIDE = "lab : raw, durable", "lab : raw, durable, beside training"
@@ -148,7 +149,7 @@ def measure(rounds: int = 10, width: int = WIDTH, layers: int = LAYERS) -> list[
     with tempfile.TemporaryDirectory(dir=runs.root()) as name:
         folder = Path(name)
         ours = Checkpointer(Store(folder / "ours", Keep(last=1)), training.pieces)
-        for count in range(-1, rounds):
+        for count in progress(range(-1, rounds), "checkpoint", unit="round"):
             if count <= 0:
                 times: Times = {name: [] for name in names}
             quiet_round(training, ours, folder, times)

@@ -23,6 +23,7 @@ from labkit.bench import picture, report
 from labkit.bench.peers.install import install
 from labkit.bench.peers.program import Program, script
 from labkit.doctor.measure import time_fsync, time_loopback
+from labkit.views.progress import progress
 
 NODES, TIMEOUT = 5, 0.150
 PEER = "pysyncobj==0.3.17"
@@ -73,7 +74,7 @@ def measure(
     losses = report.Losses()
     with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where:
         missing = install(PEER, where)
-        for _ in range(rounds):
+        for _ in progress(range(rounds), "failover", unit="round"):
             with losses.kept(BY_TIMEOUT):
                 took[BY_TIMEOUT] += lab("timeout", share, dice.randrange(1000))
             with losses.kept(BY_CONNECTION):

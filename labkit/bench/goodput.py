@@ -32,6 +32,7 @@ from labkit.bench.recovery import OWN_STORE
 from labkit.reliability.fleet import Failures, Fleet
 from labkit.reliability.life import play
 from labkit.views import style
+from labkit.views.progress import progress
 
 RANKS = 4
 SECONDS, EVERY = 120.0, 10.0
@@ -183,7 +184,7 @@ def measure(
     what broke off."""
     kills = kills_of(seconds, every, random.Random(seed))
     rows, recordings, notes, losses = [], {}, [], report.Losses()
-    for name, run in RUNS.items():
+    for name, run in progress(RUNS.items(), "goodput", unit="system"):
         recording = None
         with losses.kept(name):
             measured = run(*TRIAL[name], seed).costs

@@ -16,6 +16,7 @@ from labkit.grading.course import library
 from labkit.grading.exercise import Graded
 from labkit.grading.grade import grade
 from labkit.grading.record import Record
+from labkit.views.progress import progress
 
 FULL, SIMPLE = "a full submission", "a simple exercise"
 AIMS = [report.Aim(FULL, "<", 60.0), report.Aim(SIMPLE, "<", 0.5)]  # seconds
@@ -48,7 +49,8 @@ def main(
 ) -> int:
     """Measures, prints, writes what is asked for; returns how many aims were missed."""
     known = library()
-    records = [measure(known, seed) for seed in range(1 if quick else 3)]
+    seeds = progress(range(1 if quick else 3), "grading", unit="submission")
+    records = [measure(known, seed) for seed in seeds]
     simple = [g.id for g in known.values() if all(p.ranks == 1 for p in g.properties)]
     note = f"{len(known)} exercises, {records[0].points} points, jail: {records[0].jail}"
     rows = [

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from labkit.bench import picture, report
 from labkit.bench.peers.program import Program, script, tool, where
+from labkit.views.progress import progress
 
 RANKS = 8
 SECONDS = 120.0  # for one program
@@ -72,14 +73,13 @@ def measure(
 ) -> tuple[list[report.Row], report.Losses]:
     """Each launcher once a round, `launches` times where later launches are warm."""
     took, losses = dict[str, list[float]](), report.Losses()
-    for _ in range(rounds):
-        for launcher in LAUNCHERS:
-            with losses.kept(launcher.name):
-                first, *warm = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
-                use = ", first use" if launcher.warm else ""
-                took.setdefault(launcher.name + use, []).append(first)
-                if launcher.warm:
-                    took.setdefault(f"{launcher.name}, warm", []).extend(warm)
+    for launcher in progress(rounds * LAUNCHERS, "launch", unit="launcher"):
+        with losses.kept(launcher.name):
+            first, *warm = times(launcher.start(ranks, launches if launcher.warm else 1), ranks)
+            use = ", first use" if launcher.warm else ""
+            took.setdefault(launcher.name + use, []).append(first)
+            if launcher.warm:
+                took.setdefault(f"{launcher.name}, warm", []).extend(warm)
     return [
         report.row(name, "ours" if name in (FIRST, WARM) else "peer", "s", seconds)
         for name, seconds in took.items()

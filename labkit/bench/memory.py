@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from labkit.bench import picture, report
+from labkit.views.progress import progress
 
 RANKS = 4
 TOTAL = "JupyterLab with four ranks, PSS"
@@ -73,7 +74,8 @@ def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
     """Measures, prints, writes what is asked for; returns how many aims were missed."""
-    parts = [measure() for _ in range(1 if quick else 3)]
+    starts = range(1 if quick else 3)
+    parts = [measure() for _ in progress(starts, "memory", unit="start")]
     rows = [report.row(name, "ours", "MB", [part[name] for part in parts]) for name in parts[0]]
     rows.append(report.row(TOTAL, "ours", "MB", [sum(part.values()) for part in parts]))
     report.show(rows)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from labkit.bench import report
 from labkit.bench.peers.program import Program, script
+from labkit.views.progress import progress
 
 SILENCE = 0.15
 PROGRAM_SECONDS = 120.0
@@ -84,7 +85,7 @@ def measure(
     rows, losses = [], report.Losses()
     for case in cases:
         took: list[tuple[float, float]] = []
-        for pair in range(pairs):
+        for pair in progress(range(pairs), case.lab, unit="pair"):
             with losses.kept(f"{case.name}, pair {pair + 1} of {pairs}"):
                 took.append(one_pair(case, int(case.steps * share), silence, bool(pair % 2)))
         if not took:

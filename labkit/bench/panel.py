@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from labkit.bench import picture, report
+from labkit.views.progress import progress
 
 RANKS = 8
 UPDATES = "updates of the panel"
@@ -83,7 +84,8 @@ def main(
     json: Path | None = None, plot: Path | None = None, check: bool = False, quick: bool = False
 ) -> int:
     """Measures, prints, writes what is asked for; returns how many aims were missed."""
-    found = [measure(40 if quick else 150) for _ in range(1 if quick else 5)]
+    rounds = progress(range(1 if quick else 5), "panel", unit="round")
+    found = [measure(40 if quick else 150) for _ in rounds]
     rows = [
         report.row(ALL, "ours", "%", [with_it for _, with_it, _ in found], "of a core"),
         report.row(WITHOUT, "ours", "%", [without for without, _, _ in found], "of a core"),

@@ -23,6 +23,7 @@ from msgspec import structs
 
 from labkit.bench import elastic, picture, report
 from labkit.bench.peers.program import Program, script, tool, where
+from labkit.views.progress import progress
 
 RANKS, VICTIM = 4, 2
 LAB = {
@@ -171,17 +172,23 @@ def measure(
     dice = random.Random(seed)
     found: dict[str, list[Death]] = defaultdict(list)
     trials, losses = elastic.Trials(), report.Losses()
-    for i in range(slow_deaths):
-        share = len(range(i, deaths, slow_deaths))
-        for name, (job, victims) in LAB.items():
-            with losses.kept(name):
-                found[name] += lab_deaths(job, victims, share, dice.randrange(1000))
-        for case in cases:
-            with losses.kept(elastic.NAMES[case]):
-                trials.take(case, share, dice.randrange(1000))
-        for peer in peers_taken:
-            with losses.kept(peer.name):
-                found[peer.name] += [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
+    systems = len(LAB) + len(cases) + len(peers_taken)
+    with progress(total=slow_deaths * systems, description="recovery", unit="system") as bar:
+        for i in range(slow_deaths):
+            share = len(range(i, deaths, slow_deaths))
+            for name, (job, victims) in LAB.items():
+                with losses.kept(name):
+                    found[name] += lab_deaths(job, victims, share, dice.randrange(1000))
+                bar.update()
+            for case in cases:
+                with losses.kept(elastic.NAMES[case]):
+                    trials.take(case, share, dice.randrange(1000))
+                bar.update()
+            for peer in peers_taken:
+                with losses.kept(peer.name):
+                    killed = [kill_one(peer, dice) for _ in range(1 if peer.slow else share)]
+                    found[peer.name] += killed
+                bar.update()
     limits = {peer.name: peer.hangs_after for peer in peers_taken}
     restarts = {peer.name for peer in peers_taken if not peer.stays}
     rows = []

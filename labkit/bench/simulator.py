@@ -26,6 +26,7 @@ from labkit.simulator.explore import explore
 from labkit.simulator.scenarios import CLIENTS, RAFT, draw_command
 from labkit.simulator.schedule import swarm
 from labkit.simulator.simulation import Simulation
+from labkit.views.progress import progress
 
 NODES = 5
 PEER = "simpy==4.1.1"
@@ -92,7 +93,7 @@ def measure(rounds: int = 10, seconds: float = 60.0, seeds: int = 1000) -> list[
     """In turn in one run, after one of each that is not counted."""
     rates: dict[str, list[float]] = {CHECKED: [], UNCHECKED: [], SIMPY: []}
     has_simpy = find_simpy()
-    for seed in range(-1, rounds):
+    for seed in progress(range(-1, rounds), "rates", unit="round"):
         measured = {
             CHECKED: raft_rate(seed, seconds, checked=True),
             UNCHECKED: raft_rate(seed, seconds, checked=False),
