@@ -257,7 +257,7 @@ def worker_loop(worker):
 @pytest.mark.parametrize("block", range(5))
 def test_kills_and_pauses_at_random_moments_leave_no_survivor_hanging(block: int) -> None:
     draw = random.Random(block)
-    for _ in range(6):
+    for _ in range(10):
         world = draw.choice([2, 3, 4, 5])
         with Cluster(world, deadline=20.0, patience=20.0) as cluster:
             run = cluster.run(worker_loop)

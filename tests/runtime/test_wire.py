@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from labkit import Cluster
@@ -196,6 +197,22 @@ def test_ten_thousand_malformed_frames_against_a_live_worker(cluster: Cluster) -
     assert again.results == run.results == dict.fromkeys(range(4), 4.0)
     assert cluster._driver.seats[2].pid == pid
     assert any("dropped a frame" in e.name for e in events_of(cluster, 2))
+
+
+def addresses() -> set[str]:
+    """Where this process listens."""
+    connections = psutil.Process().net_connections("inet")
+    return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def test_strangers_on_other_machines_find_nobody_who_listens(cluster: Cluster) -> None:
+    def where(worker):
+        worker.group.barrier()
+        return addresses()
+
+    found = cluster.run(where).wait().results
+    assert found == {rank: {"127.0.0.1"} for rank in range(4)}
+    assert addresses() == {"127.0.0.1"}
 
 
 def test_authenticated_nonsense_does_not_end_a_worker(cluster: Cluster, loop: Loop) -> None:
