@@ -23,7 +23,7 @@ from msgspec import structs
 
 from labkit.bench import elastic, picture, report
 from labkit.bench.peers.program import Program, script, tool, where
-from labkit.views.progress import progress
+from labkit.views.progress import Progress, progress
 
 RANKS, VICTIM = 4, 2
 LAB = {
@@ -173,7 +173,10 @@ def measure(
     found: dict[str, list[Death]] = defaultdict(list)
     trials, losses = elastic.Trials(), report.Losses()
     systems = len(LAB) + len(cases) + len(peers_taken)
-    with progress(total=slow_deaths * systems, description="recovery", unit="system") as bar:
+    bar: Progress[None] = progress(
+        total=slow_deaths * systems, description="recovery", unit="system"
+    )
+    with bar:
         for i in range(slow_deaths):
             share = len(range(i, deaths, slow_deaths))
             for name, (job, victims) in LAB.items():
