@@ -151,6 +151,9 @@ with applied(bug):
     found = explore(only, seeds=20, processes=1)
 print(found.finding.story)
 
+# %%
+found.finding.timeline()
+
 # %% [markdown]
 # **Answer: (b).** The simulator tried a few seeds with dozens of faults each, and then deleted
 # faults for as long as the rule still broke. What is left is a pause and a slow node: no crash at
