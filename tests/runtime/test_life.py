@@ -287,7 +287,7 @@ def test_under_load_on_both_cores() -> None:
         for _ in range(os.cpu_count() or 1)
     ]
     try:
-        for _ in range(5):
+        for _ in range(3):
             with Cluster(4, deadline=60.0) as cluster:
                 run = cluster.run(worker_loop)
                 run.wait_step(5)
