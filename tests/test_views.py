@@ -249,6 +249,13 @@ def test_phases_that_are_not_in_the_events_are_not_drawn():
     assert_legible(picture)
 
 
+def test_a_few_steps_around_one_say_around_which():
+    events = [e for e in synthetic.typical(4) if e.kind == "step"]
+    step = next(e for e in events if e.rank == 1 and e.data["step"] == 4)
+    (axes,) = (a for a in timeline(events, around=step).axes if a.get_xlabel())
+    assert axes.get_xlabel().endswith(" since step 4 of rank 1")
+
+
 def test_a_restart_has_phases_of_its_own():
     picture = timeline(synthetic.typical(4), around=Restart(2))
     assert gids(picture, "phase:") == [f"phase:{p}" for p in ("agree", "form", "start", "step")]

@@ -99,7 +99,7 @@ def find_window(past: History, around: Event | Fault | float) -> Window:
         fault = next(
             (f for f in past.faults if f.event.time == time and around.kind == "fault"), None
         )
-        return _of_fault(past, fault) if fault else _of_time(past, time, around.name or around.kind)
+        return _of_fault(past, fault) if fault else _of_time(past, time, _said(around))
     if isinstance(around, (int, float)):
         return _of_time(past, float(around), "start", zero=0.0)
     name = str(around)
@@ -108,6 +108,12 @@ def find_window(past: History, around: Event | Fault | float) -> Window:
         known = ", ".join(f.name for f in past.faults) or "none"
         raise ValueError(f"{name} was not injected in this run; the faults in it are: {known}")
     return _of_fault(past, fault)
+
+
+def _said(event: Event) -> str:
+    if event.kind == "step":
+        return f"step {event.data['step']} of rank {event.rank}"
+    return event.name or event.kind
 
 
 def _of_fault(past: History, fault: Injected) -> Window:
