@@ -205,10 +205,13 @@ def spot(
         kept = young_daly.goodput(best, write, hours, restart)
         axes.plot(hours, spot_dollars / np.asarray(kept), color=colour, lw=2,
                   label=f"back in {duration(restart)}")  # fmt: skip
-    axes.axhline(steady_dollars, color=style.INK, ls="--", lw=1)
-    axes.text(hours[-1], steady_dollars, "on demand ", ha="right", va="bottom", fontsize=style.TEXT)
-    axes.axhline(spot_dollars, color=style.GREY, ls=":", lw=1)
-    axes.text(hours[-1], spot_dollars, "spot price ", ha="right", va="top", fontsize=style.TEXT)
+    for name, dollars, up, look in (
+        ("on demand", steady_dollars, 3, {"color": style.INK, "ls": "--"}),
+        ("spot price", spot_dollars, -5, {"color": style.GREY, "ls": ":"}),
+    ):
+        axes.axhline(dollars, lw=1, **look)
+        axes.annotate(name, (hours[-1], dollars), (0, up), textcoords="offset points", ha="right",
+                      va="bottom" if up > 0 else "top", fontsize=style.TEXT)  # fmt: skip
     axes.set_xscale("log")
     written_out(axes.xaxis)
     axes.set_ylim(0, 2.2 * steady_dollars)

@@ -120,7 +120,9 @@ def mttf_of_clusters(axes: Any) -> None:
         axes.plot(SIZES, mtbf.job_mtbf_hours(SIZES / 8, rate), color=colour, label=name, lw=1.5)
     for gpus, hours in OBSERVED_MTTF_HOURS.items():
         axes.plot(gpus, hours, "o", color=style.INK)
-        axes.annotate(f"{duration(hours)}", (gpus, hours), (6, 2), ha="left", va="bottom",
+        below = hours < min(mtbf.job_mtbf_hours(gpus / 8, rate) for rate in RATES.values())
+        place, va = ((-8, -6), "top") if below else ((6, 2), "bottom")
+        axes.annotate(duration(hours), (gpus, hours), place, ha="left", va=va,
                       textcoords="offset points", fontsize=style.TEXT)  # fmt: skip
     axes.plot([], [], "o", color=style.INK, label="observed")
     axes.set_yscale("log")

@@ -167,7 +167,7 @@ cluster = Cluster(world_size, backend=backend, device=device)
 
 
 def train(worker, steps=20):
-    """Twenty steps of data-parallel work; returns the mean weight."""
+    """Data-parallel work; returns the mean weight."""
     import time
 
     from labkit import faults
@@ -445,13 +445,14 @@ print("the same on all ranks:", len({tuple(sums) for sums in run.results.values(
 # %% [markdown]
 # ### Power: half the room
 #
-# **Predict.** After 0.2 s the second half of the ranks loses power, all in the same instant. How
+# **Predict.** After step 10 the second half of the ranks loses power, all in the same instant. How
 # many failures does the job have to handle? (a) one, (b) one for each dead rank.
 
 # %%
-plan = FaultPlan(*(At(Kill(rank), seconds=0.2) for rank in range(half, world_size)))
-run = cluster.run(train, faults=plan).wait(timeout=60)
-tell(run)
+run = cluster.run(train, steps=1_000).wait_step(10, timeout=60)
+for rank in range(half, world_size):
+    cluster.kill(rank)
+tell(run.wait(timeout=60))
 cluster.close()
 
 # %% [markdown]
