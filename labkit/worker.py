@@ -28,6 +28,7 @@ from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
 from labkit.runtime.inspect import dump_on_signal
 from labkit.runtime.messages import Failed, Finished, Start, Welcome
+from labkit.runtime.placement import visible_there
 from labkit.runtime.ship import unpack
 from labkit.runtime.strike import strike
 from labkit.runtime.warm_up import warm_up
@@ -83,8 +84,10 @@ def _allow_many_files() -> None:
 
 def _settle(welcome: Welcome) -> None:
     """What has to be right before torch is used: the devices, the threads."""
-    if welcome.cuda_visible_devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = welcome.cuda_visible_devices
+    granted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = visible_there(welcome.cuda_visible_devices, welcome.slot, granted)
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
     sys.setswitchinterval(SWITCH_SECONDS)
     import torch
 

@@ -10,7 +10,7 @@ import pytest
 
 from labkit.runtime import machine as facts
 from labkit.runtime.machine import Machine, detect, parse_listing, read
-from labkit.runtime.placement import Placement, largest_world, place
+from labkit.runtime.placement import Placement, largest_world, place, visible_there
 
 A, B, C = "GPU-aaaa0000-01", "GPU-bbbb0000-02", "GPU-bbbb1111-03"
 
@@ -154,6 +154,19 @@ def test_machine(name: str) -> None:
     assert got.warning is None
     assert got.reason.startswith(f"{world_size} rank")
     assert ("NCCL, one GPU a rank" in got.reason) == (backend == "nccl")
+
+
+def test_on_another_host_a_rank_takes_its_own_of_what_was_granted_there() -> None:
+    nodes = {**mask("2,3"), "SLURM_NNODES": "2"}
+    machine = read(EIGHT, nodes, "slurm", torch_cuda="12.8")
+    homes = place(4, machine=machine).ranks
+    granted = ("2,3", "2,3", "0,1", "0,1")
+    there = [visible_there(h.visible, h.slot, g) for h, g in zip(homes, granted, strict=True)]
+    assert there == ["2", "3", "0", "1"]
+    assert [visible_there(h.visible, h.slot, None) for h in homes] == ["2", "3", "2", "3"]
+    alone = place(2, machine=read(EIGHT, mask("7,2"), torch_cuda="12.8")).ranks[1]
+    assert visible_there(alone.visible, alone.slot, "7,2") == "2"
+    assert visible_there(None, 1, "0,1") is None
 
 
 def test_forty_machines() -> None:

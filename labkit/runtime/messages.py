@@ -104,13 +104,15 @@ class Welcome(_Message, frozen=True):
     `folder` has its disks, and `protocols` what is to run in its host, by name. After `silence`
     seconds a peer counts as gone. The witness, which touches no torch, has rank `world_size`. Who
     `joins` is told of a run at once, and comes into the view when its function asks for a group.
-    `apart`: each rank has a host of its own, whose network does what faults say of links."""
+    `apart`: each rank has a host of its own, whose network does what faults say of links. `slot`
+    is of `placement.Home`."""
 
     member: Member
     world_size: int
     backend: str
     device: str
     cuda_visible_devices: str | None
+    slot: int | None
     events: str | None
     folder: str
     protocols: bytes

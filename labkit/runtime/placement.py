@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from labkit.runtime.machine import Machine, detect
 
-__all__ = ["Home", "Machine", "Placement", "detect", "largest_world", "place"]
+__all__ = ["Home", "Machine", "Placement", "detect", "largest_world", "place", "visible_there"]
 
 MB = 1_000_000
 CPU_RANK = 60 * MB  # private memory of a rank with torch imported, forked: measured 55–60 MB
@@ -25,12 +25,15 @@ FILES_A_PEER, FILES_ALONE = 8, 64  # descriptors of one process: per peer, and f
 
 @dataclass(frozen=True)
 class Home:
-    """Where one rank lives. `visible` is its CUDA_VISIBLE_DEVICES; None leaves it untouched."""
+    """Where one rank lives. `visible` is its CUDA_VISIBLE_DEVICES, as the driver's host numbers
+    GPUs; None leaves it untouched. `slot`, with many hosts, is the GPU's place among those that its
+    own host was granted (`visible_there`)."""
 
     rank: int
     device: str
     visible: str | None
     backend: str
+    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,7 @@ def place(
     if backend == "nccl" and obstacle:
         raise ValueError(f"backend='nccl' cannot be had: {obstacle}; use backend='gloo' or 'auto'.")
     chosen = "gloo" if backend == "gloo" or obstacle else "nccl"
-    homes = tuple(
-        Home(r, "cuda:0", _visible(r, local, slots, machine), chosen) for r in range(world_size)
-    )
+    homes = tuple(_home(r, local, slots, machine, chosen) for r in range(world_size))
     reason = _gpu_reason(world_size, local, machine, slots, chosen, obstacle, backend)
     return Placement(chosen, chosen == "gloo", homes, reason)
 
@@ -148,13 +149,24 @@ def _by_uuid(mask: str, machine: Machine) -> list[Slot]:
     return chosen
 
 
-def _visible(rank: int, local: int, slots: tuple[Slot, ...], machine: Machine) -> str | None:
+def _home(rank: int, local: int, slots: tuple[Slot, ...], machine: Machine, backend: str) -> Home:
     if machine.own_gpu and len(slots) == 1:
-        return None  # the launcher has given each task its own GPU: leave it be
+        return Home(rank, "cuda:0", None, backend)  # of each task its own: leave it be
     place = rank % local
     if rank == machine.rank and machine.local_rank is not None:
         place = machine.local_rank  # the launcher knows better, should it not fill in blocks
-    return slots[place % len(slots)].name
+    place %= len(slots)
+    slot = place if machine.hosts > 1 else None
+    return Home(rank, "cuda:0", slots[place].name, backend, slot)
+
+
+def visible_there(visible: str | None, slot: int | None, granted: str | None) -> str | None:
+    """A rank's CUDA_VISIBLE_DEVICES, where its process was `granted` another one by its launcher:
+    Slurm gives a job GPUs 2 and 3 of one node, and 0 and 1 of the next."""
+    if visible is None or slot is None or not granted:
+        return visible
+    own = granted.split(",")
+    return own[slot % len(own)]
 
 
 def _nccl_obstacle(machine: Machine, slots: tuple[Slot, ...], local: int) -> str:

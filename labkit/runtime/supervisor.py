@@ -139,6 +139,7 @@ class Supervisor:
             home.backend,
             home.device,
             home.visible,
+            home.slot,
             str(seat.file) if seat.file else None,
             driver.folder,
             driver.protocols,
