@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-GRADED, BELOW, FAILED = 0, 1, 2
+GRADED, BELOW, FAILED, INTERRUPTED = 0, 1, 2, 130  # 130: as a shell tells of SIGINT
 
 CourseFile = Annotated[Path | None, typer.Option(help="TOML: exercises that count, and weights.")]
 Overlay = Annotated[
@@ -58,6 +58,9 @@ def grade(
     except (JailError, ExerciseError, CourseError, FileNotFoundError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: the same command goes on with what is left.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     for path in write_all(records, out):
         print(path)
     for result in unknown(records)[:5]:

@@ -110,6 +110,8 @@ def work(
         with contextlib.closing(bench), contextlib.suppress(queue.Empty):
             while not failed.is_set():
                 record = one(plan, bench, waiting.get_nowait())
+                if failed.is_set():  # and its jail with it, before it was judged
+                    break
                 write(plan.out / "records", record)
                 say(f"{record.earned:3} of {record.points:3} points  {record.name}")
 

@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 
 def together(calls: Sequence[Callable[[], T]], give_up: Callable[[], object]) -> list[T]:
-    """What they return. Raises what the first to fail raises; `give_up()` is called then, for those
-    who would wait for that one for ever."""
+    """What they return. Raises what the first to fail raises, or KeyboardInterrupt; `give_up()` is
+    called before that, for those who would wait for ever, or go on with what is about to end."""
     values: dict[int, T] = {}
     failed: list[BaseException] = []
 
@@ -23,10 +23,14 @@ def together(calls: Sequence[Callable[[], T]], give_up: Callable[[], object]) ->
             give_up()
 
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        give_up()
+        raise
     if failed:
         raise failed[0]
     return [values[place] for place in range(len(calls))]

@@ -1,4 +1,5 @@
-"""A class of thirty submissions, right, wrong, partial and cheating, and what each must earn.
+"""A class of thirty submissions, right, wrong, partial and cheating, and what each must earn; or of
+any number of sections of thirty, which make other mistakes.
 
     python tests/grading/classroom.py CLASS
     labkit grade CLASS/handed-in/* --course CLASS/course.toml --out CLASS/graded --seed 5
@@ -40,6 +41,7 @@ class Classroom:
         self.folder = folder / "handed-in"
         self.folder.mkdir(parents=True)
         (folder / "course.toml").write_text(COURSE)
+        self.section = 0
         self.exercises = setting(folder / "course.toml").chosen
         self.points = {}
         self.earned = {}
@@ -67,25 +69,28 @@ class Classroom:
     def references(self):
         return {graded.id: graded.reference for graded in self.exercises}
 
+    def path(self, name, points):
+        """Where the submission goes that is to earn so much."""
+        name = f"{name}_in_{self.section}" if self.section else name
+        self.points[name] = points
+        return self.folder / name
+
     def hand_in(self, name, cells, points=None, extra=()):
         """One notebook."""
-        text = notebook(*extra, *cells.values())
-        (self.folder / f"{name}.ipynb").write_text(text)
-        self.points[name] = self.worth(cells) if points is None else points
+        path = self.path(name, self.worth(cells) if points is None else points)
+        Path(f"{path}.ipynb").write_text(notebook(*extra, *cells.values()))
 
     def hand_in_folder(self, name, cells):
         """A notebook for each exercise, and a file that is none of our business."""
-        folder = self.folder / name
+        folder = self.path(name, self.worth(cells))
         folder.mkdir()
         for place, source in enumerate(cells.values()):
             (folder / f"{place}.ipynb").write_text(notebook(source))
         (folder / "notes.txt").write_text("nothing to see here")
-        self.points[name] = self.worth(cells)
 
     def hand_in_zip(self, name, cells):
-        with zipfile.ZipFile(self.folder / f"{name}.zip", "w") as archive:
+        with zipfile.ZipFile(f"{self.path(name, self.worth(cells))}.zip", "w") as archive:
             archive.writestr("mine/all.ipynb", notebook(*cells.values()))
-        self.points[name] = self.worth(cells)
 
 
 def right(room):
@@ -103,8 +108,7 @@ def right(room):
 def wrong(room):
     room.hand_in("unsolved", {graded.id: graded.skeleton for graded in room.exercises})
     room.hand_in("nothing_of_it", {}, extra=["x = 1"])
-    (room.folder / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    room.points["broken"] = 0
+    Path(f"{room.path('broken', 0)}.zip").write_bytes(b"PK\x03\x04 and then nothing")
     for name, body in {
         "constant": "return 1",
         "raises": "raise ValueError('?')",
@@ -120,9 +124,10 @@ def wrong(room):
 def partial(room):
     for number in range(6):  # known mistakes, another one each time
         mutants = {}
-        for graded in room.exercises:
+        for place, graded in enumerate(room.exercises):
             names = list(graded.mutants)
-            mutants[graded.id] = graded.mutated(graded.mutants[names[number % len(names)]])
+            name = names[(number + room.section * place) % len(names)]  # in another company
+            mutants[graded.id] = graded.mutated(graded.mutants[name])
         room.hand_in(f"mutants_{number}", mutants)
     references = list(room.references().items())
     for number in range(4):  # right as far as they came
@@ -141,11 +146,12 @@ def cheating(room):
         room.hand_in(f"cheat_{name}", {**honest, "commit.1": cheat.CELL}, points=points)
 
 
-def make(folder, only=()):
-    """Writes the class below `folder`; what each of `only`, or of all thirty, must earn."""
+def make(folder, only=(), sections=1):
+    """Writes the class below `folder`; what each of `only`, or of all, must earn."""
     room = Classroom(folder)
-    for some in (right, wrong, partial, cheating):
-        some(room)
+    for room.section in range(sections):
+        for some in (right, wrong, partial, cheating):
+            some(room)
     if only:
         room.points = {name: room.points[name] for name in only}
         for path in room.folder.iterdir():

@@ -48,6 +48,7 @@ def test_a_class_is_graded_by_one_command_with_the_right_points_for_each(tmp_pat
     assert f"; 0 of {len(points)} submissions to grade" in done.output
 
 
+@pytest.mark.long  # tests/grading/test_interrupted.py has a smaller one
 def test_a_grader_that_is_killed_goes_on_where_it_was(tmp_path):
     """With SIGKILL, in the middle of forty submissions."""
     handed_in = tmp_path / "handed-in"
