@@ -7,16 +7,18 @@ import importlib.util
 import os
 import re
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import unprivileged
 from handed_in import hurried, notebook
 
 from labkit.grading import exercise
-from labkit.grading.grade import grade
+from labkit.grading.grade import grade, read
 from labkit.grading.jail import JailError
 from labkit.grading.record import Verdict
 from labkit.grading.report import write_all
@@ -60,6 +62,8 @@ def hand_in(folder, out, port):
         path.chmod(path.stat().st_mode | 0o055)
     facts = {
         "SOLUTION": exercise.EXERCISES / "commit_1" / "cell.py",
+        "CHECKS": exercise.EXERCISES / "commit_1" / "checks.py",
+        "TESTS": Path(__file__).parents[1],
         "OTHER": other,
         "OUT": out,
         "PORT": port,
@@ -76,27 +80,40 @@ def hand_in(folder, out, port):
         yield path
 
 
-@pytest.fixture(scope="module", params=["auto", pytest.param("rlimit", marks=pytest.mark.long)])
+def grade_corpus(folder, out, port, level):
+    """Hands them all in, and grades them with a short deadline each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exercise, "load", lambda name: hurried(name, SECONDS))
+        patch.setenv("ANSWER", exercise.read("commit.1").reference)
+        paths = list(hand_in(folder, out, port))
+        records = grade(paths, out, seed=7, level=level, say=lambda text: None)
+        write_all(records, out)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["auto", *(pytest.param(p, marks=pytest.mark.long) for p in ("rlimit", "unprivileged"))],
+)
 def graded(request, tmp_path_factory):
     """(level, records by name, seconds, the class's folder, who was reached). What a machine allows
-    is tried by `make test`, the lesser level by `make test-long`."""
+    is tried by `make test`, the lesser levels by `make test-long`."""
     folder = tmp_path_factory.mktemp("class")
     out = tmp_path_factory.mktemp("out")
     stranger = Stranger()
-    patch = pytest.MonkeyPatch()
-    patch.setattr(exercise, "load", lambda name: hurried(name, SECONDS))
-    patch.setenv("ANSWER", exercise.read("commit.1").reference)
+    port = stranger.sock.getsockname()[1]
     begin = time.monotonic()
     try:
-        paths = list(hand_in(folder, out, stranger.sock.getsockname()[1]))
-        records = grade(paths, out, seed=7, level=request.param, say=lambda text: None)
-        write_all(records, out)
+        if request.param == "unprivileged":
+            ended = unprivileged.run(__file__, folder, out, port, timeout=300)
+            assert ended.returncode == 0, ended.stderr
+        else:
+            grade_corpus(folder, out, port, request.param)
     except JailError as error:
         pytest.skip(str(error))
     finally:
-        patch.undo()
         stranger.sock.close()
     seconds = time.monotonic() - begin
+    records = [read(out / "records", path.stem) for path in (out / "records").glob("*.json")]
     level = records[0].jail.split(",")[0]
     return level, {r.name: r for r in records}, seconds, folder, out, stranger.heard
 
@@ -142,3 +159,7 @@ def test_pages_show_what_cheats_wrote_as_text(graded):
     assert "<script>" not in page
     page = (out / "feedback" / "claims_to_be_unsolved.html").read_text()
     assert "<b>" not in page
+
+
+if __name__ == "__main__":  # as somebody else
+    grade_corpus(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), "auto")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import socket
@@ -76,7 +77,10 @@ def apart(root: bool) -> None:
     """Into namespaces of its own; the process ids only of children. Raises OSError."""
     kinds = NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET
     uid, gid = os.geteuid(), os.getegid()
-    must(libc().unshare(kinds if root else kinds | NEWUSER), "namespaces")
+    result = libc().unshare(kinds if root else kinds | NEWUSER)
+    if result < 0 and ctypes.get_errno() == errno.ENOSPC:  # its own words speak of a disk
+        raise OSError(errno.ENOSPC, "namespaces: user.max_user_namespaces is used up")
+    must(result, "namespaces")
     if not root:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
