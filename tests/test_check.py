@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.check import check, difference, hint, judge
+from labkit.check import MOST, SENTENCE, check, difference, hint, judge, text
 from labkit.checks import Case, Exercise, parts
 from labkit.views.check import expected_beside_got
 
@@ -173,3 +173,13 @@ def test_the_picture_is_drawn_where_there_is_something_to_draw(expected, got, dr
     assert (figure is not None) == drawn
     if drawn:
         assert figure.png().startswith(b"\x89PNG")
+
+
+def test_words_are_told_whole_and_data_is_cut():
+    words = "in its terms it votes for rank 0 and rank 1, then for nobody, then for rank 0"
+    assert text(words) == repr(words)
+    assert difference("one", words) == f" should be 'one', yours gives {words!r}"
+    assert len(text(list(range(100)))) <= MOST
+    assert len(text(b"x" * 1000)) <= MOST
+    assert len(text(torch.zeros(100))) <= MOST
+    assert len(text("x" * 1000)) <= SENTENCE

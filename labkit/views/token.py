@@ -13,13 +13,15 @@ HOME = "rank 0 returns"
 
 
 def token_picture(cases: Sequence[Case]) -> Any:
-    """A panel per case: the token that came home to rank 0, hop after hop."""
+    """A panel per case: the token that the first rank returns which returns a wrong one, hop after
+    hop; if all are right, the one that came home to rank 0."""
     figure = style.figure(11.0, 0.6 + 1.5 * len(cases))
     panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
     for axes, case in zip(panels, cases, strict=True):
         ranks = int(case.arguments[0])
-        path = case.expected[HOME]
-        got = case.got.get(HOME) if isinstance(case.got, dict) else None
+        returns = [name for name in case.expected if name.endswith("returns")]
+        name = next((n for n in returns if case.got.get(n) != case.expected[n]), HOME)
+        path, got = case.expected[name], case.got.get(name)
         shown = [x for x in got if isinstance(x, int)] if isinstance(got, list) else []
         axes.step(range(len(path)), path, where="mid", color=style.PALE, lw=2, zorder=1)
         axes.scatter(
@@ -36,7 +38,7 @@ def token_picture(cases: Sequence[Case]) -> Any:
         axes.set_xticks([])
         laps, home = case.arguments[1], sum(right)
         axes.set_title(
-            f"{ranks} ranks, {laps} laps: {home} of {len(path)} stamps on the token are right",
+            f"{ranks} ranks, {laps} laps: {name} a token with {home} of {len(path)} stamps right",
             size=style.TEXT, family=style.FONT, loc="left",
         )  # fmt: skip
     panels[-1].set_xlabel("hop", size=style.LABEL, family=style.FONT)
