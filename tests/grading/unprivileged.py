@@ -38,7 +38,7 @@ def give_up_all_power():
     assert os.geteuid() == UID
 
 
-def run(*words, timeout=60):
+def run(*words, timeout=120):
     """What Python says to `words` as such a user. Skips the test where there is no such user."""
     command = [sys.executable, __file__, *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
