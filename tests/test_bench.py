@@ -79,9 +79,7 @@ def test_launch(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_recovery(tmp_path: Path) -> None:
     table, plot = tmp_path / "rows.json", tmp_path / "plot.png"
-    begin = time.monotonic()
     assert recovery.main(table, plot, check=False, quick=True) == 0
-    assert time.monotonic() - begin < 120
     systems = {*recovery.LAB, "Open MPI ULFM", "torch.distributed alone"}
     names = {name + end for name in systems for end in (": out", ": goes on")}
     rows = check_rows(table, names | {elastic.NAMES[case] for case in elastic.QUICK})
