@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +14,10 @@ import pytest
 from labkit.events import DRIVER, Event
 from labkit.faults import At, Cut, FaultPlan, Heal, Kill, Partition, Pause, Slow, describe
 from labkit.protocols.raft import Raft
+from labkit.runtime.panel import ClusterStage
 from labkit.simulator.simulation import Simulation
 from labkit.views.panel.knowledge import known_at
+from labkit.views.panel.live import LivePanel
 from labkit.views.panel.pace import Pace
 from labkit.views.panel.script import Script, line
 from labkit.views.panel.sources import where
@@ -154,6 +159,78 @@ def test_every_click_is_a_line_and_all_of_them_a_plan() -> None:
     assert entries == (At(Kill(2), seconds=1.23), At(Partition(((1,), (0, 2, 3))), seconds=2.0))
     assert line(Slow(1, 4.0)) == "cluster.slow(1, 4.0)"
     assert line(Kill(0), "sim") == "sim.inject(Kill(rank=0))"
+
+
+class Stage:
+    """A cluster of three ranks and a witness that does nothing."""
+
+    ranks = (0, 1, 2, 3)
+    closed = False
+
+    def __init__(self, *dead: int) -> None:
+        self.dead = dead
+
+    def listen(self, call: Any) -> None: ...
+    def inject(self, fault: Any) -> None: ...
+    def run(self) -> None: ...
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"rank": rank, "alive": rank not in self.dead} for rank in self.ranks]
+
+
+def test_a_random_fault_strikes_the_living_and_no_two_are_alike() -> None:
+    panel = LivePanel(Stage(1))
+    panel.tick(0.0)
+    drawn = [panel._any_fault() for _ in range(20)]
+    assert not [fault for fault in drawn if 1 in describe(fault)["ranks"]]
+    assert len(set(map(str, drawn))) > 15
+    panel.stage.dead = panel.stage.ranks
+    panel.tick(0.1)
+    with pytest.raises(RuntimeError, match="restart a rank first"):
+        panel._any_fault()
+    panel.stage.closed = True
+    panel.leave()
+    assert not panel.thread.is_alive()
+
+
+# -- the rows
+
+
+def seat(rank: int, host: str) -> SimpleNamespace:
+    view = SimpleNamespace(number=1)
+    known = {"rank": rank, "host": host, "view": view, "pid": os.getpid(), "died": None, "step": 3}
+    more = {"replaced": False, "heard": 0.0, "life": 0, "term": 1, "leader": 0, "state": "ready"}
+    return SimpleNamespace(**known, **more)
+
+
+def test_memory_is_that_of_this_machine_and_of_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    def nvidia_smi() -> dict[int, float]:
+        asked.set()
+        return {os.getpid(): 512.0}
+
+    monkeypatch.setattr("labkit.runtime.panel.gpu_memory_mb", nvidia_smi)
+    driver = SimpleNamespace(
+        seats={0: seat(0, "here"), 1: seat(1, "there")},
+        placement=SimpleNamespace(ranks=[SimpleNamespace(device="cuda:0")]),
+        launcher=SimpleNamespace(here=lambda host: host == "here"),
+        loop=SimpleNamespace(call_soon=lambda *_: None),
+        broadcast=None,
+        changed=threading.Lock(),
+        in_force=[],
+        closed=False,
+    )
+    stage = ClusterStage(driver)  # type: ignore[arg-type]
+    for _ in driver.seats:
+        stage._pinged = 0.0
+        stage.rows()
+    assert asked.wait(10)
+    stage.gpus.join()
+    near, far = stage.rows()
+    assert near["memory"] > 1
+    assert near["gpu"] == 512
+    assert (far["memory"], far["gpu"]) == (None, None), "that number is another process here"
 
 
 # -- the line that recorded an event

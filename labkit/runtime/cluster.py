@@ -136,8 +136,10 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """Ends all workers and waits until they are gone."""
+        """Ends all workers and waits until they are gone; a panel becomes a picture."""
         self._finalizer()
+        if self._panel is not None:
+            self._panel.leave()
 
     def __repr__(self) -> str:
         if self._driver.closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ class ClusterStage:
         self._pinged = self._asked = 0.0
         self._memory: dict[int, float | None] = {}
         self._gpu: dict[int, float] = {}
+        self.gpus = threading.Thread()  # waits for the last answer
         self._turn = itertools.cycle(self.ranks)
 
     @property
@@ -64,15 +66,21 @@ class ClusterStage:
 
     def _look_at_memory(self, now: float) -> None:
         seat = self.driver.seats[next(self._turn)]
-        alive = seat.state != "dead" and seat.pid is not None
-        self._memory[seat.rank] = memory_mb(seat.pid) if alive and seat.pid else None
+        here = seat.state != "dead" and self.driver.launcher.here(seat.host)
+        self._memory[seat.rank] = memory_mb(seat.pid) if here and seat.pid else None
         homes = self.driver.placement.ranks
         if now - self._asked > GPU and any(home.device != "cpu" for home in homes):
-            self._asked, self._gpu = now, gpu_memory_mb()
+            self._asked = now
+            self.gpus = threading.Thread(target=self._look_at_gpus, daemon=True)
+            self.gpus.start()
+
+    def _look_at_gpus(self) -> None:
+        self._gpu = gpu_memory_mb()
 
     def _row(self, seat: Seat, now: float, slow: dict[int, float]) -> dict[str, Any]:
         alive = seat.state != "dead"
-        memory, gpu = self._memory.get(seat.rank), self._gpu.get(seat.pid or 0)
+        here = self.driver.launcher.here(seat.host)
+        memory, gpu = self._memory.get(seat.rank), self._gpu.get(seat.pid or 0) if here else None
         state = seat.state if alive or seat.died is None else str(seat.died.signal or "ended")
         return {
             "rank": seat.rank,

@@ -81,8 +81,12 @@ def test_pause_shows_as_a_heartbeat_that_grows_old(cluster: Cluster) -> None:
     browser.wait(lambda: browser.rows[1]["age"] < 1.0, "its return")
 
 
-def test_cut_off_and_heal_are_a_band_and_lines_of_code(cluster: Cluster) -> None:
+def test_slow_cut_off_and_heal_are_bands_and_lines_of_code(cluster: Cluster) -> None:
     browser = Browser(panel := cluster.panel())
+    browser.click("slow", rank=0)
+    browser.wait(lambda: browser.rows.get(0, {}).get("slow"), "the slow one")
+    browser.click("full speed", rank=0)
+    browser.wait(lambda: not browser.rows[0]["slow"], "its speed")
     browser.click("cut off", rank=1)
     browser.click("heal")
 
@@ -91,16 +95,15 @@ def test_cut_off_and_heal_are_a_band_and_lines_of_code(cluster: Cluster) -> None
         return any(b["end"] is not None and b["label"].startswith("Partition") for b in bands)
 
     browser.wait(healed, "a band with an end")
-    assert panel.code.splitlines()[0].startswith("cluster.partition([1], [0, 2, 3])")
-    assert panel.code.splitlines()[1].startswith("cluster.heal()")
+    lines = ["slow(0, 4.0)", "slow(0, 1.0)", "partition([1], [0, 2, 3])", "heal()"]
+    assert panel.code == "\n".join(f"cluster.{line:25}  # between runs" for line in lines)
 
 
 def test_a_click_that_cannot_be_done_says_why() -> None:
     cluster = Cluster(2)
     browser = Browser(panel := cluster.panel())
     cluster.close()
-    panel.thread.join(DEADLINE)
-    assert not panel.thread.is_alive()
+    assert not panel.thread.is_alive(), "its picture is in its place when the cluster is closed"
     assert browser.heard[-1]["kind"] == "closed"
     with pytest.raises(RuntimeError, match="closed"):
         panel.stage.inject(None)

@@ -30,6 +30,10 @@ SLOWER = 4.0
 """Times as long that a rank computes after a click on slow."""
 RESTS = 0.4
 """Seconds after the end of a run until its picture is drawn: unless the next has begun."""
+LEAVES = 10.0
+"""Seconds that a cluster's end waits for its panel's picture, which takes a tenth of that."""
+DRAWS = 100
+"""Random faults that are looked at until one of them strikes no dead rank."""
 AT_ONCE = ("kill", "pause", "slow", "delay", "drop", "cut", "partition")
 
 
@@ -86,14 +90,23 @@ class LivePanel:
     def code(self) -> str:
         return self.script.code()
 
+    def leave(self) -> None:
+        """Waits until the picture of the last run has taken its place; the cluster is closed."""
+        self._woken.set()
+        if threading.current_thread() is not self.thread:
+            self.thread.join(LEAVES)
+
     # -- the thread
 
     def _live(self) -> None:
+        due = time.monotonic()
         while not self.stage.closed:
             begin = time.monotonic()
+            if begin >= due:  # else it was woken by a click
+                due = max(due + TICK, begin)  # when one is late, the next is not
             self._act()
             self.tick(begin)
-            self._woken.wait(max(0.0, begin + TICK - time.monotonic()))
+            self._woken.wait(max(0.0, due - time.monotonic()))
             self._woken.clear()
         self.tick(time.monotonic())
         self._leave_picture()
@@ -172,14 +185,22 @@ class LivePanel:
                 event = self.strip.events.get(wish["id"])
                 self._say("that was too long ago" if event is None else where(event))
             case "random":
-                self._dice += 1
-                size = len(self.stage.ranks) - 1
-                plan = random_plan(self._dice, size, 1.0, faults=1, kinds=AT_ONCE)
-                self.inject(plan.entries[0].fault)
+                self.inject(self._any_fault())
             case "heal":
                 self.inject(faults.Heal())
             case act:
                 self.inject(self._fault(act, wish["rank"]))
+
+    def _any_fault(self) -> Fault:
+        """One that strikes the living only, and another one each time."""
+        dead = {row["rank"] for row in self._rows if not row["alive"]}
+        for _ in range(DRAWS):
+            self._dice += 1
+            plan = random_plan(self._dice, len(self.stage.ranks) - 1, 1.0, 1, AT_ONCE)
+            fault = plan.entries[0].fault
+            if dead.isdisjoint(faults.describe(fault)["ranks"]):
+                return fault
+        raise RuntimeError("hardly anybody is left to strike: restart a rank first")
 
     def _fault(self, act: str, rank: int) -> Fault:
         others = tuple(other for other in self.stage.ranks if other != rank)

@@ -19,6 +19,8 @@ LABKIT = Path(__file__).resolve().parents[2]
 SIMULATED = ("labkit/simulator/", "labkit/protocols/")
 """What protocols record is heard by either engine, and a cluster's host may say it in other words.
 """
+SIGNS = {"begin": (r"\bspan\(", r"\bwork\("), "send": (r"\bSend\(", r"\bBroadcast\(")}
+"""What records an event of a kind without its name: to read all of the package takes a second."""
 LONG = 90
 """Letters of a line that are shown."""
 
@@ -49,7 +51,7 @@ def where(event: Event, simulated: bool = False) -> str:
 def places_of(event: Event, simulated: bool = False) -> list[Place]:
     """Those that fit best: a name that is spelled out, then what they record besides."""
     kind = "begin" if event.kind == "end" else event.kind
-    fits = [p for p in places() if p.kind == kind and p.name.fullmatch(event.name)]
+    fits = [p for p in places(kind) if p.name.fullmatch(event.name)]
     best = max((p.literal for p in fits), default=0)
     for good in (
         lambda p: p.file.startswith("labkit/simulator/") <= simulated,
@@ -63,13 +65,15 @@ def places_of(event: Event, simulated: bool = False) -> list[Place]:
 
 
 @cache
-def places() -> tuple[Place, ...]:
-    """Every call in the package that records something whose kind it spells out."""
-    return tuple(p for file in sorted(LABKIT.rglob("*.py")) for p in _places(file))
+def places(kind: str) -> tuple[Place, ...]:
+    """Every call in the package that records something of this kind, spelled out."""
+    sign = re.compile("|".join((f'"{kind}"', *SIGNS.get(kind, ()))))
+    texts = ((file, file.read_text()) for file in sorted(LABKIT.rglob("*.py")))
+    found = (_places(file, text, kind) for file, text in texts if sign.search(text))
+    return tuple(place for some in found for place in some)
 
 
-def _places(file: Path) -> Iterator[Place]:
-    text = file.read_text()
+def _places(file: Path, text: str, wanted: str) -> Iterator[Place]:
     if not re.search(r"\b([rR]ecord|span|work|_event|yield Send|yield Broadcast)\(", text):
         return
     name = f"labkit/{file.relative_to(LABKIT)}"
@@ -77,12 +81,12 @@ def _places(file: Path) -> Iterator[Place]:
         if not isinstance(node, ast.Call):
             continue
         kind, said, keywords = _what(node)
-        if isinstance(kind, ast.Constant) and isinstance(kind.value, str):
+        if isinstance(kind, ast.Constant) and kind.value == wanted:
             driver = "driver" in ast.unparse(node.func)
             line = ast.unparse(node)
             line = line if len(line) < LONG else f"{line[:LONG]}…"
             pattern, literal = _pattern(said)
-            yield Place(name, node.lineno, kind.value, pattern, literal, driver, keywords, line)
+            yield Place(name, node.lineno, wanted, pattern, literal, driver, keywords, line)
 
 
 def _what(node: ast.Call) -> tuple[ast.expr | None, ast.expr, frozenset[str]]:
