@@ -77,6 +77,33 @@ calm.timeline(title="One training step after another, everybody at the same time
 # can catch. What do the other ranks do? (a) They go on and do not notice. (b) They stop for good.
 # (c) They stop, shut the dead one out, and go on, all in less than a second.
 
+# %% [markdown]
+# ## With your own hands
+#
+# The next cell trains in the background for a minute or so, and shows a panel: a row of buttons for
+# each process, and below them what all are doing, as it happens. Click **kill** beside a rank and
+# watch the others. Then click **restart**. Every click is also a line of code, at the bottom of the
+# panel.
+
+# %% tags=["nbval-ignore-output"]
+panel = cluster.panel()
+run = cluster.run(train_digits, steps=3_000, elastic=True)
+panel
+
+# %% [markdown]
+# (On a stored page nobody has clicked, and a picture stands where the panel was.) The cross is your
+# kill. The blue bars after it are the others, who go on without the dead; after a restart they take
+# it in again. When you have seen enough, also of the other buttons, go on: the next cell closes
+# this cluster, whatever is left of it, and makes a new one.
+
+# %%
+await run.step(20)
+cluster.close()
+cluster = Cluster(world_size, backend=backend, device=device, seed=seed)
+
+# %% [markdown]
+# The kill once more, as code: it falls after step 20, as often as you run it.
+
 # %%
 victim = world_size // 2
 
