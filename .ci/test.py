@@ -74,9 +74,9 @@ RUNS = {
         Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
         Part("pytest, grading", 270, [*PYTEST, *BOTH_CORES, "tests/grading"]),
         Part("pytest", 1080, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
-        Part("pytest, portable", 60, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
+        Part("pytest, portable", 65, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
-        Part("nbval", 380, [*PYTEST, *NBVAL, "notebooks"], PLUGINS),
+        Part("nbval", 430, [*PYTEST, *NBVAL, "notebooks"], PLUGINS),
         Part("papermill", 35, [*LABKIT, "run", "02", *OTHER], KEPT),
     ],
     "gpu": [
