@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from labkit import Cluster
+
 
 def workers(root: int | None = None) -> list[psutil.Process]:
     """All processes below `root` but the fork server itself, which serves the next cluster."""
@@ -54,3 +56,24 @@ def running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def write_program(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
+
+
+class Container:
+    """`prefix` is a program that runs others, as containers do, and writes down their pids."""
+
+    def __init__(self, folder: Path) -> None:
+        self.began = folder / "began inside"
+        note = f"echo $$ >> '{self.began}'"  # exec keeps the number
+        self.prefix = write_program(folder / "container", note, 'exec env "$@"')
+
+    def missing(self, cluster: Cluster) -> dict[int, int | None]:
+        """The processes of ranks, and of the witness, that did not begin inside, by rank."""
+        inside = set(map(int, self.began.read_text().split()))
+        seats = cluster._driver.seats.items()
+        return {rank: seat.pid for rank, seat in seats if seat.pid not in inside}

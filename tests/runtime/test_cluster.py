@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from outside import Container, write_program
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, RunError, Slow
 from labkit.collectives import stopwatch
@@ -485,10 +486,11 @@ def test_mpiexec_starts_the_same_workers(
 ) -> None:
     (tmp_path / "hosts").write_text("localhost slots=4  # this one\n")
     monkeypatch.setenv("LABKIT_HOSTFILE", str(tmp_path / "hosts"))
-    wordy = tmp_path / "mpiexec"
-    wordy.write_text(f'#!/bin/sh\necho its own words >&2\nexec {find_mpiexec()} "$@"\n')
-    wordy.chmod(0o755)
+    exec_ = f'exec {find_mpiexec()} "$@"'
+    wordy = write_program(tmp_path / "mpiexec", "echo its own words >&2", exec_)
     monkeypatch.setattr("labkit.runtime.launch.mpi.find_mpiexec", lambda: str(wordy))
+    container = Container(tmp_path)
+    monkeypatch.setenv("LABKIT_PREFIX", f"{container.prefix} MODE='so to speak'")
     with Cluster(3, launcher="mpi") as cluster:
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
         mpis_own = cluster.run(stopwatch.mpi_all_reduces, sizes=[4096], repeats=1)
@@ -500,5 +502,6 @@ def test_mpiexec_starts_the_same_workers(
         assert run.deaths[1].signal == "SIGKILL"
         cluster.restart(1)
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
+        assert container.missing(cluster) == {}
         assert "its own words" in cluster._driver.console.last_words
     assert "its own words" not in capsys.readouterr().out

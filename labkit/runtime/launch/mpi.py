@@ -22,7 +22,7 @@ from labkit.runtime import wire
 from labkit.runtime.address import host_name, route_to
 from labkit.runtime.launch import leash
 from labkit.runtime.launch.launcher import Launcher
-from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
+from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, worker
 from labkit.runtime.loop import Loop
 
 TAG = re.compile(r"^\[\d+,(\d+)\]<std(?:out|err)>: ?(.*)$")
@@ -72,12 +72,11 @@ class MpiLauncher(Launcher):
         alone = len(ranks) == 1
         if alone:
             environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
-        worker = [*python("labkit.worker"), "--join", join]
         options = ["--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "--output", "tag"]
         if self.hosts:  # what another machine is to have of this environment
             names = [name for name in environment if name.startswith(("LABKIT_", "PYTHON"))]
             options += [word for name in sorted(names) for word in ("-x", name)]
-        command = [*self.mpiexec, "-n", str(len(ranks)), *options, *worker]
+        command = [*self.mpiexec, "-n", str(len(ranks)), *options, *worker(join)]
 
         def untagged(rank: int | None, line: str) -> None:
             tag = TAG.match(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +30,13 @@ def python(module: str) -> list[str]:
     """The command that runs a module of the lab, with `import_path()`. `-P`: not the one of another
     checkout in which the driver happens to stand."""
     return [sys.executable, "-P", "-m", module]
+
+
+def worker(join: str) -> list[str]:
+    """The command of a worker on any host, which runs `LABKIT_PREFIX` first: `apptainer exec --nv
+    lab.sif`, for those who work in a container."""
+    prefix = shlex.split(os.environ.get("LABKIT_PREFIX", ""))
+    return [*prefix, *python("labkit.worker"), "--join", join]
 
 
 def import_path() -> str:

@@ -6,15 +6,13 @@ ranks of a new cluster are one step; the witness and each later life are steps o
 share what the job holds (`--overlap`). A later life starts on the node that holds fewest ranks, of
 those that are up.
 
-`LABKIT_PREFIX` is put before the worker's command, for those who work in a container:
-`apptainer exec --nv lab.sif`. A signal for a process on another node is a step, too.
+A signal for a process on another node is a step, too.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -26,7 +24,7 @@ from typing import Any
 from labkit.runtime import wire
 from labkit.runtime.address import host_name, route_to
 from labkit.runtime.launch.launcher import Launcher
-from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, python
+from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, worker
 from labkit.runtime.loop import Loop
 
 STEP = ["--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap", "--mpi=none", "--export=ALL"]
@@ -86,15 +84,13 @@ class SlurmLauncher(Launcher):
         on_exit: OnExit,
     ) -> list[Process]:
         environment = {**QUIET, **environment, "PYTHONPATH": import_path()}
-        prefix = shlex.split(os.environ.get("LABKIT_PREFIX", ""))
-        worker = [*prefix, *python("labkit.worker"), "--join", join]
         jobs = [ranks[:-1], ranks[-1:]] if len(ranks) > 1 else [ranks]
-        return [self._step(job, worker, environment, on_output, on_exit) for job in jobs]
+        return [self._step(join, job, environment, on_output, on_exit) for job in jobs]
 
     def _step(
         self,
+        join: str,
         ranks: list[tuple[int, int]],
-        worker: list[str],
         environment: dict[str, str],
         on_output: OnOutput,
         on_exit: OnExit,
@@ -106,10 +102,10 @@ class SlurmLauncher(Launcher):
 
         def labelled(rank: int | None, line: str) -> None:
             task, colon, text = line.partition(": ")
-            if alone or not (colon and task.strip().isdigit()):
-                on_output(rank, line)
+            if not (colon and task.strip().isdigit()):
+                on_output(None, line)  # srun's own
             else:
-                on_output(int(task), text)
+                on_output(rank if alone else int(task), text)
 
         reading, writing = os.pipe()
         name = f"labkit-{os.getpid()}-{next(_numbers)}"
@@ -119,9 +115,9 @@ class SlurmLauncher(Launcher):
             """Asking Slurm takes its time: not on the loop's thread."""
             try:
                 where = self._one_node(ranks[0][0]) if alone else self._blocks(len(ranks))
-                options = [*STEP, f"--job-name={name}", *where, *([] if alone else ["--label"])]
+                options = [*STEP, f"--job-name={name}", "--label", *where]
                 step = subprocess.Popen(
-                    ["srun", *options, *worker],
+                    ["srun", *options, *worker(join)],
                     stdin=subprocess.DEVNULL,
                     stdout=writing,
                     stderr=writing,
