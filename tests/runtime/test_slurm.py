@@ -8,13 +8,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from outside import Container, wait_until, write_program
 
-from labkit import Cluster
+from labkit import Cluster, events
+from labkit.runtime import machine
+from labkit.runtime.launch.process import import_path
 from labkit.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +40,16 @@ def slurm() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-lab-"))
     use("start", folder)
     yield folder
+    wait_until(lambda: not running(folder), "what ran on a node is left behind")
     use("stop", folder)
     shutil.rmtree(folder)
+
+
+def running(slurm: Path) -> dict[str, list[int]]:
+    """The processes on nodes, without the keepers and their slurmd's."""
+    keepers = SLURM["remembered"](slurm)
+    found = {node: SLURM["family"](keepers[node][0])[2:] for node in SLURM["NODES"]}
+    return {node: processes for node, processes in found.items() if processes}
 
 
 def said(slurm: Path, *command: str) -> str:
@@ -47,14 +59,22 @@ def said(slurm: Path, *command: str) -> str:
     return done.stdout
 
 
+Allocate = Callable[..., None]
+
+
 @pytest.fixture
-def allocation(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """All four nodes; this process is its driver."""
-    granted = SLURM["allocate"](slurm)
-    for name, value in granted.items():
-        monkeypatch.setenv(name, value)
-    yield granted["SLURM_JOB_ID"]
-    said(slurm, "scancel", granted["SLURM_JOB_ID"])
+def allocate(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Allocate]:
+    """Grants nodes, all unless they are named; this process is the driver of the last."""
+    jobs = []
+
+    def allocate(*nodes: str) -> None:
+        granted = SLURM["allocate"](slurm, nodes or SLURM["NODES"])
+        jobs.append(granted["SLURM_JOB_ID"])
+        for name, value in granted.items():
+            monkeypatch.setenv(name, value)
+
+    yield allocate
+    said(slurm, "scancel", *jobs)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +92,15 @@ def where(worker: Any) -> tuple[str, str, str, bool]:
 
 @needs_slurm
 def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
-    slurm: Path, allocation: str, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+    slurm: Path,
+    allocate: Allocate,
+    undisturbed: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("LABKIT_PREFIX", "env IN_A_CONTAINER='so to speak'")
+    allocate()
+    container = Container(tmp_path)
+    monkeypatch.setenv("LABKIT_PREFIX", f"{container.prefix} IN_A_CONTAINER='so to speak'")
     monkeypatch.setenv("LABKIT_LAUNCHER", "slurm")
     with Cluster(4, device="cpu", max_restarts=2) as cluster:
         places = cluster.run(where).wait(timeout=60).results
@@ -88,4 +114,154 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
         assert sorted(run.results) == [0, 1, 2, 3]
         assert run.deaths[2].step is not None
         assert cluster._driver.seats[2].host in ("n1", "n2", "n4")
+        assert container.missing(cluster) == {}
     use("return", slurm, "n3")
+
+
+def granted(worker: Any) -> tuple[str, str]:
+    import os
+
+    return os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@needs_slurm
+@pytest.mark.long
+def test_each_rank_has_a_gpu_of_its_own_where_the_nodes_grant_different_ones(
+    allocate: Allocate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate("n1")  # somebody else's job, which has the first two GPUs of n1
+    allocate("n1", "n2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")  # as a job's script has it on n1
+    gpus = (f"echo 'GPU {number}: H200 (UUID: GPU-{number})'" for number in range(4))
+    write_program(tmp_path / "nvidia-smi", *gpus)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(machine, "_torch_cuda", lambda: "13.0")
+    monkeypatch.setattr(machine, "_has_nccl", lambda: False)
+    with Cluster(4, launcher="slurm") as cluster:
+        assert "4 ranks, 2 GPUs on each of 2 hosts" in str(cluster.placement)
+        assert "one GPU a rank" in str(cluster.placement)
+        found = cluster.run(granted).wait(timeout=60).results
+        assert found == {0: ("n1", "2"), 1: ("n1", "3"), 2: ("n2", "0"), 3: ("n2", "1")}
+
+
+NOTEBOOK = """
+import os
+import time
+
+from labkit import Cluster
+from labkit.training.loop import train
+
+
+def dawdle(step):
+    if step >= 15 and "SLURM_RESTART_COUNT" not in os.environ:  # in the first life of the job
+        time.sleep(0.5)
+    return 1.0
+
+
+with Cluster(2, "gloo", "cpu", seed=0) as cluster:
+    run = cluster.run(train, elastic=True, schedule=dawdle, **job).wait()
+assert "accuracy" in run.results[0], f"had to leave after step {run.results[0]['steps']}"
+print("its weights are", run.results[0]["hash"])
+"""
+
+
+class Job:
+    """A notebook that trains 60 steps, submitted as a user does. Of its first life the steps from
+    the 16th take half a second, so that there is time to do something to it."""
+
+    def __init__(self, slurm: Path, folder: Path, every: int) -> None:
+        self.slurm, self.folder = slurm, folder
+        job = {**JOB, "checkpoints": str(folder / "checkpoints"), "every": every}
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_code_cell(f"job = {job!r}{NOTEBOOK}")]
+        nbformat.write(notebook, folder / "job.ipynb")
+        labkit = write_program(folder / "labkit", f'exec {sys.executable} -P -m labkit.cli "$@"')
+        settings = {"LABKIT": str(labkit), "PYTHONPATH": import_path()}
+        script = str(ROOT / "cluster/slurm/notebook.sbatch")
+        answer = subprocess.run(
+            ["sbatch", "--parsable", script, "job.ipynb"],
+            env=os.environ | settings | SLURM["settings"](slurm),
+            cwd=folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        self.number = answer.stdout.strip()
+
+    def steps(self) -> list[list[int]]:
+        """Those that any rank has told of, for each cluster in turn."""
+        clusters = sorted(self.folder.glob("runs/*/clusters/*/events"))
+        told = [{e.data["step"] for e in events.read(c) if e.kind == "step"} for c in clusters]
+        return [sorted(steps) for steps in told]
+
+    def wait_step(self, step: int) -> None:
+        self.until(lambda: any(step in steps for steps in self.steps()), "it does not train")
+
+    def until(self, true: Callable[[], bool], otherwise: str) -> None:
+        try:
+            wait_until(true, otherwise, 120)
+        except AssertionError:
+            raise AssertionError(f"{otherwise}: {self.output()}") from None
+
+    def is_(self, *words: str) -> bool:
+        shown = said(self.slurm, "scontrol", "show", "job", self.number).split()
+        return set(words) <= set(shown)
+
+    def begin_anew(self) -> None:
+        """In two minutes, says Slurm (AuthInfo's cred_expire in slurm.conf(5)); in the second in
+        which the job was ended its new credential would count as revoked."""
+        self.until(lambda: self.is_("Restarts=1", "JobState=PENDING"), "it is not requeued")
+        said(self.slurm, "scontrol", "update", f"jobid={self.number}", "StartTime=now+2")
+
+    def wait(self) -> None:
+        over = ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT")
+        self.until(lambda: any(self.is_(f"JobState={s}") for s in over), "it does not end")
+        assert self.is_("JobState=COMPLETED", "Restarts=1"), self.output()
+
+    def output(self) -> str:
+        return "".join(file.read_text() for file in self.folder.glob("slurm-*.out"))
+
+    def printed(self) -> str:
+        return (self.folder / f"runs/slurm-{self.number}/job.ipynb").read_text()
+
+
+TAKES_THE_NODES_BACK = {
+    "a job that may preempt it": ("srun", "-p", "urgent", "-N4", "--exclusive", "true"),
+    "the operator, who requeues it": ("scontrol", "requeue"),
+    "a signal": ("scancel", "--signal=TERM"),
+}
+
+
+@needs_slurm
+@pytest.mark.long
+@pytest.mark.parametrize("who", TAKES_THE_NODES_BACK)
+def test_a_preempted_notebook_is_requeued_and_goes_on_from_its_last_step(
+    slurm: Path, tmp_path: Path, undisturbed: Any, who: str
+) -> None:
+    job = Job(slurm, tmp_path, every=1000)
+    job.wait_step(16)
+    command = TAKES_THE_NODES_BACK[who]
+    said(slurm, *command, *([] if command[0] == "srun" else [job.number]))
+    job.begin_anew()
+    job.wait()
+    first, second = job.steps()
+    assert 16 <= first[-1] < 60, "it ended before it was told to leave"
+    assert second == list(range(first[-1] + 1, 61)), "not from the step at which it left"
+    assert f"its weights are {undisturbed['hash']}" in job.printed()
+    assert "Slurm takes its nodes back: the job is requeued" in job.output()
+
+
+@needs_slurm
+@pytest.mark.long
+def test_the_first_node_is_lost_and_the_job_begins_anew_from_its_checkpoint(
+    slurm: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    job = Job(slurm, tmp_path, every=5)
+    job.wait_step(16)
+    use("lose", slurm, "n1")
+    use("return", slurm, "n1")  # whole again, and empty
+    job.begin_anew()
+    job.wait()
+    first, second = job.steps()
+    assert 16 <= first[-1] < 60
+    assert second == list(range(second[0], 61))
+    assert second[0] in range(6, first[-1] + 2, 5), "not from a checkpoint of every fifth step"
+    assert f"its weights are {undisturbed['hash']}" in job.printed()
+    assert "Node n1 is lost, and the driver with it: the job is requeued" in job.output()

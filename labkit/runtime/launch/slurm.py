@@ -27,7 +27,10 @@ from labkit.runtime.launch.launcher import Launcher
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, worker
 from labkit.runtime.loop import Loop
 
-STEP = ["--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--overlap", "--mpi=none", "--export=ALL"]
+STEP = [
+    *("--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--mpi=none", "--export=ALL"),
+    *("--overlap", "--overcommit"),  # more ranks than processors, as on any machine of the lab
+]
 UP = ("idle", "mix", "alloc", "comp", "resv", "plnd")
 """How sinfo's short words for a node that works begin; one that does not answer ends in a star."""
 NEEDED = (
