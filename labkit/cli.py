@@ -6,9 +6,10 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import labkit
 from labkit.grading import commands
@@ -85,7 +86,20 @@ def lab(
         raise fail(error) from None
 
 
-@app.command()
+class PairsOfWords(TyperCommand):
+    """Takes `-p NAME VALUE`, which is papermill's way, for `-p NAME=VALUE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words: list[str] = []
+        for word in args:
+            if words[-2:-1] == ["-p"] and "=" not in words[-1] and not word.startswith("-"):
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_args(ctx, words)
+
+
+@app.command(cls=PairsOfWords)
 def run(
     names: Names = None,
     parameter: Annotated[

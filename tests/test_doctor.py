@@ -15,8 +15,8 @@ from labkit.runtime.machine import Gpu, Machine
 
 NAMES = [
     *("python", "torch", "MPI", "GPUs", "NCCL", "cores", "memory", "limits", "runs folder"),
-    *("fsync", "/dev/shm", "clock", "priority", "loopback", "host name", "hosts", "address"),
-    *("ports", "Slurm", "left behind"),
+    *("fsync", "/dev/shm", "clock", "priority", "loopback", "host name"),
+    *("fork server", "hosts", "address", "ports", "Slurm", "left behind"),
 ]
 CPU, CUDA = Machine(), Machine(torch_cuda="12.6")
 TWO = Machine(gpus=(Gpu("GPU-1"), Gpu("GPU-2")), torch_cuda="13.0")
@@ -97,6 +97,9 @@ def test_an_election_timeout_is_ten_times_a_slow_write(slow: float, state: str, 
         (judge.nccl(CPU, "2.29"), "ok", "Gloo"),
         (judge.nccl(TWO, "2.29"), "ok", "up to 2 ranks"),
         (judge.nccl(TWO, None), "warn", "make setup"),
+        (judge.fork_server(2.5, ""), "ok", "after 2.5 s"),
+        (judge.fork_server(25.0, ""), "warn", "local"),
+        (judge.fork_server(0.1, "torch cannot be imported"), "fail", "torch cannot be imported"),
         (judge.slurm(None, None, None), "ok", "test-cluster"),
         (judge.slurm("slurm 22.05.8", None, None), "warn", "does not answer"),
         (judge.slurm("slurm 22.05.8", 4, None), "ok", "sbatch"),

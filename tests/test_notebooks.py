@@ -543,6 +543,8 @@ def test_help_loads_nothing_heavy() -> None:
         (["run", "99"], "There is no notebook '99'"),
         (["notebooks", "build", "99"], "There is no notebook '99'"),
         (["run", "-p", "world_size"], "NAME=VALUE"),
+        (["run", "-p", "world_size", "8", "-p", "seed=3", "99"], "There is no notebook '99'"),
+        (["run", "02", "-p", "worlds", "8"], "has no parameter 'worlds'"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(arguments: list[str], words: str) -> None:

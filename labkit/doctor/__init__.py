@@ -37,6 +37,7 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
         "priority": lambda: judge.priority(measure.may_go_first()),
         "loopback": lambda: judge.loopback(measure.time_loopback()),
         "host name": lambda: judge.name(*measure.time_name()),
+        "fork server": lambda: judge.fork_server(*measure.fork_server()),
         "hosts": lambda: judge.hosts(measure.why_no_hosts()),
         "address": lambda: judge.address(*measure.address()),
         "ports": lambda: judge.ports(*measure.ports()),
@@ -46,7 +47,7 @@ def checks(machine: Machine) -> dict[str, Callable[[], Finding]]:
 
 
 def examine() -> list[Finding]:
-    """All checks in turn; takes about a second. One that raises is a finding too."""
+    """All checks in turn; takes a few seconds. One that raises is a finding too."""
     machine = detect()
     findings = []
     for name, check in checks(machine).items():

@@ -76,6 +76,17 @@ def nccl(machine: Machine, version: str | None) -> Finding:
     return Finding("NCCL", "ok", f"{up_to}; more share GPUs and talk through Gloo")
 
 
+def fork_server(seconds: float, error: str) -> Finding:
+    """It forks the ranks, so that only the first cluster waits for torch."""
+    if error:
+        return Finding("fork server", "fail", "does not start", error)
+    found = f"has imported torch after {seconds:.1f} s, then ranks start at once"
+    if seconds > 20:
+        advice = "torch is read slowly: put the environment on a local disk of this machine"
+        return Finding("fork server", "warn", found, advice)
+    return Finding("fork server", "ok", found)
+
+
 def slurm(version: str | None, nodes: int | None, job: str | None) -> Finding:
     """`nodes` as the controller has them; None where it does not answer."""
     if version is None:

@@ -19,7 +19,7 @@ import psutil
 
 from labkit.disk import RealDisk
 from labkit.runtime.address import route_to
-from labkit.runtime.launch import namespaces
+from labkit.runtime.launch import local, namespaces
 from labkit.runtime.launch.network import Network
 from labkit.runtime.urgency import go_first
 
@@ -43,6 +43,19 @@ def mpiexec() -> str | None:
 def nccl() -> str | None:
     """Its version, as the package that torch brings has it."""
     return next(filter(None, map(version_of, ("nvidia-nccl-cu13", "nvidia-nccl-cu12"))), None)
+
+
+def fork_server() -> tuple[float, str]:
+    """Seconds until the process that forks the ranks has imported torch, or is found at work
+    already; and what it said where it did not start."""
+    from labkit.runtime.cluster import driver_loop
+
+    began, error = time.monotonic(), ""
+    try:
+        local.get_ready(driver_loop())
+    except RuntimeError as failed:
+        error = str(failed)
+    return time.monotonic() - began, error
 
 
 def slurm() -> tuple[str | None, int | None, str | None]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from outside import wait_until
 
@@ -138,6 +139,24 @@ def test_nothing_listens_and_nobody_is_let_in_without_being_told(
     monkeypatch.setenv("LABKIT_TOKEN", "12ab")
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         Cluster(1, launcher="outside")
+
+
+def test_unless_it_is_told_to_nothing_listens_beyond_this_machine() -> None:
+    def listens(worker: Any) -> list[str]:
+        import psutil
+
+        for algorithm in ("ring", "builtin"):  # the lab's links, and Gloo's own
+            worker.group.all_reduce(worker.tensor(4, fill=1.0), algorithm=algorithm)
+        found = psutil.Process().net_connections("inet")
+        worker.group.barrier()
+        return [c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN]
+
+    with Cluster(2, backend="gloo", device="cpu") as cluster:
+        results = cluster.run(listens).wait(timeout=60).results
+        own = psutil.Process().net_connections("inet")
+        driver = [c.laddr.ip for c in own if c.status == psutil.CONN_LISTEN]
+        for addresses in (driver, *results.values()):
+            assert set(addresses) == {"127.0.0.1"}
 
 
 @needs_hosts

@@ -144,6 +144,11 @@ _lock = threading.Lock()
 _current: _Server | None = None
 
 
+def get_ready(loop: Loop) -> None:
+    """Starts this process's fork server unless it runs. Raises RuntimeError with what it said."""
+    _server(loop)
+
+
 def _server(loop: Loop) -> _Server:
     global _current
     with _lock:
