@@ -152,9 +152,10 @@ picture or Image("../notebooks/pictures/13_slurm.png")
 # lane is a new Python that imports torch. The others could have trained on; they wait, because this job
 # asks for all of its ranks (`minimum=world_size`).
 #
-# What if the *first* node dies, with the driver on it? Then nobody is left who could start anything:
-# `--requeue` begins the job anew, and training goes on from its
-# [checkpoint](glossary.md#checkpoint).
+# What if the *first* node dies, with the driver on it? Then nobody is left who could start anything,
+# and `--no-kill` keeps Slurm from ending the job: it would stand there, empty, until its time is over.
+# So the job's script leaves a guard on the last node, which requeues the job, and training goes on from
+# its [checkpoint](glossary.md#checkpoint).
 #
 # **In real systems.** `#SBATCH --signal=TERM@60` gives every rank notice before the time limit, and
 # Slurm sends the same signal before a preemption: the ranks complete their step, write a checkpoint, and
@@ -176,15 +177,15 @@ run.timeline(title="Under mpiexec: the same picture, with a slower start of the 
 #
 # And with MPI's own means? Four calls of ULFM do what this course has built: an error instead of a
 # hang, `Revoke` to get everybody out of the collective (the neighbours know of the death, the rank
-# opposite does not), `Shrink` to agree on the survivors, and `Agree` on anything else, such as the step
-# from which to go on.
+# opposite does not), `Shrink` to agree on the survivors, and `Agree` on one word, which is yes only if
+# all say so.
 #
 # | ULFM | the lab |
 # |---|---|
 # | `MPI_ERR_PROC_FAILED` | `PeerLost` |
 # | `Revoke` | the failure detector's word to every group ([04](04_heartbeats.ipynb)) |
 # | `Shrink` | a view, agreed on by majority ([09](09_raft_electing_a_coordinator.ipynb)), and `regroup()` |
-# | `Agree` | the most advanced survivor's step ([11](11_elastic_restart.ipynb)) |
+# | `Agree` | a step counts once all have applied it ([11](11_elastic_restart.ipynb)) |
 
 # %%
 program = """
@@ -209,10 +210,11 @@ while step < 20:
         comm.Set_errhandler(MPI.ERRORS_RETURN)
         steps = np.array([step])
         comm.Allreduce(MPI.IN_PLACE, steps, MPI.MIN)
-        step = int(steps[0])                      # agreed: from here, what some have done twice
+        step = int(steps[0])                      # from here, what some have done twice
 left = comm.Get_size()
+right = comm.Agree(int(total[0] == left))         # agreed: the same word at all, whoever dies now
 if comm.Get_rank() == 0:
-    print(f"{size - left} of {size} died, {left} did all {step} steps: {bool(total[0] == left)}", flush=True)
+    print(f"{size - left} of {size} died, {left} did all {step} steps: {bool(right)}", flush=True)
 """
 
 # %%
