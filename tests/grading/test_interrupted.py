@@ -43,7 +43,13 @@ class Grader:
         printed = self.folder / f"printed-{self.lives}.txt"
         self.lives += 1
         with printed.open("w") as file:
-            process = subprocess.Popen(self.command, stdout=file, stderr=subprocess.STDOUT)
+            # Tests that a shell runs in the background were started with SIGINT ignored.
+            process = subprocess.Popen(
+                self.command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         try:
             if until is not None:
                 mother = psutil.Process(process.pid)
