@@ -73,7 +73,7 @@ RUNS = {
         *LINT,
         Part("pytest, simulated", 120, [*PYTEST, *BOTH_CORES, *PURE]),
         Part("pytest, grading", 270, [*PYTEST, *BOTH_CORES, "tests/grading"]),
-        Part("pytest", 1080, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
+        Part("pytest", 1130, [*PYTEST, *(f"--ignore={folder}" for folder in ALONE)]),
         Part("pytest, portable", 65, [*PYTEST, *WITHOUT_AIDS], PORTABLE),
         Part("notebooks match", 10, [*LABKIT, "notebooks", "check"]),
         Part("nbval", 430, [*PYTEST, *NBVAL, "notebooks"], PLUGINS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from labkit import events
@@ -19,18 +19,27 @@ class Armed:
         self.waiting = list(entries)
         self.strike = strike
         self.visits: Counter[str] = Counter()
+        self.last_step: int | None = None
 
     def reach(self, point: str | None = None, step: int | None = None) -> None:
         if not self.waiting:
             return
         if point is not None:
             self.visits[point] += 1
+        steps = self._passed(step) if step is not None else ()
         for entry in list(self.waiting):
             at_point = point is not None and entry.point == point
-            at_step = step is not None and entry.step == step
+            at_step = entry.step in steps
             if at_step or (at_point and self.visits[entry.point or ""] == entry.count):
                 self.waiting.remove(entry)
                 self.strike(entry.fault)
+
+    def _passed(self, step: int) -> Sequence[int]:
+        """The steps since the last one: a rank that was behind when the group was formed anew takes
+        the state of the others, and passes over one. What a new life finds done is not its own."""
+        begin = step if self.last_step is None else min(step, self.last_step + 1)
+        self.last_step = step
+        return range(begin, step + 1)
 
 
 armed = Armed()
