@@ -1,9 +1,8 @@
 """What fault tolerance costs while nothing fails: rows of `labkit bench training`.
 
 The lab's elastic training, with views, heartbeats of 50 ms and a vote in each step, beside a plain
-loop over Gloo's all-reduce: the same model, data and optimizer, and each rank bound to a core, as
-mpiexec does it. Both in turn, each time in new processes; the first of a pair is now the one, now
-the other, and each pair gives one ratio.
+loop over Gloo's all-reduce: the same model, data and optimizer. Both in turn, each time in new
+processes; the first of a pair is now the one, now the other, and each pair gives one ratio.
 
 What it costs is nearly the same for every step, and a share of the processor for the heartbeats. So
 the lab's own models, which take no longer than a learner waits, show the most of it; with more

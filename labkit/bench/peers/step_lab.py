@@ -10,14 +10,8 @@ from typing import Any
 
 from labkit import Cluster
 from labkit.bench.peers.say import live, say
-from labkit.bench.peers.step_plain import RANKS, WARM_UP, bind
+from labkit.bench.peers.step_plain import RANKS, WARM_UP
 from labkit.training.loop import train
-
-
-def on_one_core(worker: Any, **job: Any) -> Any:
-    bind(worker.rank)
-    return train(worker, **job)
-
 
 if __name__ == "__main__":
     live(300)
@@ -27,7 +21,7 @@ if __name__ == "__main__":
         # One logical shard a rank, and Gloo's own all-reduce: what the plain loop does, no more.
         job: Any = {"model": model, "batch": batch, "algorithm": "builtin", "zero": zero}
         job |= {"steps": WARM_UP + steps, "shards": RANKS}
-        run = cluster.run(on_one_core, elastic=True, **job).wait()
+        run = cluster.run(train, elastic=True, **job).wait()
     if run.deaths:
         raise SystemExit(f"a false suspicion: {run.deaths}")
     times = [e.time for e in run.events if e.kind == "step" and e.rank == 0]

@@ -5,7 +5,6 @@ The same model, data, batches and optimizer as the lab's, and nothing else: no v
 no votes, no record. Rank 0 says how many seconds a step took, on average.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -28,18 +27,8 @@ from labkit.training.sampler import Sampler, cut
 RANKS, WARM_UP = 4, 20
 
 
-def bind(rank: int) -> None:
-    """All threads of this process to one core, as mpiexec does by default, where that is possible:
-    ranks that wander between cores differ more from run to run than the loops do."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), {cores[rank % len(cores)]})
-
-
 def train(rank: int, model: str, batch: int, steps: int, zero: bool, folder: str) -> None:
     live(300)
-    bind(rank)
     torch.set_num_threads(1)
     recipe = RECIPES[model]
     learn, _ = recipe.data()
