@@ -88,6 +88,21 @@ def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
     ]
 
 
+def test_the_last_line_of_a_log_is_said_once(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(room.time, "monotonic", lambda: clock.now)
+    file = io.StringIO()
+    lines = Lines("training", 2, "step", file)
+    for _ in range(2):
+        clock.now += 6
+        lines.update()
+    lines.close()
+    assert file.getvalue().splitlines() == [
+        "training: 1 of 2 steps, 6 s",
+        "training: 2 of 2 steps, 12 s",
+    ]
+
+
 def test_a_log_says_nothing_about_what_is_quick(capsys, monkeypatch):
     monkeypatch.setattr(room, "surroundings", lambda: "log")
     assert sum(progress([1, 2, 3], "adding")) == 6

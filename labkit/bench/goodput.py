@@ -185,16 +185,15 @@ def measure(
     kills = kills_of(seconds, every, random.Random(seed))
     rows, recordings, notes, losses = [], {}, [], report.Losses()
     for name, run in progress(RUNS.items(), "goodput", unit="system"):
-        recording = None
         with losses.kept(name):
             measured = run(*TRIAL[name], seed).costs
-            recordings[name] = recording = run(seconds, kills, seed)
-        if recording is None:
+            recordings[name] = run(seconds, kills, seed)
+        if name not in recordings:
             continue
-        goodput = 100 * recording.goodput
+        goodput = 100 * recordings[name].goodput
         predicted = 100 * predict(name, measured, kills, seconds)
         side: report.Side = "ours" if name == LAB else "peer"
-        struck = f"{len(recording.kills)} kills in {seconds:g} s"
+        struck = f"{len(recordings[name].kills)} kills in {seconds:g} s"
         rows += [
             report.row(name + GOODPUT, side, "%", [goodput], struck),
             report.row(name + PREDICTED, side, "%", [predicted], "simulated"),

@@ -84,7 +84,7 @@ def measure(
     rows, losses = [], report.Losses()
     for case in cases:
         took: list[tuple[float, float]] = []
-        for pair in progress(range(pairs), case.lab, unit="pair"):
+        for pair in progress(range(pairs), case.name, unit="pair"):
             with losses.kept(f"{case.name}, pair {pair + 1} of {pairs}"):
                 took.append(one_pair(case, int(case.steps * share), silence, bool(pair % 2)))
         if not took:

@@ -58,8 +58,8 @@ def main(
     many aims were missed."""
     rows = measure(rounds=1, steps=20) if quick else measure()
     # Of a quick look nothing is asked but that it works: nobody shall be taken for dead in it.
-    quickly = 1, 1.5, 0.1
-    cost, losses = overhead.measure(*quickly) if quick else overhead.measure()
+    quickly: Any = {"pairs": 1, "silence": 1.5, "share": 0.1} if quick else {}
+    cost, losses = overhead.measure(**quickly)
     report.show([*rows, *cost], losses)
     if json:
         report.write(json, [*rows, *cost])

@@ -137,15 +137,16 @@ class Lines:
         self.file = file or sys.stderr
         self.n = 0
         self.begin = self.said = time.monotonic()
+        self.told = 0  # how many there were in the last line
 
     def update(self, n: int = 1) -> None:
         self.n += n
         now = time.monotonic()
         if now - self.said >= LINE_SECONDS:
-            self.said = now
             self._say(now)
 
     def _say(self, now: float) -> None:
+        self.said, self.told = now, self.n
         of = f" of {self.total}" if self.total else ""
         plural = "" if self.n == 1 and not self.total else "s"
         name = f"{self.description}: " if self.description else ""
@@ -156,6 +157,6 @@ class Lines:
         self.description = text
 
     def close(self) -> None:
-        """A log keeps what it has said; a last line only where there was one before."""
-        if self.said > self.begin:
+        """A log keeps what it has said; a last line only where there was one that said less."""
+        if self.said > self.begin and self.n != self.told:
             self._say(time.monotonic())

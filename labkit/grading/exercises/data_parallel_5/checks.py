@@ -8,11 +8,12 @@ What leads astray is in it as well: clocks of several machines, a slow first ste
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from labkit.checks import Case
+from labkit.grading.diagnosis import named
 from labkit.grading.exercise import Property
 from labkit.views.incident import incident
 
@@ -56,27 +57,14 @@ def draw_incident(r: random.Random) -> tuple[list[Entry]]:
     return (sorted(log, key=lambda entry: entry[3]),)
 
 
-class Named(str):
-    """What is compared, and the whole answer, for the picture."""
-
-    answer: Any
-
-
-def named(function: Callable[..., Any], log: list[Entry], place: int) -> Named:
-    answer = function(log)
-    pair = type(answer) in (tuple, list) and len(answer) == 2
-    found = Named(repr(answer[place]) if pair else "no pair of a rank and a cause")
-    found.answer = answer if pair else None
-    return found
-
-
 def picture(cases: Sequence[Case]) -> Any:
     """The first wrong case, else the first."""
     case = next((c for c in cases if c.expected != c.got), cases[0])
     return incident(case.arguments[0], case.expected.answer, case.got.answer)
 
 
+half = partial(named, pair="a rank and a cause")
 PROPERTIES = [
-    Property("who it was", draw_incident, partial(named, place=0), cases=8, picture=picture),
-    Property("and by what", draw_incident, partial(named, place=1), cases=12, picture=picture),
+    Property("who it was", draw_incident, partial(half, place=0), cases=8, picture=picture),
+    Property("and by what", draw_incident, partial(half, place=1), cases=12, picture=picture),
 ]

@@ -9,11 +9,12 @@ The clocks of the hosts begin with their boots.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from labkit.checks import Case
+from labkit.grading.diagnosis import named
 from labkit.grading.exercise import Property
 from labkit.views.witnesses import witnesses
 
@@ -85,20 +86,6 @@ def closings(r: random.Random, hosts: Hosts, ends: dict[int, float]) -> list[Ent
     return seen
 
 
-class Named(str):
-    """What is compared, and the whole answer, for the picture."""
-
-    answer: Any
-
-
-def named(function: Callable[..., Any], *incident: Any, place: int) -> Named:
-    answer = function(*incident)
-    pair = type(answer) in (tuple, list) and len(answer) == 2
-    found = Named(repr(answer[place]) if pair else "no pair of a cause and a host")
-    found.answer = answer if pair else None
-    return found
-
-
 def picture(cases: Sequence[Case]) -> Any:
     """The first wrong case, else the first, on one clock."""
     case = next((c for c in cases if c.expected != c.got), cases[0])
@@ -110,11 +97,10 @@ def picture(cases: Sequence[Case]) -> Any:
     return witnesses(log, hosts, ahead, accused=right and right[1], title=told)
 
 
+half = partial(named, pair="a cause and a host")
 PROPERTIES = [
+    Property("which host it was", draw_incident, partial(half, place=1), cases=20, picture=picture),
     Property(
-        "which host it was", draw_incident, partial(named, place=1), cases=20, picture=picture
-    ),
-    Property(
-        "and what happened to it", draw_incident, partial(named, place=0), cases=20, picture=picture
+        "and what happened to it", draw_incident, partial(half, place=0), cases=20, picture=picture
     ),
 ]
