@@ -215,7 +215,8 @@ class Run:
 
     def add(self, events: list[Event]) -> None:
         with self.changed:
-            self._events += events
+            # What a rank did before, that it was started for instance, may have been on its way.
+            self._events += (e for e in events if e.time >= self.started)
             for event in events:
                 if event.kind == "step":
                     self.steps[event.rank] = event.data["step"]

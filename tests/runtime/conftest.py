@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cloudpickle
+import patient
 import pytest
 from outside import listening, shared_memory, wait_until, workers
 
@@ -24,9 +25,11 @@ def sent_by_value(request: pytest.FixtureRequest) -> Iterator[None]:
     if any(issubclass(kind, Protocol) and kind.__module__ == module.__name__ for kind in types):
         yield
         return
-    cloudpickle.register_pickle_by_value(module)
+    for sent in (module, patient):
+        cloudpickle.register_pickle_by_value(sent)
     yield
-    cloudpickle.unregister_pickle_by_value(module)
+    for sent in (module, patient):
+        cloudpickle.unregister_pickle_by_value(sent)
 
 
 @pytest.fixture(autouse=True)

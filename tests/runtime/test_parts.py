@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patient import patiently
 
 from labkit import At, Cluster, FaultPlan, Kill, PoisonGradient, Preempt
 from labkit.runtime.run import Run
@@ -48,7 +49,8 @@ def test_one_dies_and_its_part_comes_from_its_neighbours_memory(undisturbed: str
 
 def test_it_comes_back_and_all_cut_their_parts_anew(undisturbed: str) -> None:
     with Cluster(4, max_restarts=1) as cluster:
-        run = cluster.run(train, elastic=True, faults=FaultPlan(At(Kill(2), step=10)), **JOB).wait()
+        plan = FaultPlan(At(Kill(2), step=10))
+        run = cluster.run(patiently, elastic=True, faults=plan, **JOB).wait()
     assert hashes(run) == dict.fromkeys(range(4), undisturbed)
     forming = [e for e in run.events if e.kind == "begin" and e.name == "forming group"]
     assert [list(e.data["members"]) for e in forming if e.rank == 0][-1] == [0, 1, 2, 3]

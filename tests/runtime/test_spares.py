@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 import pytest
 from outside import wait_until
+from patient import patiently
 
 from labkit import At, Cluster, FaultPlan, Kill, events
 from labkit.runtime.run import Run
@@ -41,7 +42,7 @@ def hashes(run: Run) -> dict[int, str]:
 def test_a_spare_takes_the_place_of_the_dead(undisturbed: Any) -> None:
     def talk(worker: Any) -> Any:
         print("a word")
-        return train(worker, **JOB)
+        return patiently(worker, **JOB)
 
     with Cluster(4, spares=1, max_restarts=1) as cluster:
         (spare,) = spares(cluster)
@@ -68,7 +69,7 @@ def test_two_deaths_in_a_row_and_one_spare(undisturbed: Any) -> None:
     plan = FaultPlan(At(Kill(2), step=20), At(Kill(0), step=20))
     with Cluster(4, spares=1, max_restarts=3) as cluster:
         (spare,) = spares(cluster)
-        run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+        run = cluster.run(patiently, elastic=True, faults=plan, **JOB).wait()
 
     assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
     seated = [pids(run, 0)[1], pids(run, 2)[1]]
@@ -79,7 +80,7 @@ def test_the_spare_itself_is_killed_again_in_its_seat(undisturbed: Any) -> None:
     plan = FaultPlan(At(Kill(3), step=20), At(Kill(3), step=40))
     with Cluster(4, spares=2, max_restarts=2) as cluster:
         waiting = spares(cluster)
-        run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+        run = cluster.run(patiently, elastic=True, faults=plan, **JOB).wait()
 
     assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
     assert sorted(pids(run, 3).values()) == sorted(waiting)
@@ -122,7 +123,7 @@ def test_spares_under_mpiexec(undisturbed: Any) -> None:
     with Cluster(2, launcher="mpi", spares=1, max_restarts=1) as cluster:
         (spare,) = spares(cluster)
         plan = FaultPlan(At(Kill(1), step=20))
-        run = cluster.run(train, elastic=True, faults=plan, **JOB).wait()
+        run = cluster.run(patiently, elastic=True, size=2, faults=plan, **JOB).wait()
 
     assert hashes(run) == dict.fromkeys(range(2), undisturbed["hash"])
     assert pids(run, 1) == {1: spare}
