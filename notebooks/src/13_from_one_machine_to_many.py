@@ -189,7 +189,7 @@ run.timeline(title="Under mpiexec: the same picture, with a slower start of the 
 
 # %%
 program = """
-import os, signal, sys
+import os, signal
 import numpy as np
 from mpi4py import MPI
 
@@ -215,6 +215,7 @@ left = comm.Get_size()
 right = comm.Agree(int(total[0] == left))         # agreed: the same word at all, whoever dies now
 if comm.Get_rank() == 0:
     print(f"{size - left} of {size} died, {left} did all {step} steps: {bool(right)}", flush=True)
+os._exit(0)                                       # MPI_Finalize waits for the dead, at times for ever
 """
 
 # %%
