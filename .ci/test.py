@@ -84,6 +84,7 @@ RUNS = {
     ],
     "long": [
         Part("pytest, long", 2400, [*PYTEST, "-m", "long"]),
+        Part("runtime, portable", 600, [*PYTEST, "tests/runtime"], PORTABLE),
         Part("solutions", 300, [*LABKIT, "notebooks", "build", "--solutions"]),
     ],
 }
