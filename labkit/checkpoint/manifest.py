@@ -12,9 +12,10 @@ remains of an attempt and are never read.
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -138,12 +139,18 @@ class Manifest(msgspec.Struct, frozen=True):
         return {file.name for file in self.files}
 
 
+def finite(metrics: Mapping[str, float] | None) -> dict[str, float]:
+    """The metrics that are numbers. JSON has no NaN: a manifest with one could not be read again;
+    and the loss of a step that was left out must not count as the best."""
+    return {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
+
+
 def assemble(
     number: int,
     step: int,
     shards: Iterable[Shard],
     made: Made,
-    metrics: dict[str, float] | None = None,
+    metrics: Mapping[str, float] | None = None,
 ) -> Manifest:
     """The manifest over the shards of all ranks, in any order. Raises ValueError when the ranks do
     not cover every element of every tensor exactly once."""
@@ -158,7 +165,7 @@ def assemble(
     short = [part.name for part in parts if covered[part.name] != part.elements]
     if short:
         raise ValueError(f"no rank has the end of {short[0]}: a shard is missing")
-    return Manifest(number, step, len(shards), made, metrics or {}, files, parts)
+    return Manifest(number, step, len(shards), made, finite(metrics), files, parts)
 
 
 # -- names: "00007.step-100.manifest", "00007.step-100.rank-1-of-4.safetensors"

@@ -146,7 +146,8 @@ class Store:
                 file = File(name, length, checksum(head), self.packed)
                 shard = Shard(rank, (file, *self.increments.older(parts, name)), tuple(parts))
                 if self.shared:
-                    note = Prepared(number, step, size, self.made, dict(metrics or {}), shard)
+                    known = manifests.finite(metrics)
+                    note = Prepared(number, step, size, self.made, known, shard)
                     called = manifests.prepared_name(number, step, rank, size)
                     publish(disk, called, [manifests.to_bytes(note)])
         except CheckpointFailed:
@@ -175,7 +176,7 @@ class Store:
     ) -> Manifest:
         """For a run of one rank: its shard is durable, and so decided. Raises CheckpointFailed, and
         the attempt is gone; except when only the last fsync failed, then it may be there."""
-        made = manifests.assemble(number, step, shards, self.made, dict(metrics or {}))
+        made = manifests.assemble(number, step, shards, self.made, metrics)
         try:
             return self._publish(made)
         except CheckpointFailed:

@@ -39,6 +39,28 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert loaded.manifest.made.versions.keys() == {"labkit", "torch", "python"}
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_checkpoint_behind_a_step_without_a_loss_is_loaded(tmp_path: Path, loss: float) -> None:
+    Store(tmp_path).save(state(1), step=1, metrics={"loss": loss, "rate": 0.5})
+    loaded = Store(tmp_path).load()
+    assert loaded is not None
+    assert same(loaded.state, state(1))
+    assert loaded.manifest.metrics == {
+        "rate": 0.5
+    }  # JSON has no NaN, and nothing is the best by it
+
+
+def test_many_ranks_commit_behind_a_step_without_a_loss(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.share("run")
+    for rank in range(2):
+        snapshot = store.snapshot(state(1), rank, 2)
+        snapshot.copy()
+        store.prepare(snapshot, 1, 1, rank, 2, {"loss": float("nan")})
+    made = store.commit_prepared(1)
+    assert store.manifests() == [made]
+
+
 def test_an_empty_folder_and_none_at_all(tmp_path: Path) -> None:
     assert Store(tmp_path).load() is None
     assert Store(tmp_path / "new").load() is None
