@@ -144,6 +144,7 @@ class Node:
         self._waiting: deque[Task] = deque()  # until the write under way is durable
         self._held: deque[Effect] = deque()  # the effects behind it
         self._writing = True
+        self._acting = False  # on what stands in `_held` and `_waiting`
         self._folder = engine.folder / "disks" / f"{group}.{id}"
         self._codec = Codec(stored_types(factory))
         life = engine.me.life
@@ -208,8 +209,7 @@ class Node:
 
     def _take(self, task: Task) -> None:
         self._waiting.append(task)
-        if not self._writing:
-            self._go_on()
+        self._go_on()
 
     # -- handling
 
@@ -219,9 +219,18 @@ class Node:
         return self.machine
 
     def _go_on(self) -> None:
-        """Handles what waits, until a write is under way."""
-        while self._waiting and not self._writing:
-            self._handle(self._waiting.popleft())
+        """Lets the effects happen that are held back and handles what waits, until a write is under
+        way. An effect may bring this node something else to handle, as a view does that leaves
+        somebody out: that waits for its turn, or it would overtake a write."""
+        if self._acting or self._writing:
+            return
+        self._acting = True
+        try:
+            self._perform()
+            while self._waiting and not self._writing:
+                self._handle(self._waiting.popleft())
+        finally:
+            self._acting = False
 
     def _handle(self, task: Task) -> None:
         if task.timer is not None:
@@ -277,7 +286,6 @@ class Node:
 
     def _written(self) -> None:
         self._writing = False
-        self._perform()
         self._go_on()
 
     def stop(self, why: str) -> None:

@@ -6,14 +6,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from outside import wait_until
 
-from labkit import At, Cluster, Kill
+from labkit import At, Cluster, Kill, disk
 from labkit.events import Event
 from labkit.protocols import handled
 from labkit.protocols.codec import encode
@@ -30,9 +32,12 @@ from labkit.protocols.effects import (
 )
 from labkit.protocols.handled import Begun, Handled, digest
 from labkit.protocols.journal import Codec
+from labkit.runtime.engine import Engine, Node
+from labkit.runtime.loop import Loop
 from labkit.runtime.run import Run
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.replay import Divergence, Replay, replay
+from labkit.view import Member
 
 TICK = 0.01
 
@@ -263,6 +268,53 @@ def test_a_write_holds_back_its_own_node_and_nothing_else(cluster: Cluster, tmp_
     run.cancel()
     cluster.close()
     accepted(cluster)
+
+
+class Heard(Protocol):
+    """Says that it has heard a one; writes down what is more, and answers then."""
+
+    def on_start(self) -> Effects:
+        yield Record("begins")
+
+    def on_count(self, sender: int, m: Count) -> Effects:
+        if m.n == 1:
+            yield Record("hears")
+        else:
+            yield Persist(n=m.n)
+            yield Send(sender, Noted(m.n))
+
+
+def test_what_an_effect_brings_the_node_does_not_overtake_a_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a view leaves somebody out: its record closes a connection, and so the node hears of
+    that while its effects happen."""
+    began, gate, sent = threading.Event(), threading.Event(), SimpleQueue[int]()
+    loop = Loop("test")
+    loop.start()
+    engine = Engine(loop, Member(0, 0), tmp_path, lambda rank, said: sent.put(rank))
+
+    def on_record(record: Record) -> None:
+        if record.kind == "hears":
+            node.deliver(1, encode(Count(2)))
+        began.set()
+
+    def start() -> Node:
+        made = engine.run("heard", Heard, (0, 1), trace=False)
+        made.on_record = on_record
+        return made
+
+    node = loop.call(start)
+    assert began.wait(10.0)
+    monkeypatch.setattr(disk, "_flush", lambda descriptor: gate.wait(10.0))
+
+    loop.call(lambda: node.deliver(1, encode(Count(1))))
+    early = not sent.empty()
+    gate.set()
+
+    assert sent.get(timeout=10.0) == 1
+    assert not early, "it has answered before that was durable"
+    loop.stop()
 
 
 def broken_disk(worker: Any) -> None:
