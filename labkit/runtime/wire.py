@@ -263,7 +263,8 @@ def listen(
             stranger = Connection(
                 loop, sock, token, codec, ready, on_message, closed, connector=False
             )
-            strangers[stranger] = None
+            if not stranger.closed:  # it was not gone before the greeting
+                strangers[stranger] = None
 
     loop.watch(server, accept)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -172,6 +173,28 @@ def test_strangers_cannot_keep_friends_out(loop: Loop, ends: tuple[End, End]) ->
     friend.wait(lambda: friend.connection is not None)
     for sock in idle:
         sock.close()
+
+
+def test_strangers_that_are_gone_before_they_are_greeted_take_nobodys_place(loop: Loop) -> None:
+    """Else they would be the oldest for ever, and no later one would be ended to make room."""
+    hears = End()
+    listener = wire.bind("127.0.0.1")
+    address = listener.getsockname()
+    for _ in range(wire.MAX_STRANGERS):
+        gone = socket.create_connection(address)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()  # a reset
+    callbacks = hears.on_ready, hears.on_message, hears.on_close
+    loop.call(lambda: wire.listen(loop, listener, TOKEN, CODEC, *callbacks))
+    idle = [socket.create_connection(address) for _ in range(wire.MAX_STRANGERS + 1)]
+
+    idle[0].settimeout(wire.HANDSHAKE_SECONDS / 2)
+    while idle[0].recv(4096):
+        pass  # the greeting; then the end, long before its time is up
+
+    for sock in idle:
+        sock.close()
+    loop.call(lambda: (loop.unwatch(listener), listener.close()))
 
 
 def test_ten_thousand_malformed_frames_against_a_live_worker(cluster: Cluster) -> None:
