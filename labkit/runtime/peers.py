@@ -135,7 +135,7 @@ class Peers:
 
     def flush(self) -> None:
         """A fault on the links begins or ends."""
-        for outbox in self._outboxes.values():
+        for outbox in list(self._outboxes.values()):  # one that fails is closed, and leaves them
             outbox.flush()
 
     # -- losing

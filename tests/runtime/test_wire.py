@@ -8,16 +8,18 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from labkit import Cluster
+from labkit import Cluster, faults
 from labkit.runtime import wire
 from labkit.runtime.handshake import Handshake
 from labkit.runtime.loop import Loop
-from labkit.runtime.messages import CODEC, Cancel, Roster
-from labkit.view import Member
+from labkit.runtime.messages import CODEC, Cancel, PeerHello, Roster
+from labkit.runtime.peers import Peers
+from labkit.view import Member, View
 
 TOKEN = b"0123456789abcdef" * 2
 
@@ -84,6 +86,11 @@ def ends(loop: Loop) -> Iterator[tuple[End, End]]:
 def raw(loop: Loop, end: End, data: bytes) -> None:
     assert end.connection is not None
     loop.call(lambda: end.connection._write(data))  # type: ignore[union-attr]
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """So that the next write of the other end fails."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_messages_pass_in_both_directions(loop: Loop, ends: tuple[End, End]) -> None:
@@ -182,8 +189,8 @@ def test_strangers_that_are_gone_before_they_are_greeted_take_nobodys_place(loop
     address = listener.getsockname()
     for _ in range(wire.MAX_STRANGERS):
         gone = socket.create_connection(address)
-        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        gone.close()  # a reset
+        reset_on_close(gone)
+        gone.close()
     callbacks = hears.on_ready, hears.on_message, hears.on_close
     loop.call(lambda: wire.listen(loop, listener, TOKEN, CODEC, *callbacks))
     idle = [socket.create_connection(address) for _ in range(wire.MAX_STRANGERS + 1)]
@@ -194,6 +201,37 @@ def test_strangers_that_are_gone_before_they_are_greeted_take_nobodys_place(loop
 
     for sock in idle:
         sock.close()
+    loop.call(lambda: (loop.unwatch(listener), listener.close()))
+
+
+def test_a_peer_that_breaks_while_links_heal_keeps_nothing_from_the_others(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "conditions", faults.Conditions())
+    peers = Peers(loop, Member(0, 0), TOKEN, lambda *_: None, lambda _: None, lambda _: None)
+    peers.membership = SimpleNamespace(alive=(), excluded=(), view=View(0, ()), expect=list)  # type: ignore[assignment]
+    listener, ends = wire.bind("127.0.0.1"), (End(), End())
+    loop.call(lambda: peers.listen(listener))
+    address = listener.getsockname()
+    for rank, end in enumerate(ends, 1):
+        hears = end.on_ready, end.on_message, end.on_close
+        loop.call(lambda hears=hears: wire.connect(loop, address, TOKEN, CODEC, *hears))
+        end.wait(lambda end=end: end.connection is not None)
+        loop.call(lambda end=end, rank=rank: end.connection.send(PeerHello(Member(rank, 0))))
+        end.wait(lambda end=end: end.heard)
+        faults.conditions.apply(faults.Delay(0, rank, 60.0))
+        loop.call(lambda rank=rank: peers.send(rank, Cancel(rank)))
+
+    def heal() -> None:
+        assert ends[0].connection is not None
+        reset_on_close(ends[0].connection.sock)
+        ends[0].connection.close()
+        faults.conditions.apply(faults.Heal())
+        peers.flush()
+
+    loop.call(heal)
+    ends[1].wait(lambda: ends[1].heard[1:] == [Cancel(2)])
+    loop.call(lambda: [peer.close() for peer in [*peers._connections.values()]])
     loop.call(lambda: (loop.unwatch(listener), listener.close()))
 
 
