@@ -49,7 +49,8 @@ class Averaging(Protocol):
         self.period = period
 
     def on_start(self) -> Effects:
-        yield SetTimer("period", self.context.random.uniform(0, self.period))
+        if self.peers:
+            yield SetTimer("period", self.context.random.uniform(0, self.period))
 
     def on_push(self, sender: int, m: Push) -> Effects:
         change = (self.value - m.value) / 2
@@ -114,7 +115,8 @@ class Rumours(Protocol):
     def on_start(self) -> Effects:
         if self.me in self.begins:
             yield from self.learn(self.begins[self.me])
-        yield SetTimer("period", self.context.random.uniform(0, self.period))
+        if self.peers:
+            yield SetTimer("period", self.context.random.uniform(0, self.period))
 
     # -- messages
 

@@ -138,7 +138,7 @@ class Register(Protocol):
 
     def on_start(self) -> Effects:
         yield Persist(life=self.life)
-        if self.anti_entropy:
+        if self.anti_entropy and self.peers:
             yield SetTimer("anti_entropy", self.anti_entropy)
 
     # -- messages to a coordinator

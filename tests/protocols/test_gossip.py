@@ -6,6 +6,7 @@ import math
 from functools import partial
 from itertools import pairwise
 from statistics import fmean, geometric_mean, pvariance
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,11 @@ def test_a_network_that_loses_answers_loses_some_of_the_sum() -> None:
     sim = Simulation(partial(Averaging, value=everyone), N, 1, network=Network(loss=0.2)).run(20)
     mean = fmean(node.value for node in sim.nodes.values())
     assert abs(mean - 249.5) > 1
+
+
+@pytest.mark.parametrize("protocol", [Averaging, Rumours])
+def test_who_is_alone_tells_nobody(protocol: Any) -> None:
+    assert Simulation(protocol, n=1).run(5.0).delivered == 0
 
 
 # -- rumours (Demers et al. 1987)

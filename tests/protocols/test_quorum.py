@@ -258,6 +258,15 @@ def test_anti_entropy_is_a_setting():
     assert not any(getattr(e, "timer", "") == "anti_entropy" for e in start(idle))
 
 
+def test_a_replica_that_is_alone_answers_and_has_nobody_to_offer_anything():
+    script = (0.1, Put("x", "new")), (2.0, Get("x"))
+    client = partial(Scripted, script=script)
+
+    sim = Simulation(Register, n=1, clients={CLIENT: client}).run(5.0)
+
+    assert [call.result for call in sim.node(CLIENT).history] == [None, "new"]
+
+
 # -- in the simulator
 
 
