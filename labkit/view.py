@@ -1,8 +1,10 @@
-"""A view: who is in the group, as agreed by its members (K. Birman and T. Joseph, SOSP 1987); and
-what a member is told when the others do not come. Without torch: the driver reads these too."""
+"""A view: who is in the group, as agreed by its members (K. Birman and T. Joseph, SOSP 1987); what
+a member is told when the others do not come, and where those of the next view go on. Without torch:
+the driver and the simulator read these too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -54,3 +56,13 @@ class RunOver(RuntimeError):
 
 class CollectiveTimeout(RuntimeError):
     """A collective did not end within the group's deadline, and no member is known to be dead."""
+
+
+def roll_forward(steps: Mapping[int, int], minimum: int) -> tuple[int, list[int], int] | None:
+    """From the steps that each member has applied: whose state goes to the others, to which of
+    them, and the next step. None with fewer members than `minimum`."""
+    if len(steps) < minimum:
+        return None
+    furthest = max(steps.values())
+    source = min(member for member, step in steps.items() if step == furthest)
+    return source, sorted(m for m in steps if steps[m] < furthest), furthest + 1

@@ -1,9 +1,7 @@
 """Checkpoints of ranks that die: the views, the two-phase commit in their log, and a folder.
 
-A process is two nodes, as in the cluster: rank r has a node of the views and the saver 1000 + r,
-and they die together. All savers write into one folder on one disk, which loses its power when a
-process dies. What they write is what `labkit.checkpoint` writes, in the same order, with one line
-in a file in the place of tensors.
+Beside its node of the views each process has a saver. What the savers write is what
+`labkit.checkpoint` writes, in the same order, with one line in a file in the place of tensors.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from labkit.faults import At, CrashAt, Kill, Restart
+from labkit.faults import At, CrashAt
 from labkit.protocols.checkpoints import SAVERS, Finished, Saver, ViewsAndCheckpoints, Want, Wish
 from labkit.protocols.checkpoints.messages import wish_of
-from labkit.protocols.effects import Effects, Message, Protocol, Record, SetTimer
+from labkit.protocols.effects import Effects, Protocol, SetTimer
 from labkit.protocols.two_phase_commit import Voted
 from labkit.protocols.two_phase_commit.messages import Ranks
 from labkit.simulator.checkpoint_folder import (
@@ -34,8 +32,9 @@ from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.commit import INVARIANTS as COMMIT
 from labkit.simulator.invariants.commit import DurableDecision, has_chosen
 from labkit.simulator.invariants.commit_progress import Forgets, Resolved
-from labkit.simulator.invariants.views import Hosts, SameMembers, Settles, TotalOrder
+from labkit.simulator.invariants.views import SameMembers, Settles, TotalOrder
 from labkit.simulator.node import Factory
+from labkit.simulator.processes import Placed, Processes
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
@@ -43,12 +42,6 @@ from labkit.view import Member
 
 STEP_SECONDS = 0.7
 RUN = 1
-
-
-class Placed(Message, frozen=True):
-    """Of the own host: the view in which this rank trains."""
-
-    members: tuple[Member, ...]
 
 
 class Rank(Saver):
@@ -114,35 +107,12 @@ class Rank(Saver):
         self.busy = self.wish is not None
 
 
-class Processes(Hosts):
-    """The two nodes of a process live and die together; its host tells the saver of the views."""
-
-    name, title = "hosts", "what the hosts see and do"
-
-    def started(self, sim: Simulation, i: int, node: Protocol) -> None:
-        if i >= SAVERS:
-            return
-        super().started(sim, i, node)
-        if SAVERS + i in sim.nodes and sim.life(i) > 0:
-            sim._at(sim.now, partial(self.complete, sim, i))
-
-    def complete(self, sim: Simulation, i: int) -> None:
-        if sim.alive(i) and not sim.alive(SAVERS + i):
-            sim.inject(Restart(SAVERS + i))
+class Machine(Processes):
+    """All savers write into one folder on one disk, which loses its power when a process dies."""
 
     def crashed(self, sim: Simulation, i: int) -> None:
         folder(sim).lose_power()
-        if i < SAVERS:
-            super().crashed(sim, i)
-        other = i - SAVERS if i >= SAVERS else i + SAVERS
-        if other in sim.nodes and sim.alive(other):
-            sim.inject(Kill(other))
-
-    def recorded(self, sim: Simulation, i: int, record: Record) -> None:
-        saver = SAVERS + i
-        if record.kind == "view" and saver in sim.nodes:
-            members = sim.node(i).view.members
-            sim.tell(saver, Placed(members), self.delays[i], life=sim.life(saver))
+        super().crashed(sim, i)
 
 
 class DurableInTheLog(DurableDecision):
@@ -263,7 +233,7 @@ HERE = tuple(DurableInTheLog if made is DurableDecision else made for made in CO
 CHECKPOINTS = Scenario(
     "CHECKPOINTS",
     processes,
-    (Processes, TotalOrder, SameMembers, *HERE, Whole),
+    (Machine, TotalOrder, SameMembers, *HERE, Whole),
     ranks,
     progress,
     draw=with_crashes_of_savers,

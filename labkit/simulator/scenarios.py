@@ -48,6 +48,7 @@ from labkit.simulator.replicas import (  # noqa: F401 - so that their names are 
 )
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.steps import STEPS  # noqa: F401 - as above
 from labkit.simulator.transactions import (  # noqa: F401 - as above
     COMMIT,
     REPLICATED_COMMIT,

@@ -15,21 +15,12 @@ from torch import Tensor
 from labkit.collectives import ring
 from labkit.collectives.link import Link
 from labkit.training import sampler
+from labkit.view import roll_forward
 
 Answers = Mapping[str, Callable[..., Any]]
 RollForward = Callable[[Mapping[int, int], int], Any]
 EXERCISES = ("ring.1", "ring.2", "ckpt.2", "elastic.1", "elastic.3")
 """Reduce-scatter, all-gather, the place in the data, whose samples, from whom to whom."""
-
-
-def roll_forward(steps: Mapping[int, int], minimum: int) -> tuple[int, list[int], int] | None:
-    """From the steps that each member has applied: whose state goes to the others, to which of
-    them, and the next step. None with fewer members than `minimum`."""
-    if len(steps) < minimum:
-        return None
-    furthest = max(steps.values())
-    source = min(member for member, step in steps.items() if step == furthest)
-    return source, sorted(m for m in steps if steps[m] < furthest), furthest + 1
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from labkit.simulator.mutants.commit import COMMIT, MORE_COMMIT
 from labkit.simulator.mutants.detectors import DETECTORS
 from labkit.simulator.mutants.raft import RAFT
 from labkit.simulator.mutants.replication import REPLICATION
+from labkit.simulator.mutants.views import VIEWS
 from labkit.simulator.scenario import play
 from labkit.simulator.scenarios import scenario
 from labkit.simulator.shrink import violation
 
-ALL = [*RAFT, *COMMIT, *MORE_COMMIT, *REPLICATION, *DETECTORS]
+ALL = [*RAFT, *COMMIT, *MORE_COMMIT, *REPLICATION, *DETECTORS, *VIEWS]
 
 
 def test_the_lists_are_whole() -> None:
