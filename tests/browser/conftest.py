@@ -7,7 +7,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from pages import CHROMIUM, SECONDS, Lab, Notebook, Open
+
+from .pages import CHROMIUM, SECONDS, Lab, Notebook, Open
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -23,8 +24,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: `apt install chromium`")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * SECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -46,10 +48,11 @@ def notebook(lab: Lab, chromium: Any) -> Iterator[Open]:
         pages.append(context)
         page = context.new_page()
         page.set_default_timeout(1000 * SECONDS)
+        page.on("pageerror", lambda error: print("in the page:", error))
         page.goto(lab.address(name))
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
-        return Notebook(page)
+        return Notebook(page, lab.folder / name)
 
     yield open_notebook
     for context in pages:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from playwright.sync_api import expect
+
 from labkit.notebooks.lab import SETTINGS
 
 SECONDS = 60.0
@@ -42,6 +45,12 @@ class Lab:
         lines = (line for line in self.process.stderr if "token=" in line)
         self.url, _, self.token = next(lines).split()[-1].partition("/lab?token=")
 
+    def take(self, number: str) -> str:
+        """Lays a copy of notebook `number` in the folder, as `make lab` does; its name."""
+        (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        shutil.copy(path, self.folder / path.name)
+        return path.name
+
     def close(self) -> None:
         self.process.terminate()
         self.process.communicate()
@@ -51,10 +60,19 @@ class Lab:
 
 
 class Notebook:
-    """An open notebook: `page` is Playwright's."""
+    """An open notebook: `page` is Playwright's, `path` the file."""
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, path: Path) -> None:
         self.page = page
+        self.cells = nbformat.read(path, 4).cells
+
+    def find(self, text: str) -> int:
+        """The first cell that says so."""
+        return next(i for i, cell in enumerate(self.cells) if text in cell.source)
+
+    def code(self, begin: int, end: int) -> list[int]:
+        """The cells of code from `begin` up to `end`, which is not among them."""
+        return [i for i in range(begin, end) if self.cells[i].cell_type == "code"]
 
     def cell(self, i: int) -> Any:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(i)
@@ -74,6 +92,15 @@ class Notebook:
         ended = "cell => /^.\\d+.:$/.test(cell.querySelector('.jp-InputPrompt').textContent.trim())"
         self.page.wait_for_function(ended, arg=cell.element_handle())
         return cell.locator(".jp-OutputArea")
+
+    def ran(self, i: int, count: int) -> None:
+        """Waits until the kernel's execution number `count` is that of this cell."""
+        prompt = self.cell(i).locator(".jp-InputPrompt")
+        expect(prompt).to_have_text(f"[{count}]:")
+
+    def overlapping_words(self, seconds: float) -> list[str]:
+        """Words of the panel's diagram that lie on each other in any picture drawn meanwhile."""
+        return self.panel.locator("svg.events").evaluate(OVERLAPPING, seconds)
 
     def write(self, i: int, text: str) -> None:
         """Replaces the text of a cell, as a reader types or pastes it."""
@@ -102,5 +129,24 @@ class Notebook:
         shown.screenshot(path=str(path))
         return path
 
+
+OVERLAPPING = """async (svg, seconds) => {
+    const found = new Set();
+    const end = performance.now() + 1000 * seconds;
+    do {
+        await new Promise(requestAnimationFrame);
+        const texts = [...svg.querySelectorAll("text")];
+        const boxes = texts.map((node) => [node, node.getBoundingClientRect()]);
+        const shown = boxes.filter(([, box]) => box.width > 0);
+        shown.forEach(([one, a], i) => {
+            for (const [other, b] of shown.slice(i + 1)) {
+                const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+                const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+                if (wide > 1 && high > 1) found.add(`${one.textContent} on ${other.textContent}`);
+            }
+        });
+    } while (performance.now() < end);
+    return [...found];
+}"""
 
 Open = Callable[..., Notebook]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pages import Open
 from playwright.sync_api import expect
+
+from .pages import Open
 
 RUN = """
 from labkit import At, Cluster, FaultPlan, Kill

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from pages import Open
 from playwright.sync_api import expect
+
+from .pages import Open
 
 SIMULATION = """
 from labkit.protocols.raft import Raft
