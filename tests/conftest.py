@@ -35,9 +35,11 @@ SLOW |= {
     "test_torchrun",
     # in a browser
     "test_finished_panel",
+    "test_keys",
     "test_learner",
     "test_live_panel",
     "test_simulated_panel",
+    "test_words",
 }
 
 

@@ -287,6 +287,7 @@ class Diagram {
   // -- by keyboard
 
   key(event) {
+    if (event.shiftKey || event.ctrlKey || event.altKey || event.metaKey) return;
     const shown = [...this.marks.values()].filter(({ node }) => node.style.display !== "none");
     shown.sort((a, b) => a.mark.t - b.mark.t);
     const at = shown.findIndex(({ mark }) => mark.id === this.chosen);

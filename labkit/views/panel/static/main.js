@@ -19,6 +19,7 @@ function render({ model, el }) {
     curves.element.replaceWith(knobs.flights);
   } else if (mode === "finished") root.insertBefore(scrubber(diagram, send), table.element);
   el.append(root);
+  keepKeys(root);
 
   const live = (on) => {
     for (const part of [diagram.element, curves.element, knobs.legend]) part.style.display = on ? "" : "none";
@@ -89,6 +90,18 @@ function render({ model, el }) {
     model.off("msg:custom", hear);
     model.off("change:present", present);
   };
+}
+
+/** A key that is meant for the panel is none for the notebook, where d twice deletes the cell. Only
+ * what runs a cell and what saves the notebook goes on: one does that with the focus anywhere. (The
+ * attribute data-lm-suppress-shortcuts, which JupyterLab knows, would hold up these two as well.) */
+function keepKeys(root) {
+  root.addEventListener("keydown", (event) => {
+    const accel = event.ctrlKey || event.metaKey;
+    const runs = event.key === "Enter" && (accel || event.shiftKey || event.altKey);
+    const saves = accel && event.key.toLowerCase() === "s";
+    if (!runs && !saves) event.stopPropagation();
+  });
 }
 
 /** The slider of a finished run: the kernel says who knew what at that time. */
