@@ -11,7 +11,7 @@ import traitlets
 from labkit.views import style
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("marks", "lanes", "diagram", "curves", "table", "knobs", "main")
+SCRIPTS = ("marks", "lanes", "labels", "diagram", "curves", "table", "knobs", "main")
 """Of `static/`, in this order: they are one module to the browser."""
 
 

@@ -2,7 +2,6 @@
 
 const LATE = 0.15; // seconds: what is newer may not have arrived
 const FRAME = 66; // milliseconds between two pictures
-const ROW = 15; // pixels of a line of words
 
 class Diagram {
   constructor(model, tell) {
@@ -25,10 +24,11 @@ class Diagram {
     this.svg = shape("svg", { class: "events", tabindex: 0, role: "application",
       "aria-label": "What happened, by rank; arrow keys go from event to event, Enter tells more" });
     this.layers = {};
-    for (const name of ["axis", "bands", "arrows", "marks", "front"]) {
+    for (const name of ["axis", "bands", "arrows", "marks", "words"]) {
       this.layers[name] = shape("g", { class: name });
       this.svg.append(this.layers[name]);
     }
+    this.words = new Words(this, this.layers.words);
     this.element = element("div", { class: "diagram" }, this.canvas, this.svg);
     this.svg.addEventListener("keydown", (event) => this.key(event));
   }
@@ -57,9 +57,7 @@ class Diagram {
 
   /** Begins anew: the simulation has gone back. */
   reset() {
-    for (const { node, label, rule } of [...this.marks.values(), ...this.arrows.values()]) {
-      for (const drawn of [node, label, rule]) drawn?.remove();
-    }
+    for (const entry of [...this.marks.values(), ...this.arrows.values()]) this.remove(entry);
     this.marks.clear();
     this.arrows.clear();
     for (const bins of this.bins.values()) bins.clear();
@@ -84,16 +82,24 @@ class Diagram {
 
   add(mark) {
     if (this.marks.has(mark.id)) return;
-    const node = drawMark(mark, this.half, (id) => this.tell({ kind: "event", id }));
-    this.layers.marks.append(node);
-    this.marks.set(mark.id, { mark, node });
-    if (mark.kind === "view" && mark.first) {
-      const label = shape("text", { class: "viewname", "data-view": mark.number }, mark.label);
-      const rule = shape("path", { class: "viewrule" });
-      this.layers.front.append(label);
-      this.layers.axis.append(rule);
-      Object.assign(this.marks.get(mark.id), { label, rule });
+    const ask = () => this.tell({ kind: "event", id: mark.id });
+    const entry = { mark, node: drawMark(mark, this.half, ask) };
+    this.layers.marks.append(entry.node);
+    const text = wordsOf(mark);
+    if (text) {
+      entry.word = this.words.add(text, `of-${mark.kind}`);
+      entry.word.node.addEventListener("click", ask);
     }
+    if (mark.first) {
+      entry.word.node.classList.add("viewname");
+      entry.word.node.dataset.view = mark.number;
+      entry.rule = this.layers.axis.appendChild(shape("path", { class: "viewrule" }));
+    }
+    this.marks.set(mark.id, entry);
+  }
+
+  remove({ node, word, rule }) {
+    for (const drawn of [node, word?.node, rule]) drawn?.remove();
   }
 
   arrow(arrow) {
@@ -115,6 +121,7 @@ class Diagram {
     if (same === this.said) return;
     this.said = same;
     this.layers.bands.replaceChildren();
+    for (const { word } of this.bands) word.node.remove();
     this.bands = bands.map((band) => {
       const node = shape("g", { class: "band", "data-kind": "band", "data-label": band.label });
       node.append(shape("title", {}, band.label));
@@ -123,10 +130,8 @@ class Diagram {
         node.append(box);
         return [rank, box];
       });
-      const text = shape("text", {}, band.label);
-      node.append(text);
       this.layers.bands.append(node);
-      return { ...band, boxes, text };
+      return { ...band, boxes, word: this.words.add(band.label, "of-band") };
     });
   }
 
@@ -134,9 +139,9 @@ class Diagram {
   forget() {
     const before = this.now - (this.live ? 32 : 12);
     for (const some of [this.marks, this.arrows]) {
-      for (const [id, { mark, sent, node, label, rule }] of some) {
-        if ((mark ? mark.t : sent) > before) break;
-        for (const drawn of [node, label, rule]) drawn?.remove();
+      for (const [id, entry] of some) {
+        if ((entry.mark ? entry.mark.t : entry.sent) > before) break;
+        this.remove(entry);
         some.delete(id);
       }
     }
@@ -153,7 +158,8 @@ class Diagram {
 
   get pitch() { return this.present ? 36 : 25; }
   get half() { return this.present ? 9 : 6; }
-  get top() { return 4 + (this.present ? 5 : 4) * ROW; }
+  get line() { return this.present ? 22 : 15; } // from one line of words to the next
+  get top() { return 4 + ABOVE * this.line + STRIKE; }
   row(rank) { return this.lanes.findIndex((lane) => lane.id === rank); }
   y(rank) {
     const row = this.row(rank);
@@ -183,12 +189,13 @@ class Diagram {
     this.left = this.present ? 96 : 72;
     this.right = wide - 8;
     this.seen = this.span();
-    this.size(wide, this.bottom + 2 * ROW + 20);
+    this.size(wide, this.bottom + (BELOW + 1) * this.line + 6);
     drawLanes(this);
     this.drawAxis();
     this.drawBands();
-    for (const [id, entry] of this.marks) this.placeMark(entry);
+    for (const entry of this.marks.values()) this.placeMark(entry);
     for (const entry of this.arrows.values()) this.placeArrow(entry);
+    this.words.place(this.bands, [...this.marks.values()]);
   }
 
   size(wide, high) {
@@ -205,37 +212,42 @@ class Diagram {
     const [begin, end] = this.seen;
     const nodes = this.names ??= this.lanes.map((lane) => {
       const name = shape("text", { class: "lanename" }, lane.name);
-      this.layers.front.append(name);
+      this.layers.words.append(name);
       return name;
     });
     this.lanes.forEach((lane, i) => {
       nodes[i].setAttribute("x", this.left - 8);
       nodes[i].setAttribute("y", this.y(lane.id) + 4);
     });
-    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60].find((s) => (end - begin) / s <= 10) || 120;
+    const most = Math.min(10, (this.right - this.left) / (4 * this.line)); // with air between them
+    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60].find((s) => (end - begin) / s <= most) || 120;
     this.ticks ??= [];
     let used = 0;
     for (let t = Math.ceil(begin / step) * step; t <= end; t += step) {
       const tick = this.ticks[used] ??= this.layers.axis.appendChild(shape("text", { class: "tick" }));
       used += 1;
       tick.textContent = `${step < 1 ? t.toFixed(2) : Math.round(t)} s`;
-      tick.setAttribute("x", this.x(t));
+      const x = this.x(t);
+      tick.setAttribute("x", x);
       tick.setAttribute("y", this.high - 4);
-      tick.style.display = t < 0 ? "none" : "";
+      const cutOff = x > this.right - this.line;
+      tick.style.display = t < 0 || cutOff ? "none" : "";
     }
     this.ticks.slice(used).forEach((tick) => (tick.style.display = "none"));
     if (this.cursor !== null) {
-      this.hand ??= this.layers.front.appendChild(shape("path", { class: "cursor" }));
+      this.hand ??= this.layers.marks.appendChild(shape("path", { class: "cursor" }));
       this.hand.setAttribute("d", `M${this.x(this.cursor)} ${this.top - 4}V${this.bottom + 4}`);
     }
   }
 
   drawBands() {
     const end = this.seen[1];
-    this.bands.forEach((band, i) => {
+    this.bands.forEach((band) => {
       const a = Math.max(this.x(band.begin), this.left);
       const b = Math.min(this.x(band.end === null ? end : band.end), this.right);
       const shown = b >= a && b > this.left;
+      band.x = shown ? a : null;
+      if (!shown) band.word.node.style.display = "none";
       for (const [rank, box] of band.boxes) {
         box.style.display = shown ? "" : "none";
         if (!shown) continue;
@@ -244,27 +256,20 @@ class Diagram {
         box.setAttribute("y", this.y(rank) - this.pitch / 2 + 1);
         box.setAttribute("height", this.pitch - 2);
       }
-      band.text.style.display = shown ? "" : "none";
-      band.text.setAttribute("x", Math.min(a + 2, this.right - 7 * band.label.length));
-      band.text.setAttribute("y", 12 + ROW * (i % 2));
     });
   }
 
-  placeMark({ mark, node, label, rule }) {
+  placeMark(entry) {
+    const { mark, node, rule } = entry;
     const x = this.x(mark.t);
     const shown = x >= this.left - 1 && x <= this.right + 1;
-    for (const drawn of [node, label, rule]) if (drawn) drawn.style.display = shown ? "" : "none";
+    entry.x = shown ? x : null;
+    for (const drawn of [node, rule]) if (drawn) drawn.style.display = shown ? "" : "none";
+    if (!shown && entry.word) entry.word.node.style.display = "none";
     if (!shown) return;
-    node.setAttribute("transform", `translate(${x.toFixed(1)} ${this.y(mark.lane)})`);
-    if (mark.kind === "fault") {
-      node.setAttribute("transform", `translate(${x.toFixed(1)} ${this.top - 2})`);
-    }
-    if (label) {
-      const room = this.right - label.textContent.length * (this.present ? 9 : 6.5);
-      label.setAttribute("x", Math.min(x - 2, room));
-      label.setAttribute("y", this.bottom + ROW * (1 + (mark.number % 2)) - 2);
-      rule.setAttribute("d", `M${x} ${this.top}V${this.bottom + 4}`);
-    }
+    const y = mark.kind === "fault" ? this.top - 2 : this.y(mark.lane);
+    node.setAttribute("transform", `translate(${x.toFixed(1)} ${y})`);
+    rule?.setAttribute("d", `M${x} ${this.top}V${this.bottom + 4}`);
   }
 
   placeArrow({ source, target, sent, received, node, lost, number }) {

@@ -43,7 +43,12 @@ const DRAW = {
   role: (h) => shape("path", { d: `M0 ${-h}V${h}`, class: "turn" }),
 };
 
-const SAID = ["death", "fault", "start"]; // with their words beside them
+/** What is written beside a mark, if anything is. */
+function wordsOf(mark) {
+  if (mark.kind === "death") return mark.label.split(": ")[1];
+  if (mark.kind === "fault" || mark.kind === "start" || mark.first) return mark.label;
+  return "";
+}
 
 /** A mark as a group of shapes, to be moved along by its `transform`. */
 function drawMark(mark, half, onpick) {
@@ -55,11 +60,7 @@ function drawMark(mark, half, onpick) {
   group.append(shape("title", {}, mark.label));
   group.append((DRAW[mark.kind] || DRAW.note)(half));
   group.append(shape("circle", { r: half + 4, class: "target" }));
-  if (SAID.includes(mark.kind)) {
-    const words = mark.kind === "death" ? mark.label.split(": ")[1] : mark.label;
-    const at = mark.kind === "fault" ? { x: 7, y: mark.id % 2 ? -3 : -16 } : { x: half + 4, y: 4 };
-    group.append(shape("text", at, words));
-  }
+  if (mark.kind === "fault") group.append(shape("path", { class: "stem" })); // up to its words
   group.addEventListener("click", () => onpick(mark.id));
   return group;
 }
