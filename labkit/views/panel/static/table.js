@@ -1,6 +1,6 @@
 // A row for each rank: what it is doing, and the buttons that break it and bring it back.
 
-const SIGNS = { ready: "●", running: "●", paused: "‖", starting: "○", restarting: "○" };
+const SIGNS = { ready: "●", running: "●", slow: "◐", paused: "‖", starting: "○", restarting: "○" };
 const HEADS = {
   live: ["rank", "state", "step", "view", "term / leader", "heard", "memory", "GPU"],
   simulated: ["rank", "state", "role", "term / leader", "log"],
@@ -32,8 +32,10 @@ class Table {
     cells.rank.textContent = lane.name;
     const act = (name) => () => this.tell({ kind: this.wish(lane.id, name), rank: lane.id });
     const make = (name) => button(name, `${name} ${lane.name}`, act(name), { "data-act": name });
-    const names = ACTS[this.mode].filter((name) => !lane.witness || !["slow", "cut off"].includes(name));
-    const buttons = Object.fromEntries(names.map((name) => [name, make(name)]));
+    const buttons = Object.fromEntries(ACTS[this.mode].map((name) => [name, make(name)]));
+    for (const name of ["slow", "cut off"]) { // it computes nothing; the others stay in their columns
+      if (lane.witness && buttons[name]) buttons[name].style.visibility = "hidden";
+    }
     const tools = element("td", { class: "tools" }, ...Object.values(buttons));
     const row = element("tr", { "data-rank": lane.id }, ...Object.values(cells), tools);
     this.body.append(row);
@@ -70,10 +72,12 @@ class Table {
   }
 
   texts(state) {
+    const slow = state.slow && ["ready", "running"].includes(state.state);
+    const doing = slow ? "slow" : state.state;
     const leads = state.leader === state.rank;
     const leader = this.lanes.find((lane) => lane.id === state.leader)?.witness ? "witness" : state.leader;
     return {
-      state: `${SIGNS[state.state] || "✕"} ${state.state}${state.slow ? ", slow" : ""}`,
+      state: `${SIGNS[doing] || "✕"} ${doing}`,
       step: state.step ?? "–",
       view: state.view ?? "–",
       role: state.role ?? "–",
