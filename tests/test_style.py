@@ -106,6 +106,25 @@ def test_activities_are_told_apart_with_any_colour_vision(kind):
             assert np.linalg.norm(seen) > 15, f"{a} and {b} look alike with {kind}"
 
 
+def contrast(one, other):
+    """W3C, "Web Content Accessibility Guidelines" 2.1."""
+    low, high = sorted((style.luminance(one), style.luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("page", [style.PAPER, "#111111"])  # JupyterLab's light and dark theme
+@pytest.mark.parametrize("rank", range(8))
+def test_a_ranks_line_is_seen_on_a_light_and_on_a_dark_page(rank, page):
+    assert contrast(style.rank_colour(rank), page) >= 3.0
+
+
+@pytest.mark.parametrize("kind", VISION)
+def test_ranks_are_told_apart_with_any_colour_vision(kind):
+    seen = [lab(style.rank_colour(rank), VISION[kind]) for rank in range(8)]
+    for (a, first), (b, second) in combinations(enumerate(seen), 2):
+        assert np.linalg.norm(first - second) > 15, f"ranks {a} and {b} look alike with {kind}"
+
+
 def test_words_are_dark_enough_on_paper():
     for colour in (style.ORANGE, style.SKY, style.YELLOW, style.PURPLE, style.GREEN):
         assert 1.05 / (style.luminance(style.words(colour)) + 0.05) >= 4.5

@@ -110,9 +110,14 @@ def looks(activities: list[str]) -> dict[str, Look]:
     return {a: known.get(a) or spare[a] for a in activities}
 
 
+# Of ranks, as thin lines on white paper and on the black of a dark theme: all have a contrast of 3
+# or more with both (WCAG 2.1, 1.4.11), which the palette's orange, sky and yellow have not.
+RANKS = (BLUE, "#745E3A", GREEN, VERMILION, "#0590FB", PURPLE, "#969550", "#8632FE")
+
+
 def rank_colour(rank: int) -> str:
-    """A colour per rank, for curves and chunks: the eight of the palette, then again."""
-    return (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, "#5B5B5B")[rank % 8]
+    """A colour per rank, for curves and chunks, the same in every picture: eight, then again."""
+    return RANKS[rank % len(RANKS)]
 
 
 def luminance(colour: str) -> float:

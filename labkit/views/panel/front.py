@@ -32,8 +32,7 @@ class Front(anywidget.AnyWidget):
     def __init__(self, **settings: Any) -> None:
         names = {**style.LOOKS, **style.ROLES}
         colours = {name: look(found) for name, found in names.items()}
-        ranks = [style.rank_colour(i) for i in range(8)]
-        super().__init__(colours={"looks": colours, "ranks": ranks}, **settings)
+        super().__init__(colours={"looks": colours, "ranks": list(style.RANKS)}, **settings)
 
 
 def look(found: style.Look) -> list[str]:

@@ -58,7 +58,7 @@ class Curves {
     if (top - low < 4) low = Math.max(0, top - 4);
     const y = (step) => high - 8 - ((step - low) / Math.max(1, top - low)) * (high - 24);
     all.forEach((some, i) => {
-      paint.strokeStyle = this.colours[this.ranks[i] % 8];
+      paint.strokeStyle = this.colours[this.ranks[i] % this.colours.length];
       paint.lineWidth = this.diagram.present ? 3 : 2;
       paint.setLineDash(i % 2 ? [7, 3] : []); // apart without colour, too
       this.line(paint, some, y);
