@@ -1,42 +1,19 @@
-"""Notebook 00 in a browser: a rank is killed and brought back with the panel's buttons."""
+"""Notebook 00 in a browser, its own cells: a rank is killed and brought back with the buttons."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-import nbformat
-from pages import ROOT, Lab, Open
 from playwright.sync_api import expect
 
-PANEL = "cluster.panel()"
-TRAIN = "run = await cluster.run(train_digits, steps=100_000, elastic=True)"
-
-
-def with_a_panel(lab: Lab) -> tuple[str, int]:
-    """A copy of notebook 00 up to its first cluster, with the panel next; and where that stands."""
-    (path,) = (ROOT / "notebooks").glob("00_*.ipynb")
-    book = nbformat.read(path, 4)
-    at = next(i for i, c in enumerate(book.cells) if "cluster = Cluster(" in c.source) + 1
-    cells = [nbformat.v4.new_code_cell(text) for text in (PANEL, TRAIN, "cluster.close()")]
-    book.cells = [*book.cells[:at], *cells]
-    nbformat.write(book, lab.folder / path.name)
-    return path.name, at
+from .pages import Lab, Notebook, Open
 
 
 def test_kill_rank_2_and_bring_it_back(lab: Lab, notebook: Open) -> None:
-    name, at = with_a_panel(lab)
-    book = notebook(name)
-    for i in range(at):
-        book.run(i)
-    book.done(at - 1)
-    book.run(at)
+    book = notebook(lab.take("00"))
+    at, row = with_its_panel(book)
     panel = book.panel
-    panel.wait_for()
-    expect(panel.locator('tr[data-rank="2"] [data-cell="state"]')).to_contain_text("ready")
-    book.run(at + 1)
-    panel.locator("xpath=self::*[@data-run]").wait_for()
-    row = panel.locator('tr[data-rank="2"]')
-    expect(row.locator('[data-cell="step"]')).to_have_text(re.compile(r"^\d+$"))
 
     row.get_by_role("button", name="kill rank 2").click()
 
@@ -69,9 +46,66 @@ def test_kill_rank_2_and_bring_it_back(lab: Lab, notebook: Open) -> None:
     book.dark()
     book.keep("live-panel-dark")
 
-    book.interrupt()
-    book.done(at + 1)
-    book.run(at + 2)
-    book.done(at + 2)
+    (closes,) = book.code(at + 1, at + 3)  # the notebook's next cell closes this cluster
+    book.run(closes)
+    book.done(closes)
     book.cell(at).locator(".jp-RenderedImage img").wait_for()
     assert book.panel.count() == 0, "the picture has taken the panel's place"
+
+
+def test_many_faults_at_once_have_room(lab: Lab, notebook: Open) -> None:
+    """Words keep apart while the diagram scrolls; no state of the table makes it too wide."""
+    book = notebook(lab.take("00"))
+    _, row = with_its_panel(book)
+    panel = book.panel
+    for name in ("slow rank 0", "cut off rank 3", "heal all", "pause rank 1", "resume rank 1"):
+        panel.get_by_role("button", name=name).first.click()
+    row.get_by_role("button", name="kill rank 2").click()
+    panel.locator('.mark.death[data-rank="2"]').wait_for(state="attached")
+    row.get_by_role("button", name="restart rank 2").click()
+    panel.locator('.mark.start[data-rank="2"]').wait_for(state="attached")
+    assert book.overlapping_words(seconds=2) == []
+    assert panel.locator("svg.events .word:visible").count() >= 4
+    panel.get_by_role("button", name="slow rank 0").click()
+    expect(panel.locator('tr[data-rank="0"] [data-cell="state"]')).to_contain_text("slow")
+    book.keep("live-panel-many-faults")
+    assert panel.evaluate(TOO_WIDE) == []
+
+
+TOO_WIDE = """panel => {
+    const copy = panel.parentNode.appendChild(panel.cloneNode(true));
+    const longest = { state: "○ restarting", step: "100000", view: "100", heard: "99.9 s ago",
+        "term / leader": "100 / ★ itself", memory: "10000 MB", GPU: "10000 MB",
+        pause: "resume", slow: "full speed", "cut off": "heal all" };
+    for (const [name, text] of Object.entries(longest)) {
+        const some = copy.querySelectorAll(`td[data-cell="${name}"], td [data-act="${name}"]`);
+        for (const node of some) node.textContent = text;
+    }
+    const wide = [];
+    for (const present of [false, true]) {
+        copy.classList.toggle("present", present);
+        for (const gpu of [false, true]) {
+            copy.querySelector("table").classList.toggle("no-gpu", !gpu);
+            for (let em = 45; em <= 100; em += 1) {
+                copy.style.width = `${em}em`;
+                if (copy.scrollWidth > copy.clientWidth) wide.push({ em, present, gpu });
+            }
+        }
+    }
+    copy.remove();
+    return wide;
+}"""
+"""The widths at which the table leaves the panel when each of its cells says the longest."""
+
+
+def with_its_panel(book: Notebook) -> tuple[int, Any]:
+    """Runs the notebook's cells up to the panel; where that is, and the row of rank 2 in a run."""
+    at = book.find("cluster.panel()")
+    for i in book.code(0, at + 1):
+        book.run(i)
+    book.done(at)
+    book.panel.locator("xpath=self::*[@data-run='2']").wait_for()  # the first was the calm one
+    row = book.panel.locator('tr[data-rank="2"]')
+    expect(row.locator('[data-cell="state"]')).to_contain_text("ready")
+    expect(row.locator('[data-cell="step"]')).to_have_text(re.compile(r"^\d+$"))
+    return at, row
