@@ -1,6 +1,7 @@
 """Pictures are small, quick, and legible with any colour vision; their words have places."""
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from PIL import Image
 
 from labkit.views import style
 from labkit.views.labels import Hanging, pack, spread, width_of
+from labkit.views.panel.front import STATIC
 from labkit.views.timeline import timeline
 
 
@@ -116,6 +118,14 @@ def contrast(one, other):
 @pytest.mark.parametrize("rank", range(8))
 def test_a_ranks_line_is_seen_on_a_light_and_on_a_dark_page(rank, page):
     assert contrast(style.rank_colour(rank), page) >= 3.0
+
+
+def test_the_panels_signals_are_seen_on_a_light_and_on_a_dark_page():
+    found = re.findall(r"--(?:fault|view|saved): (#\w{6})", (STATIC / "panel.css").read_text())
+    light, dark = found[:3], found[3:]
+    assert len(dark) == 3
+    assert min(contrast(colour, style.PAPER) for colour in light) >= 3.0
+    assert min(contrast(colour, "#111111") for colour in dark) >= 3.0
 
 
 @pytest.mark.parametrize("kind", VISION)

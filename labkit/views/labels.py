@@ -134,7 +134,8 @@ def spread(wanted: list[float], gap: float, low: float, high: float) -> list[flo
 
 @dataclass
 class Page:
-    """Where words already are: boxes of left, top, right and bottom."""
+    """Where words already are: boxes of left, top, right and bottom. (`panel/static/labels.js` has
+    the same for the live diagram, in pixels.)"""
 
     left: float
     right: float
