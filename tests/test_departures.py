@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
@@ -202,6 +203,27 @@ def test_who_has_sent_all_before_it_ended_is_not_missing_yet() -> None:
     with pytest.raises(PeerLost) as lost:
         group.barrier()
     assert lost.value.rank == group.lost == 1
+
+
+def test_who_has_made_the_same_mistake_as_all_others_is_not_missing_for_it() -> None:
+    """A call that is refused has a number too: who has come to the next one is behind nobody."""
+    told = Told()
+    links = memory_links(2)
+    mine, other = (Group(PAIR, r, lambda r=r: (links[r], None), told) for r in (0, 1))  # type: ignore[misc]
+    for group in (mine, other):
+        with pytest.raises(ValueError, match="unknown op"):
+            group.all_reduce(torch.zeros(1), op="mean")
+    other.submit(lambda: None, "the last").wait()
+    gate = threading.Event()
+    pending = mine.submit(gate.wait, "the last")
+
+    mine.on_farewell(1, Farewell(PAIR, other.completed))
+
+    assert mine._missing(pending) is None
+    gate.set()
+    assert pending.wait()
+    for group in (mine, other):
+        group.close()
 
 
 def _barrier(link: Any) -> None:

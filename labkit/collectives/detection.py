@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Farewell(NamedTuple):
-    """The last group of a rank that has left it, and how many of its collectives it has completed:
-    it has sent all that it owed to those, and comes to no other. `lost` is the member whose loss
-    made it leave, if one did; who `goes_on` has left for another group."""
+    """The last group of a rank that has left it, and the number of the last of its `collectives`
+    that it has completed: it has sent all that it owed up to there, and comes to no other. `lost`
+    is the member whose loss made it leave, if one did; who `goes_on` has left for another group."""
 
     view: View
     collectives: int

@@ -65,7 +65,9 @@ class Group:
         self.changed = threading.Condition()
         self.dead: list[int] = []
         self.farewells: dict[int, Farewell] = {}
-        self.started = self.completed = 0  # collectives, of which forming is the first
+        # The last collective's number, of which forming is the first. One that was refused, as a
+        # mistake in the call, has a number too.
+        self.started = self.completed = 0
         self.abandoned = False
         self.superseded = False  # by a newer view
         self.link: Link

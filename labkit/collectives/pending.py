@@ -39,7 +39,8 @@ class Pending:
         self.call.turn("completed" if self.error is None else "failed")
         with self.group.changed:
             self.ended = True
-            self.group.completed += self.error is None
+            if self.error is None:
+                self.group.completed = self.number
             self.group.changed.notify_all()
 
 

@@ -200,9 +200,9 @@ class StoreReply(_Message, frozen=True):
 
 
 class Left(_Message, frozen=True):
-    """The function of this run is over on the sender, after it had completed so many collectives
-    of the group of `view`: it takes part in no other. It left because it had lost rank `lost`, if
-    that is one."""
+    """The function of this run is over on the sender, which has completed the `collectives` of the
+    group of `view` up to that number and takes part in no other. It left because it had lost rank
+    `lost`, if that is one."""
 
     run: int
     view: View
@@ -211,8 +211,8 @@ class Left(_Message, frozen=True):
 
 
 class Regrouping(_Message, frozen=True):
-    """The sender has left the group of `view`, in which it had completed so many collectives, for
-    another: because it has lost rank `lost`, or since there is a newer view."""
+    """The sender has left the group of `view`, with its `collectives` completed up to that number,
+    for another: because it has lost rank `lost`, or since there is a newer view."""
 
     run: int
     view: View
