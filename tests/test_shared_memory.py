@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
@@ -207,6 +208,18 @@ def test_a_disk_that_fills_up_while_the_file_is_made(
     assert isinstance(maker, MemoryError)
     assert isinstance(other, OSError)
     assert os.listdir(tmp_path) == []
+
+
+def test_memory_of_which_nobody_hears_is_given_back(either_way: None) -> None:
+    """A death while a bucket is made: without a name, only its descriptor keeps the memory."""
+
+    def announce(address: bytes | None) -> bytes:
+        raise Abandoned("a peer is gone")
+
+    before = psutil.Process().num_fds()
+    with pytest.raises(Abandoned):
+        segment.share(0, 1 << 20, announce, lambda: None)
+    assert psutil.Process().num_fds() == before
 
 
 def _no_space(descriptor: int, size: int, proof: bytes) -> None:

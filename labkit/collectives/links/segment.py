@@ -56,9 +56,9 @@ def portable() -> bool:
 
 def _make(size: int, announce: Callable[[bytes | None], bytes]) -> tuple[int, str]:
     proof = secrets.token_hex(8).encode()
+    _tell_if_full(announce, check_room, size)
     if portable():
         path = str(Path(tempfile.gettempdir()) / f"labkit-{secrets.token_hex(8)}")
-        _tell_if_full(announce, check_room, size)
         announce(proof + path.encode())
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -68,11 +68,14 @@ def _make(size: int, announce: Callable[[bytes | None], bytes]) -> tuple[int, st
             _unlink(path)
             raise
         return descriptor, path
-    _tell_if_full(announce, check_room, size)
     descriptor = os.memfd_create("labkit")
-    _tell_if_full(announce, _fill, descriptor, size, proof)
     path = f"/proc/{os.getpid()}/fd/{descriptor}"
-    announce(proof + path.encode())
+    try:
+        _tell_if_full(announce, _fill, descriptor, size, proof)
+        announce(proof + path.encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor, path
 
 
