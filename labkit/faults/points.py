@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,26 +14,32 @@ from labkit.faults.vocabulary import At, Fault
 
 
 class Armed:
-    """The part of a plan that this rank strikes itself, and how it strikes."""
+    """The part of a plan that this rank strikes itself, and how it strikes. Any thread may come to
+    a point while another one is striking."""
 
     def __init__(self, entries: tuple[At, ...] = (), strike: Callable[[Fault], None] = print):
         self.waiting = list(entries)
         self.strike = strike
         self.visits: Counter[str] = Counter()
         self.last_step: int | None = None
+        self._lock = threading.Lock()
 
     def reach(self, point: str | None = None, step: int | None = None) -> None:
-        if not self.waiting:
-            return
-        if point is not None:
-            self.visits[point] += 1
-        steps = self._passed(step) if step is not None else ()
-        for entry in list(self.waiting):
-            at_point = point is not None and entry.point == point
-            at_step = entry.step in steps
-            if at_step or (at_point and self.visits[entry.point or ""] == entry.count):
-                self.waiting.remove(entry)
+        if self.waiting:
+            for entry in self._due(point, step):
                 self.strike(entry.fault)
+
+    def _due(self, point: str | None, step: int | None) -> list[At]:
+        """What strikes here, and does not wait any more."""
+        with self._lock:
+            steps = self._passed(step) if step is not None else ()
+            due = [entry for entry in self.waiting if entry.step in steps]
+            if point is not None:
+                self.visits[point] += 1
+                here = point, self.visits[point]
+                due += [entry for entry in self.waiting if (entry.point, entry.count) == here]
+            self.waiting = [entry for entry in self.waiting if entry not in due]
+            return due
 
     def _passed(self, step: int) -> Sequence[int]:
         """The steps since the last one: a rank that was behind when the group was formed anew takes
