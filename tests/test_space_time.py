@@ -1,12 +1,17 @@
 """The pictures of notebook 00: what an order makes of the messages, and what a check shows."""
 
 import random
+from functools import partial
 
 import pytest
 
+from labkit import At, Cut, FaultPlan
 from labkit.checks import Case
 from labkit.grading import exercise
+from labkit.protocols.swim import Swim
+from labkit.simulator.simulation import Simulation
 from labkit.views.space_time import backwards, messages, space_time
+from labkit.views.spreading import probe
 from labkit.views.suspects import suspects_picture
 from labkit.views.token import HOME, token_picture
 
@@ -35,6 +40,20 @@ def arrows(figure):
 def test_a_message_that_is_lost_has_no_arrow():
     assert sorted(messages(LOG)) == [(0, 2), (4, 1)]
     assert len(arrows(space_time(LOG))) == 2
+
+
+def test_where_it_was_going_a_cross_is_on_the_way_of_a_message_that_is_lost():
+    (axes,) = space_time(LOG, lost={3: 1}).axes  # from rank 0, the first lane, to the second
+    crosses = [dots.get_offsets()[0] for dots in axes.collections if dots.get_linewidth()[0] == 2]
+    assert [(x > 3, 0 < line < 1) for x, line in crosses] == [(True, True)]
+
+
+def test_a_lost_ping_of_swim_is_drawn_and_what_has_arrived_is_not():
+    cut = FaultPlan(At(Cut(0, 1), seconds=0.0))
+    sim = Simulation(partial(Swim, helpers=2), 4, 0, cut, record=True).run(4)
+    (axes,) = probe(sim, origin=0, serial=2).axes
+    assert sum(dots.get_linewidth()[0] == 2 for dots in axes.collections) == 1
+    assert len(arrows(axes.figure)) == 8  # two requests, two pings, four acks
 
 
 def test_what_arrives_before_it_is_sent_is_counted_and_stands_out():

@@ -23,10 +23,12 @@ def space_time(
     colours: Mapping[int, str] | None = None,
     notes: Mapping[int, str] | None = None,
     title: str | None = None,
+    lost: Mapping[int, int] | None = None,
 ) -> Any:
     """`places` are whole numbers, one per event, such as those of a logical clock: they say where
     the dots are, and stand above them. Without them an event is where it is in the list. `colours`
-    and `notes` (below the dots) are by place in the list.
+    and `notes` (below the dots) are by place in the list, and so is `lost`: to whom a message was
+    on its way that did not arrive.
 
     Messages that run backwards are dashed and vermilion, and the title counts them, unless another
     is given.
@@ -46,6 +48,8 @@ def space_time(
     lines = [ranks.index(rank) for rank, _, _ in log]
     for sent, received in messages(log):
         _arrow(axes, (at[sent], lines[sent]), (at[received], lines[received]))
+    for i, rank in (lost or {}).items():
+        _stub(axes, (at[i], lines[i]), ranks.index(rank))
     for i, (x, line) in enumerate(zip(at, lines, strict=True)):
         colour = (colours or {}).get(i, style.INK)
         axes.scatter(x, line, s=62, color=colour, edgecolor=style.PAPER, lw=1, zorder=4)
@@ -92,6 +96,13 @@ def _arrow(axes: Any, start: tuple[float, int], end: tuple[float, int]) -> None:
         },
         zorder=3,
     )
+
+
+def _stub(axes: Any, start: tuple[float, int], towards: int) -> None:
+    """Of a message that is lost: it ends half-way to the lane."""
+    x, line = start[0] + 0.7, start[1] + 0.6 * (1 if towards > start[1] else -1)
+    axes.plot((start[0], x), (start[1], line), color=style.FAULT, lw=1.5, ls=(0, (4, 2)), zorder=3)
+    axes.scatter(x, line, s=46, marker="x", color=style.FAULT, lw=2, zorder=4)
 
 
 def _write(axes: Any, x: float, y: float, text: str, **how: Any) -> None:

@@ -101,7 +101,8 @@ def converging(values: Sequence[Sequence[float]], law: float = 0.303, title: str
 
 
 def probe(sim: Any, origin: int, serial: int, title: str = "") -> Figure:
-    """The messages of one probe of SWIM, in their order, from the record of a simulation."""
+    """The messages of one probe of SWIM, in their order, from the record of a simulation; a cross
+    stands for one that was lost."""
     log: list[tuple[int, str, Any]] = []
     notes: dict[int, str] = {}
     for entry in sim.recorder.trace:
@@ -117,7 +118,13 @@ def probe(sim: Any, origin: int, serial: int, title: str = "") -> Figure:
                 again = notes.get(before) == word and log[before][0] == entry.node
                 notes[len(log)] = f"2 × {notes.pop(before)}" if again else word
             log.append((entry.node, "send" if sends else "receive", (*way, word)))
-    return space_time(log, notes=notes, title=title)
+    arrived = {message for _, kind, message in log if kind == "receive"}
+    lost = {
+        i: message[1]
+        for i, (_, kind, message) in enumerate(log)
+        if kind == "send" and message not in arrived
+    }
+    return space_time(log, notes=notes, title=title, lost=lost)
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -27,9 +27,11 @@ def waits_for(graph: Mapping[int, int | None], title: str = "", why: str = "") -
     axes.axis("off")
     figure.text(0.03, 0.93, title, size=style.TITLE, family=style.FONT, weight="bold")
     ring, spots = set(cycle(graph)), places(sorted(graph))
+    bend = -0.9 if len(graph) == 2 else -0.18  # two arrows around the words, not through them
     for rank, other in sorted(graph.items()):
         if other is not None:
-            _arrow(axes, spots[rank], spots[other], style.FAULT if rank in ring else style.GREY)
+            colour = style.FAULT if rank in ring else style.GREY
+            _arrow(axes, spots[rank], spots[other], colour, bend)
     for rank, (x, y) in spots.items():
         colour = style.FAULT if rank in ring else style.INK
         axes.add_patch(_disc(x, y, colour))
@@ -57,12 +59,14 @@ def places(ranks: list[int]) -> dict[int, tuple[float, float]]:
     return {rank: (math.cos(a), math.sin(a)) for rank, a in zip(ranks, angles, strict=True)}
 
 
-def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+def _arrow(
+    axes: Any, start: tuple[float, float], end: tuple[float, float], colour: str, bend: float
+) -> None:
     (x0, y0), (x1, y1) = start, end
     length = math.hypot(x1 - x0, y1 - y0)
     dx, dy = (x1 - x0) / length * NODE * 1.15, (y1 - y0) / length * NODE * 1.15
     look = {"arrowstyle": "-|>", "color": colour, "lw": 2.0, "mutation_scale": 16}
-    look["connectionstyle"] = "arc3,rad=-0.18"
+    look["connectionstyle"] = f"arc3,rad={bend}"
     axes.annotate("", (x1 - dx, y1 - dy), (x0 + dx, y0 + dy), arrowprops=look)
 
 
