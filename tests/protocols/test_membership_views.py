@@ -138,14 +138,23 @@ def test_a_new_life_is_asked_for_its_first_report() -> None:
     n = with_view()
     deliver(n, 0, Connected(Member(0, 0), (*lives(1, 2), Member(3, 1))))
 
-    effects = fire(n, "beat")
-
-    heard = {e.to: e.message.heard for e in effects if isinstance(e, Send) and is_announce(e)}
-    assert heard == {1: 1, 2: 1, 3: -1}
+    assert asked(fire(n, "beat")) == {1: 1, 2: 1, 3: -1}
 
 
-def is_announce(effect: Send) -> bool:
-    return isinstance(effect.message, Announce)
+def test_who_has_just_come_is_asked_at_once_and_no_other() -> None:
+    """It does not know who leads, and a beat is 0.1 s: the longest part of its way back."""
+    n = with_view()
+    lost = deliver(n, 0, Connected(Member(0, 0), lives(1, 2)))
+    back = deliver(n, 0, Connected(Member(0, 0), (*lives(1, 2), Member(3, 1))))
+
+    assert asked(lost) == {}
+    assert asked(back) == {3: -1}
+
+
+def asked(effects: list[Effect]) -> dict[int, int]:
+    """To whom the leader has announced the view, and which of its reports has arrived."""
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    return {e.to: e.message.heard for e in sends if isinstance(e.message, Announce)}
 
 
 def test_a_leader_that_hands_over_leaves_the_next_view_to_its_successor() -> None:

@@ -10,7 +10,7 @@ never have two views.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from labkit.protocols.effects import Effects, Record, Send
@@ -76,6 +76,8 @@ class Agreement(Raft):
             self.on_trust(member.rank)
         self.count += 1
         if self.role == LEADER:
+            new = [member.rank for member in m.peers if member not in before]
+            yield from self.announce(new)  # who has just come need not wait for a beat to report
             yield from self.review()
         elif self.leader is not None:
             yield Send(self.leader, self.report())
@@ -111,7 +113,7 @@ class Agreement(Raft):
     def on_beat(self) -> Effects:
         yield from super().on_beat()
         if self.role == LEADER:
-            yield from self.announce()
+            yield from self.announce(self.peers)
             yield from self.review()
 
     # -- the leader
@@ -121,10 +123,10 @@ class Agreement(Raft):
         yield from super().become_leader()
         yield from self.review()
 
-    def announce(self) -> Effects:
-        """To all, also to those that have no vote. It is sent again with every beat, and so asks
-        for the reports that were lost."""
-        for node in self.peers:
+    def announce(self, nodes: Iterable[int]) -> Effects:
+        """Also to those that have no vote. It is sent to all again with every beat, and so asks for
+        the reports that were lost."""
+        for node in nodes:
             known = self.reports.get(node)
             heard = known.count if known is not None and known.me in self.connected else -1
             yield Send(node, Announce(self.term, self.machine.view, heard))
@@ -248,4 +250,4 @@ class Agreement(Raft):
         if isinstance(entry.command, NextView):
             yield from self.install(self.machine.view)
             if self.role == LEADER:
-                yield from self.announce()
+                yield from self.announce(self.peers)
