@@ -164,7 +164,8 @@ for effects in range(7):
     print(f"node 0 crashes after {effects} effects: {coins(bank(safe_bank, effects))}")
 
 # %% [markdown]
-# The first four crashes fall while it asks, the others while it tells; the sum is 200 every time.
+# `CrashAt` strikes in the first handler that has more effects than that. Asking has four of them, so
+# the first four crashes fall while it asks, the others while it tells; the sum is 200 every time.
 # Here is one transaction in full, on a slow network so that you can follow it. The colour of a
 # participant is what its *disk* says.
 
@@ -340,16 +341,17 @@ print(f"{sum(blocked)} of 200 moments of death block them,")
 print(f"from {1 + first * 0.0025:.3f} s to {1 + last * 0.0025:.3f} s")
 
 # %% [markdown]
-# **Answer: (c).** Compare with the first picture: the window opens when *prepare* has been sent to
-# all, for then all will say yes, to a coordinator that is dead. It closes when the first *commit* is
-# on its way. In between lie two messages and the writing of every shard: with slow disks it grows,
-# and nothing makes it empty.
+# **Answer: (c).** Compare with the picture of one transaction: the window opens when *prepare* has
+# been sent to all, for then all will say yes, to a coordinator that is dead. It closes when the
+# first *commit* is on its way. In between lie two messages and the writing of every shard: with slow
+# disks it grows, and nothing makes it empty.
 #
 # ## Why not decide alone?
 #
 # **Predict.** Rank 2 has voted yes and hears nothing for a second. It aborts. How many faults does it
 # take until one rank has step 20 and another does not? (a) None at all, (b) a crash and a loss,
-# (c) a partition and a crash.
+# (c) a partition and a crash. (`exhaustive` tries every order in which things can happen, the
+# shortest first, and stops at the first that breaks agreement.)
 
 # %%
 from labkit.protocols.two_phase_commit import Begin
