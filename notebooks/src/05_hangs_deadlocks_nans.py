@@ -295,7 +295,7 @@ timeline(told, title="The lock is held: silent for a second, and out of the view
 # %%
 import torch
 
-from labkit.training.replica import Replica
+from labkit.training.replica import Replica  # a small model, its weights as one vector
 
 cluster = Cluster(world_size, backend=backend, device=device, seed=seed)
 
@@ -442,7 +442,7 @@ compare_lines(
 # must do it together: the scale is a part of the training state. Started far too high:
 
 # %%
-guard = Guard(scale=LossScale(scale=2.0**36), patience=100)
+guard = Guard(scale=LossScale(scale=2.0**36), patience=100)  # bad steps in a row that it bears
 run = cluster.run(train, steps=40, guard=guard).wait(timeout=60)
 left_out = sum(e.kind == "note" for e in run.events)
 print("some steps were left out until the scale fitted:", 0 < left_out < 40)
