@@ -290,27 +290,19 @@ def written(name, learns, **how):
     return added
 
 
-whole = slice(0, None)
-last = slice(5, None)
-cases = {
-    "all layers learn": written("a", whole),
-    "… incremental": written("b", whole, full_every=4),
-    "… zstd": written("c", whole, pack=True),
-    "the last layer learns": written("d", last),
-    "… incremental ": written("e", last, full_every=4),
-    "… zstd ": written("f", last, pack=True),
-}
-for name in ("… incremental", "… incremental "):
-    first, second, *_ = cases[name]
-    print(
-        f"{'all layers' if name[-1] != ' ' else 'the last layer'}: the second is {second / first:.0%}"
-    )
+cases = {}
+for who, learns in {"all layers": slice(0, None), "the last layer": slice(5, None)}.items():
+    cases[who] = written(who, learns)
+    cases[f"{who}, incremental"] = written(f"{who}, incremental", learns, full_every=4)
+    cases[f"{who}, zstd"] = written(f"{who}, zstd", learns, pack=True)
+    first, second, *_ = cases[f"{who}, incremental"]
+    print(f"{who}: the second is {second / first:.0%} of the first")
 
 # %%
 from labkit.views.curves import compare_bars
 
 megabytes = {name: sum(added) / 4 / 1e6 for name, added in cases.items()}
-colours = {name: "#009E73" for name in megabytes if "…" in name}
+colours = {name: "#009E73" for name in megabytes if "," in name}
 compare_bars(
     megabytes,
     unit="megabytes a checkpoint, mean of four",
