@@ -564,10 +564,10 @@ except TypeError as error:
     print("ours:        ", error)
 
 # %% [markdown]
-# `weights_only=True` reads the same format and refuses what it does not know; it is torch's default
-# since 2.6, after a way around it had been found in earlier versions (CVE-2025-32434). A *safetensors*
-# file cannot hold code at all: the length of a header, the header as JSON, the bytes. The lab writes
-# that, so this is a whole reader:
+# `weights_only=True` reads the same format and refuses what it does not know. It is torch's default
+# since 2.6; in the versions before there was a way around it (CVE-2025-32434). A *safetensors* file
+# cannot hold code at all: the length of a header, the header as JSON, the bytes. The lab writes that,
+# so this is a whole reader:
 
 # %%
 import json
@@ -576,7 +576,10 @@ shard = next((folder / "job").glob("*.safetensors")).read_bytes()
 length = int.from_bytes(shard[:8], "little")
 described = json.loads(shard[8 : 8 + length])
 for name in ("model/fine.weight", "model/score.bias"):
-    print(f"{name}: {described[name]['dtype']} {described[name]['shape']}")
+    about = described[name]
+    start, end = (8 + length + offset for offset in about["data_offsets"])
+    numbers = np.frombuffer(shard[start:end], np.float32).reshape(about["shape"])
+    print(f"{name}: {about['dtype']} {numbers.shape}, finite: {np.isfinite(numbers).all()}")
 
 # %% [markdown]
 # ## A file that lies
