@@ -533,8 +533,8 @@ for name, kind in kinds.items():
 # that have them, the block with the fewest copies first. Training goes on reading meanwhile. Eight
 # stores, 96 blocks, 20 ms to send one.
 #
-# **Predict.** Two stores are lost, one shortly after the other. Is a block lost? How long until all
-# 96 have three copies again, half as long as it took to notice, or much longer?
+# **Predict.** Two stores are lost, one shortly after the other. Is a block lost? And until all 96
+# have three copies again, what takes longer: (a) to notice the loss, (b) to copy the blocks?
 
 # %%
 from collections import Counter
@@ -579,7 +579,7 @@ print(f"all have three again {whole - 0.5:.2f} s after the second loss, 0.5 s of
 print(f"{len(reads)} reads, {slow} of them took longer than 0.1 s")
 
 # %% [markdown]
-# **Answer: none is lost, and noticing takes longer than copying.** The copies of one store are
+# **Answer: none is lost; (a).** Noticing takes longer than copying. The copies of one store are
 # spread over all the others, so all of them send and all receive. More stores, faster repair:
 
 # %%
