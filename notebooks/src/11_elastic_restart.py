@@ -84,7 +84,7 @@ run.timeline(title="All agree on view 2, and no step follows")
 from labkit.training import train
 
 cluster.restart(1)
-job = {"model": "cnn", "steps": 50 if fast else 60, "algorithm": "in_order"}
+job = {"model": "cnn", "batch": 512, "steps": 70 if fast else 80, "algorithm": "in_order"}
 plan = FaultPlan(At(Kill(1), step=15), At(Restart(1), step=20, on=0))
 run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=60)
 run.timeline(title="Shrink, and grow")
@@ -151,7 +151,6 @@ for name, how in others.items():
     same = broken["hash"] == quiet["hash"]
     near = abs(broken["loss"] - quiet["loss"]) < 0.02 * quiet["loss"]
     print(f"{name}: same bits: {same}, loss within 2 %: {near or same}")
-cluster.close()
 
 # %% [markdown]
 # A ring adds the ranks' gradients, and with another number of ranks it adds other partial sums:
@@ -295,11 +294,9 @@ from labkit.views.elastic import samples_seen
 
 plan = FaultPlan(At(Kill(1), step=8), At(Restart(1), step=9, on=0))
 counts = {}
-with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
-    for name, whose in {"by rank": by_rank, "by step": by_step}.items():
-        cluster.restart(1)
-        run = cluster.run(count_samples, elastic=True, faults=plan, whose=whose)
-        counts[name] = run.wait(timeout=60).results[0]
+for name, whose in {"by rank": by_rank, "by step": by_step}.items():
+    run = cluster.run(count_samples, elastic=True, faults=plan, whose=whose)
+    counts[name] = run.wait(timeout=60).results[0]
 samples_seen(counts, title="One epoch with a death and a return")
 
 # %%
@@ -308,10 +305,11 @@ for name, seen in counts.items():
     print(f"{name}: every sample exactly once: {wrong == 0}, more than a batch wrong: {wrong > 48}")
 
 # %% [markdown]
-# **Answer: (c).** With another *n* every rank's walk is another one, and its place in the old walk
-# means nothing: black was learnt twice, red never. With `by_step` the sampler knows one number, how
-# far *all* have come, and that number belongs to the state that the newcomer gets. The number of
-# ranks decides who computes a sample, never whether.
+# **Answer: (c).** Each small square is a sample, the first at the top left. With another *n* every
+# rank's walk is another one, and its place in the old walk means nothing: black was learnt twice,
+# orange never. With `by_step` the sampler knows one number, how far *all* have come, and that number
+# belongs to the state that the newcomer gets. The number of ranks decides who computes a sample,
+# never whether.
 #
 # ## A step that is tried twice
 #
@@ -344,11 +342,10 @@ def careful(worker, steps, fence):
 
 
 plan = FaultPlan(At(Kill(1), point="applied", count=10))
-with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
-    for fence in (False, True):
-        cluster.restart(1)
-        run = cluster.run(careful, steps=20, fence=fence, faults=plan).wait(timeout=60)
-        print(f"with its number as a fence: {fence}, the weight is {run.results[0]}")
+for fence in (False, True):
+    run = cluster.run(careful, steps=20, fence=fence, faults=plan).wait(timeout=60)
+    print(f"with its number as a fence: {fence}, the weight is {run.results[0]}")
+    cluster.restart(1)
 
 # %% [markdown]
 # **Answer: (c).** At least once is not once. A retry is harmless if the step carries a number and
@@ -363,12 +360,12 @@ with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
 # *minimum* makes it pause. Here all are needed. Rank 1 dies, and comes back a moment later.
 
 # %%
-with Cluster(world_size, backend=backend, device=device, seed=seed) as cluster:
-    run = cluster.run(train, elastic=True, minimum=world_size, steps=30, algorithm="in_order")
-    run.wait_step(10)
-    cluster.kill(1)
-    cluster.restart(1)
-    run.wait(timeout=60)
+run = cluster.run(train, elastic=True, minimum=world_size, steps=30, algorithm="in_order")
+run.wait_step(10)
+cluster.kill(1)
+cluster.restart(1)
+run.wait(timeout=60)
+cluster.close()
 formed = [e for e in run.events if e.kind == "begin" and e.name == "forming group"]
 print("groups with fewer members:", sum(len(e.data["members"]) < world_size for e in formed))
 print("all agree:", len({r["hash"] for r in run.results.values()}) == 1)
@@ -424,23 +421,21 @@ print(fill(re.sub(r" on \S+ failed", " failed", said.getvalue())))
 #
 # What takes longest in coming back is to start and to warm up. Both can be done before anybody dies: a
 # hot [spare](glossary.md#spare) is a process that has done them, and waits for a rank. Here nobody trains
-# while the last rank is missing, and it dies three times.
+# while a rank is missing, and three ranks die, one after the other.
 
 # %%
 from itertools import pairwise
 
-last = world_size - 1
-often = FaultPlan(*(At(Kill(last), step=step) for step in (6, 12, 18)))
+three = FaultPlan(*(At(Kill(-i % world_size), step=6 * i) for i in (1, 2, 3)))  # from the last on
 waited, small = {}, {"minimum": world_size, "steps": 24, "algorithm": "in_order"}
 for name, spares in {"cold": 0, "hot": 3}.items():
     with Cluster(world_size, backend, device, spares=spares, max_restarts=3) as cluster:
-        run = cluster.run(train, elastic=True, faults=often, **small).wait(timeout=60)
-    print(
-        f"{name}: {lives(run)} lives, all agree: {len({r['hash'] for r in run.results.values()}) == 1}"
-    )
-    steps = [e.time for e in run.events if e.kind == "step" and e.rank == last]
+        run = cluster.run(train, elastic=True, faults=three, **small).wait(timeout=60)
+    same = len({result["hash"] for result in run.results.values()}) == 1
+    print(f"{name}: {lives(run) - 1} new processes, all agree: {same}")
+    steps = [e.time for e in run.events if e.kind == "step" and e.rank == 0]
     waited[name] = sorted((b - a for a, b in pairwise(steps)), reverse=True)[:3]
-run.timeline(title="Killed three times, replaced three times by a spare")
+run.timeline(title="Three ranks are killed, and each is replaced by a spare")
 
 # %%
 from labkit.views.curves import compare_bars
@@ -449,9 +444,9 @@ each = {name: [1000 * seconds for seconds in values] for name, values in waited.
 compare_bars(each, unit="milliseconds without a step: median, least and most", title="Cold and hot")
 
 # %% [markdown]
-# Here a cold start is cheap, a fork of a process that has torch, and from the second death on the
-# launcher's own wait is in both bars. Where it takes a scheduler, a container and minutes of
-# imports, a spare is most of the recovery; it costs a whole machine that waits.
+# Here a cold start is cheap, a fork of a process that has torch. Where it takes a scheduler, a
+# container and minutes of imports, a spare is most of the recovery; it costs a whole machine that
+# waits.
 #
 # ## ⤳ Notice given
 #
