@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from labkit.checks import Case, Exercise, parts
+from labkit.grading.shrunk import SECONDS, drawn, shortest, told
 from labkit.progress import progress as progress  # notebooks have all three from here
 from labkit.progress import remember
+from labkit.simulator.finding import Finding
 
 MOST, SENTENCE = 60, 240
 """Characters that are shown of data, and of what was written to be read: a check's own words, and
@@ -33,18 +35,23 @@ DATA = (list, tuple, dict, set, frozenset, bytes, np.ndarray)
 
 @dataclass(frozen=True)
 class Verdict:
-    """`passed` is None for "not done yet"."""
+    """`passed` is None for "not done yet". `finding` is the schedule that shows what is wrong,
+    where the simulator judges."""
 
     passed: bool | None
     sentence: str
     cases: list[Case] = field(default_factory=list)
+    finding: Finding | None = None
 
 
 def check(name: str, function: Callable[..., Any], seed: int = 0) -> None:
-    """Prints one sentence and shows, where there is something to draw, expected beside got."""
+    """Prints one sentence and draws, where there is something to draw, expected beside got; where
+    the simulator judges, the fewest faults that break the answer, and what they lead to."""
     try:
         exercise, verdict = judge_all(name, function, seed)
         print(verdict.sentence)
+        if verdict.finding:
+            print("\n".join(told(verdict.finding)))
         if verdict.passed and exercise.title:  # only graded ones have a title
             remember(name)
         if verdict.cases:
@@ -109,7 +116,17 @@ def judge_one(name: str, exercise: Exercise, function: Callable[..., Any], seed:
         return Verdict(True, f"{name} is right: {len(cases)} of {len(cases)} cases agree.", cases)
     named = mistake(exercise, function, draws)
     title = f"{exercise.title}: " if exercise.title else ""
-    return Verdict(False, f"{name}: {title}{wrong}{f': {named}' if named else ''}.", cases)
+    sentence = f"{name}: {title}{wrong}{f': {named}' if named else ''}."
+    return Verdict(False, sentence, cases, found(exercise, function, cases))
+
+
+def found(exercise: Exercise, function: Callable[..., Any], cases: list[Case]) -> Finding | None:
+    """The fewest faults that show what is wrong with the first wrong case."""
+    if exercise.trial is None:
+        return None
+    wrong = next(c for c in cases if difference(c.expected, c.got, exercise.tolerance))
+    finding = within(2 * SECONDS, partial(shortest, exercise.trial, function, wrong))
+    return None if isinstance(finding, BaseException) else finding
 
 
 def seeds(name: str, title: str, cases: int, seed: int) -> list[str]:
@@ -252,11 +269,8 @@ def call_text(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
 
 def show(exercise: Exercise, verdict: Verdict) -> None:
     """Draws; a picture that cannot be drawn is left out, for the sentence is what counts."""
-    from labkit.views.check import expected_beside_got
-
-    picture = exercise.picture or expected_beside_got
     try:
-        figure = picture(verdict.cases)
+        figure = drawn(exercise.picture, verdict.cases, verdict.finding)
     except Exception:
         return
     if figure is not None:

@@ -7,6 +7,8 @@
 3. An answer that is no plain function of its arguments needs `run(function, *arguments)`: how to
    run it (on n ranks, say, over memory links) and get the value that is compared.
 4. `picture(cases) -> Figure` replaces the drawing of expected beside got; `seconds` bounds it all.
+5. `trial`, where the simulator judges, is what the fewest faults are searched with that show what
+   is wrong (`labkit.grading.shrunk`).
 
 Values are compared by `labkit.check.difference`: numbers to `tolerance` (relative), arrays and
 tensors with their shapes, containers item by item.
@@ -17,7 +19,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.grading.shrunk import Trial
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Exercise:
     tolerance: float = 1e-6
     title: str = ""
     known: Mapping[str, Any] | None = None
+    trial: Trial | None = None
 
 
 def parts(name: str) -> list[Exercise]:

@@ -20,11 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from labkit.checks import Case, Exercise, call
+
+if TYPE_CHECKING:
+    from labkit.grading.shrunk import Trial
 
 EXERCISES = Path(__file__).parent / "exercises"
 FILES = ("exercise.toml", "cell.py", "checks.py", "mutants.toml")
@@ -47,7 +50,8 @@ class Property:
     with what the reference gives, by `labkit.check.difference`: the value, unless told otherwise.
     An answer in a jail looks like any function; what it shares with `run` besides plain values
     and tensors are a `Link` and a `Port` (`labkit.grading.ports`). `ranks` are the processes that
-    the answer needs there, `network` whether they need sockets.
+    the answer needs there, `network` whether they need sockets. Where the simulator judges, `trial`
+    (`labkit.grading.shrunk`) is what the fewest faults are searched with that show what is wrong.
     """
 
     title: str
@@ -58,6 +62,7 @@ class Property:
     ranks: int = 1
     network: bool = False
     picture: Callable[[Sequence[Case]], Any] | None = None
+    trial: Trial | None = None
 
 
 class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,6 +146,7 @@ class Graded:
             mistakes=wrong,
             run=prop.run,
             picture=prop.picture,
+            trial=prop.trial,
             cases=prop.cases,
             seconds=self.about.seconds,
             tolerance=prop.tolerance,

@@ -16,7 +16,7 @@ from labkit.grading.calls import StudentError, decoded, raise_if
 from labkit.grading.inside.channel import Channel, Ended, Garbled, Late
 from labkit.grading.inside.records import EFFECTS
 from labkit.grading.inside.values import pack
-from labkit.grading.jail import JailError
+from labkit.grading.jail import Cell, Jailed, JailError, Zygote
 from labkit.protocols.effects import Broadcast, Context, Effect, Protocol, SetTimer
 from labkit.simulator.invariants import Violation
 from labkit.simulator.node import Factory
@@ -101,3 +101,36 @@ def blamed_on(protocol: Callable[..., Any]) -> Iterator[None]:
         if not hasattr(protocol, "unused"):
             raise
         raise StudentError(type(error).__name__, str(error)) from error
+
+
+class Afresh:
+    """A student's answer once more, in as many jails as it takes, one at a time. Each life of a
+    node has a process of its own; the life before it, in this or another run, is over by then."""
+
+    def __init__(self, mother: Zygote, cell: Cell, seconds: float, ranks: int) -> None:
+        self.new = partial(mother.jail, cell, seconds, ranks)
+        self.jailed: Jailed | None = None
+        self.unused = self._lives()
+
+    def _start(self) -> Jailed:
+        self.close()
+        self.jailed = self.new()
+        return self.jailed
+
+    def _lives(self) -> Iterator[Channel]:
+        while True:
+            yield from self._start().channels
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self.jailed or self._start())(*arguments)
+
+    def close(self) -> None:
+        if self.jailed is not None:
+            self.jailed.close()
+            self.jailed = None
+
+    def __enter__(self) -> Afresh:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -55,19 +55,29 @@ def of_property(results: Sequence[Result]) -> dict[str, Any]:
     """One row of the class's page; `results` are those of all submissions."""
     passed = sum(result.verdict is Verdict.PASS for result in results)
     frequent = failures(results).most_common(FREQUENT)
-    example = next((r for r in results if frequent and why(r) == frequent[0][0]), None)
+    faults, times = schedule(results)
+    alike = [r for r in results if faults and r.faults == faults]
+    alike += [r for r in results if frequent and why(r) == frequent[0][0]]
     return {
         "title": results[0].title,
         "passed": passed,
         "count": len(results),
         "share": round(100 * passed / len(results)),
         "frequent": frequent,
-        "example": example,
+        "faults": faults,
+        "times": times,
+        "example": next(iter(alike), None),
     }
 
 
 def failures(results: Sequence[Result]) -> Counter[str]:
     return Counter(why(result) for result in results if why(result))
+
+
+def schedule(results: Sequence[Result]) -> tuple[str, int]:
+    """The faults of the shrunk schedule that most of them failed, and how many that is."""
+    found = Counter(result.faults for result in results if result.faults)
+    return found.most_common(1)[0] if found else ("", 0)
 
 
 def why(result: Result) -> str:

@@ -20,7 +20,9 @@ class Verdict(StrEnum):
 
 class Result(msgspec.Struct):
     """One property, by its title. `case` is the call that came out wrong and `mistake` the name of
-    the mutant that gives the same answers, if there is one; `picture` is a PNG."""
+    the mutant that gives the same answers, if there is one; `picture` is a PNG. `lines` are those
+    of the cell that raised, or the story of the shortest schedule that shows what is wrong;
+    `faults` are that schedule's, without their times."""
 
     exercise: str
     title: str
@@ -33,6 +35,7 @@ class Result(msgspec.Struct):
     mistake: str = ""
     printed: str = ""
     lines: list[str] = []
+    faults: str = ""
     picture: bytes = b""
 
     @property

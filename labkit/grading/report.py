@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from labkit.grading.levels import gaps
-from labkit.grading.page import classroom, failures, feedback
+from labkit.grading.page import classroom, failures, feedback, schedule
 from labkit.grading.record import Record, Result, Verdict
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -135,6 +135,7 @@ def summary(records: Sequence[Record]) -> str:
         "",
     ]
     lines += properties(records)
+    lines += hardest(records)
     lines += ["", "| submission | points | |", "|---|---:|---|"]
     for one in records:
         problems = "; ".join(markdown(problem) for problem in one.problems)
@@ -143,6 +144,23 @@ def summary(records: Sequence[Record]) -> str:
     lines += ["", f"What a jail of level `{level}` does about student code that tries to …", ""]
     lines += [f"- {attempt}: {outcome}" for attempt, outcome in gaps(level)]
     return "\n".join(lines) + "\n"
+
+
+def hardest(records: Sequence[Record]) -> list[str]:
+    """The shrunk schedule that most of the class failed, and its story as one of them has it."""
+    rows = zip(*(record.results for record in records), strict=True)
+    most = max(rows, key=lambda results: schedule(results)[1], default=())
+    faults, times = schedule(most)
+    if not times:
+        return []
+    one = next(result for result in most if result.faults == faults)
+    return [
+        "",
+        f"The schedule that most failed, {times} of {len(records)}: {markdown(faults)}, in "
+        f"{one.exercise}, {one.title}.",
+        "",
+        *(f"    {line}" for line in one.lines),
+    ]
 
 
 def properties(records: Sequence[Record]) -> list[str]:

@@ -14,11 +14,13 @@ from typing import Any
 from labkit import check
 from labkit.checks import Case
 from labkit.collectives.trace import Stuck
-from labkit.grading.calls import PortError, StudentError
+from labkit.grading.calls import TEXT, PortError, StudentError
 from labkit.grading.exercise import Graded, Property
 from labkit.grading.inside.channel import Ended, Garbled, Late
 from labkit.grading.jail import Cell, Jailed, JailError, Zygote
+from labkit.grading.nodes import Afresh
 from labkit.grading.record import Result, Verdict
+from labkit.grading.shrunk import SECONDS, drawn, shortest, told
 
 drawing = threading.Lock()
 """matplotlib is not made for several threads."""
@@ -56,6 +58,7 @@ def judge(
     """The verdict on one property of the cell `source`."""
     result = blank(graded, prop, seed)
     cell = Cell(graded.id, source, graded.about.function)
+    cases: list[Case] = []
     begin = time.monotonic()
     try:
         mother = zygote()
@@ -63,12 +66,14 @@ def judge(
         jailed = mother.jail(cell, graded.about.seconds, prop.ranks, prop.network)
         try:
             cases = run(graded, prop, jailed, seed)
-            compare(graded, prop, cases, seed, result)
+            compare(graded, prop, cases, result)
         except (Ended, Late, Garbled, StudentError, PortError, Stuck) as error:
             blame(result, error, jailed, graded)
         finally:
             jailed.close()
             result.printed = jailed.text.decode(errors="replace")
+        if result.verdict is Verdict.FAIL and cases:
+            show(graded, prop, cases, Afresh(mother, cell, SECONDS, prop.ranks), result)
     except (Ended, Late, Garbled, StudentError) as error:  # while the cell was loaded
         blame(result, error, None, graded)
     except JailError as error:
@@ -97,9 +102,7 @@ def draws(graded: Graded, prop: Property, seed: int) -> list[tuple[Any, ...]]:
     return [prop.draw(random.Random(text)) for text in texts]
 
 
-def compare(
-    graded: Graded, prop: Property, cases: Sequence[Case], seed: int, result: Result
-) -> None:
+def compare(graded: Graded, prop: Property, cases: Sequence[Case], result: Result) -> None:
     reference = graded.define(graded.reference)
     wrong = [
         (check.call_text(reference, case.arguments), difference)
@@ -117,7 +120,6 @@ def compare(
             result.mistake = mutant.name
             result.sentence += f": {mutant.sentence}"
             break
-    result.picture = picture(prop, cases)
 
 
 def same_answers(
@@ -156,14 +158,23 @@ def blame(result: Result, error: Exception, jailed: Jailed | None, graded: Grade
         result.sentence = f"{function}: {error}"
 
 
-def picture(prop: Property, cases: Sequence[Case]) -> bytes:
-    """Expected beside got, as a PNG; empty where there is nothing to draw."""
-    from labkit.views.check import expected_beside_got
-
-    draw = prop.picture or expected_beside_got
+def show(
+    graded: Graded, prop: Property, cases: Sequence[Case], answer: Afresh, result: Result
+) -> None:
+    """Draws what is wrong, as a PNG, where there is something to draw; tells of the fewest faults
+    that show it, where the simulator judges. The verdict stands: nothing that goes wrong here, and
+    nothing that the answer does in here, is of any weight."""
+    finding = None
+    if prop.trial is not None:
+        with contextlib.suppress(Exception), answer:
+            wrong = (c for c in cases if check.difference(c.expected, c.got, prop.tolerance))
+            finding = shortest(prop.trial, answer, next(wrong))
+    if finding is not None:
+        result.faults = finding.kinds[:TEXT]
+        result.lines = [line[:TEXT] for line in told(finding)]
     output = io.BytesIO()
-    with drawing, contextlib.suppress(Exception):  # the sentence is what counts
-        figure = draw(cases)
+    with drawing, contextlib.suppress(Exception):
+        figure = drawn(prop.picture, cases, finding)
         if figure is not None:
             figure.savefig(output, format="png")
-    return output.getvalue()
+    result.picture = output.getvalue()

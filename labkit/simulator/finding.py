@@ -11,6 +11,7 @@ from labkit.events import Event
 from labkit.simulator.invariants import Violation
 from labkit.simulator.scenario import Scenario, finish, prepare
 from labkit.simulator.schedule import Schedule
+from labkit.simulator.simulation import Simulation
 from labkit.simulator.story import tell
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ class Finding(Struct, frozen=True):
     story: str
     scenario: str
     events: tuple[Event, ...]
+
+    @property
+    def faults(self) -> str:
+        """What is left of the schedule, in words: `Kill(rank=2) at 1.5 s, Restart(rank=2) at …`."""
+        return ", ".join(f"{entry.fault} at {entry.seconds:g} s" for entry in self.schedule.plan)
+
+    @property
+    def kinds(self) -> str:
+        """The same without the times, which are drawn: so two findings are compared."""
+        return ", ".join(str(entry.fault) for entry in self.schedule.plan) or "no fault at all"
 
     @property
     def replay(self) -> str:
@@ -63,12 +74,19 @@ def observe(
     scenario: Scenario, schedule: Schedule, found_with: Schedule | None = None
 ) -> Finding | None:
     """What a schedule breaks, if anything. `found_with` is the one of which it is what is left."""
+    return watch(scenario, schedule, found_with)[1]
+
+
+def watch(
+    scenario: Scenario, schedule: Schedule, found_with: Schedule | None = None
+) -> tuple[Simulation, Finding | None]:
+    """The same, with the recorded run: it ends where an invariant breaks."""
     sim = prepare(scenario, schedule, record=True)
     assert sim.recorder is not None
     try:
         finish(scenario, schedule, sim)
     except Violation as broken:
-        return Finding(
+        return sim, Finding(
             broken.name,
             broken.title,
             broken.what,
@@ -78,4 +96,4 @@ def observe(
             scenario.name,
             tuple(sim.events),
         )
-    return None
+    return sim, None

@@ -6,6 +6,7 @@ Isolating Failure-Inducing Input", IEEE TSE 2002); then the network is made as k
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -28,8 +29,15 @@ def violation(scenario: Scenario, schedule: Schedule) -> Violation | None:
     return None
 
 
-def shrink(scenario: Scenario, schedule: Schedule, name: str, tries: int = 400) -> Schedule:
-    """The schedule that is left when nothing more can go; at most so many runs are spent on it.
+def shrink(
+    scenario: Scenario,
+    schedule: Schedule,
+    name: str,
+    tries: int = 400,
+    until: float = float("inf"),
+) -> Schedule:
+    """The schedule that is left when nothing more can go; at most so many runs are spent on it, and
+    none begins when `time.monotonic()` is `until`, in seconds.
 
     It breaks the invariant of this `name`, as the given one does.
     """
@@ -38,7 +46,8 @@ def shrink(scenario: Scenario, schedule: Schedule, name: str, tries: int = 400) 
     def fails(candidate: Schedule) -> bool:
         nonlocal left
         left -= 1
-        found = left >= 0 and violation(scenario, candidate)
+        more = left >= 0 and time.monotonic() < until
+        found = more and violation(scenario, candidate)
         return bool(found) and found.name == name  # type: ignore[union-attr]
 
     schedule = _shorter(schedule, fails, scenario)

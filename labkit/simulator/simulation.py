@@ -55,6 +55,7 @@ class Simulation(Stepping):
         checks = Checks(tuple(make() for make in invariants))
         super().__init__(network or Network(), checks, Recorder() if record else None, wire)
         self.n, self.seed = n, seed
+        self.struck = 0  # faults, so far
         self._again = partial(
             Simulation, protocol, n, seed, faults, network, invariants, clients, spares, wire,
             record=True, storage=storage,
@@ -178,6 +179,7 @@ class Simulation(Stepping):
         if aimed is None:
             return None  # nobody leads
         fault = aimed
+        self.struck += 1
         if self.recorder is not None:
             self.recorder.fault(self.now, fault)
         if isinstance(fault, faults.Revive):
@@ -212,10 +214,13 @@ class Simulation(Stepping):
 
     def heal(self) -> Simulation:
         """The end of all faults: a perfect network, true clocks, sound disks, everyone alive."""
+        if self.recorder is not None and self.struck:
+            self.recorder.fault(self.now, faults.Heal())
         self.links.settle()
         for i, node in self._nodes.items():
             node.crash_after, node.storage.failing = None, False
-            self.inject(faults.Drift(i, 1.0))
+            if node.rate != 1.0:
+                self.inject(faults.Drift(i, 1.0))
             if node.paused:
                 self.inject(faults.Resume(i))
         self._revive()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -19,19 +19,29 @@ def tell(trace: Sequence[Entry], violation: Violation) -> str:
     """The last things that happened to the nodes that the violation names, and the violation.
 
     What a node says for the record, what it writes, its crashes and starts, and the faults come
-    first; then, as far as there is room, the messages that it got last.
+    first; then, as far as there is room, the messages that were news to it last.
     """
     named = {int(rank) for rank in re.findall(r"rank (\d+)", violation.what)}
     near = [e for e in trace if e.node in named or e.node < 0 or not named]
     weighty = [entry for entry in near if _weighty(entry)]
     chosen = weighty[-(LINES - 3) :]
-    messages = [e for e in near if e.what == "message" and e not in chosen]
+    messages = list(_news(e for e in near if e.what == "message"))
     room = LINES - 1 - len(chosen)
     chosen = sorted([*chosen, *messages[-room:]], key=lambda entry: entry.time)
     lines = [f"{entry.time:9.4f} s  {sentence(entry)}" for entry in chosen]
     return "\n".join(
         [*lines, f"Then {violation.name} ({violation.title}) breaks: {violation.what}"]
     )
+
+
+def _news(messages: Iterable[Entry]) -> Iterator[Entry]:
+    """Without those that a node has had before: some are said again until they are answered."""
+    heard: list[tuple[int, int | None, Message]] = []
+    for entry in messages:
+        message = entry.node, entry.peer, entry.detail
+        if message not in heard:
+            heard.append(message)
+            yield entry
 
 
 def _weighty(entry: Entry) -> bool:

@@ -10,19 +10,23 @@ from typing import Any
 from labkit.checks import Case
 from labkit.faults import At
 from labkit.grading.nodes import blamed_on, lives_of
+from labkit.grading.shrunk import Trial
 from labkit.protocols.effects import Protocol
 from labkit.simulator.attack import attack
+from labkit.simulator.finding import watch
 from labkit.simulator.invariants import Violation
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario, prepare
 from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 
+HOLDS = "all is well"
 NO_PLAN = "it is no list of faults, as in [At(Kill(0), seconds=2.0)]"
 
 
 class Played(dict[str, Any]):
-    """What is compared; `seen` is the run that shows it best, recorded, for the picture."""
+    """What is compared; `seen` is the run that shows it best, recorded, for the picture: the first
+    that went wrong."""
 
     seen: Simulation | None = None
 
@@ -57,20 +61,27 @@ def with_answer(protocol: Callable[..., Any], rank: int, others: Factory) -> Fac
     return make
 
 
-def simulated(protocol: Callable[..., Any], rank: int, others: Factory, **settings: Any) -> Any:
-    """The recorded `Simulation` of an answer as node `rank`, ready to `run` with `blamed_on`."""
+def until(end: float) -> Callable[[Simulation], None]:
+    """When all has healed the script goes on to its end, in seconds."""
+
+    def go_on(sim: Simulation) -> None:
+        sim.run(max(0.0, end - sim.now))
+
+    return go_on
+
+
+def tried(trial: Trial, protocol: Callable[..., Any], *arguments: Any) -> Played:
+    """What becomes of an answer in each schedule of its trial: `HOLDS`, or what broke, and when."""
+    found, broken = Played(), False
     with blamed_on(protocol):
-        return Simulation(with_answer(protocol, rank, others), record=True, **settings)
-
-
-def said_by(sim: Simulation, rank: int, kind: type) -> list[tuple[float, int, Any]]:
-    """When, to whom, and what: the messages of a class that a node has sent."""
-    assert sim.recorder is not None
-    return [
-        (entry.time, entry.peer if entry.peer is not None else -1, entry.detail)
-        for entry in sim.recorder.trace
-        if entry.what == "send" and entry.node == rank and isinstance(entry.detail, kind)
-    ]
+        scenario, schedules = trial(protocol, *arguments)
+        for name, schedule in schedules.items():
+            run, finding = watch(scenario, schedule)
+            found[name] = f"at {run.now:.2f} s {finding.what}" if finding else HOLDS
+            if not found.seen or (finding and not broken):
+                found.seen = run
+            broken = broken or finding is not None
+    return found
 
 
 def first_wrong(cases: Sequence[Case]) -> Played:

@@ -13,14 +13,17 @@ from functools import partial
 from typing import Any
 
 from labkit.checks import Case
-from labkit.faults import At, CrashAt, Cut, FaultPlan, Heal, Restart
+from labkit.faults import At, CrashAt, Cut, Heal, Restart
 from labkit.grading.exercise import Property
-from labkit.grading.exercises.played import Played, first_wrong, simulated
-from labkit.grading.nodes import blamed_on
+from labkit.grading.exercises.played import first_wrong, tried, until, with_answer
+from labkit.protocols.effects import Apply
 from labkit.protocols.two_phase_commit import two_phase_commit
+from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.commit import PREPARED, rm_state
 from labkit.simulator.lifelines import lifelines
 from labkit.simulator.network import Network
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 from labkit.simulator.transactions import Once
 
@@ -45,86 +48,105 @@ def draw(r: random.Random) -> tuple[Moment]:
     return (Moment(round(r.uniform(1, 3), 2), round(r.uniform(0.02, 0.06), 3)),)
 
 
-def transaction(protocol: Callable[..., Any], moment: Moment, *plan: At) -> Simulation:
+class AsDecided(Invariant):
+    """Both participants, and the coordinator may forget it in the end."""
+
+    name, title = "P-S1", "all end as it was decided"
+
+    def __init__(self) -> None:
+        self.decided = False
+        self.ends: dict[int, set[Any]] = {1: set(), ANSWER: set()}
+
+    def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
+        self.decided = self.decided or bool(i == 0 and values.get("committed"))
+
+    def applied(self, sim: Simulation, i: int, apply: Apply) -> None:
+        self.ends[i].add(apply.command)
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        for rank, ends in self.ends.items():
+            if True in ends and not self.decided:
+                raise Violation(self, f"rank {rank} commits, and nobody has decided to")
+            if False in ends and self.decided:
+                raise Violation(self, f"it was decided to commit, and rank {rank} aborts")
+
+    def finished(self, sim: Simulation) -> None:
+        for rank, ends in self.ends.items():
+            if self.decided and ends != {True}:
+                raise Violation(self, f"it was decided to commit, and rank {rank} never commits")
+        transactions = [m.transaction for m in sim.on_disk(ANSWER).get("prepared", ())]
+        if any(rm_state(sim.on_disk(ANSWER), t) == PREPARED for t in transactions):
+            raise Violation(self, f"it was decided to abort, and rank {ANSWER} waits for ever")
+        if sim.on_disk(0).get("committed"):
+            raise Violation(self, f"the coordinator waits for rank {ANSWER} for ever")
+
+
+class Undisturbed(Invariant):
+    name, title = "commit.4", "what nothing disturbs is committed"
+
+    def __init__(self) -> None:
+        self.decided = False
+
+    def persisted(self, sim: Simulation, i: int, values: dict[str, Any]) -> None:
+        self.decided = self.decided or bool(i == 0 and values.get("committed"))
+
+    def finished(self, sim: Simulation) -> None:
+        if not sim.struck and not self.decided:
+            raise Violation(self, f"nothing goes wrong, and rank {ANSWER} prevents the commit")
+
+
+Plans = dict[str, tuple[At, ...]]
+
+
+def trial(
+    protocol: Callable[..., Any], moment: Moment, plans: Callable[[Moment], Plans]
+) -> tuple[Scenario, dict[str, Schedule]]:
     """One transaction with ranks 2 and 1, and what becomes of it within ten seconds."""
     client = partial(Once, coordinators=(0,), clerks=(2, 1), at=moment.begin - moment.latency)
-    sim: Simulation = simulated(
-        protocol,
-        ANSWER,
-        two_phase_commit,
-        n=3,
-        faults=FaultPlan(*plan),
-        network=Network(low=moment.latency, high=moment.latency),
-        clients={1000: client},
+    scenario = Scenario(
+        "commit.4",
+        with_answer(protocol, ANSWER, two_phase_commit),
+        (AsDecided, Undisturbed),
+        clients=lambda schedule: {1000: client},
+        progress=until(moment.begin + 10),
     )
-    with blamed_on(protocol):
-        return sim.run(moment.begin + 10)
+    network = Network(low=moment.latency, high=moment.latency)
+    return scenario, {
+        name: Schedule(0, 3, plan, network, moment.begin + 4.5)
+        for name, plan in ({"no crash": ()} | plans(moment)).items()
+    }
 
 
-def decided(sim: Simulation) -> bool:
-    """Whether the coordinator has ever written a commit down."""
-    assert sim.recorder is not None
-    written = (e.detail.values for e in sim.recorder.trace if (e.what, e.node) == ("persist", 0))
-    return any(values.get("committed") for values in written)
-
-
-def told(sim: Simulation) -> str:
-    """Whether both have ended as it was decided, if it was, and the coordinator could forget it."""
-    assert sim.recorder is not None
-    trace, commit = sim.recorder.trace, decided(sim)
-    for rank in (1, ANSWER):
-        ends = {e.detail.command for e in trace if e.what == "apply" and e.node == rank}
-        if not commit and True in ends:
-            return f"rank {rank} commits, and nobody has decided to"
-        if commit and ends != {True}:
-            how = "aborts" if False in ends else "never commits"
-            return f"it was decided to commit, and rank {rank} {how}"
-    transactions = [m.transaction for m in sim.on_disk(ANSWER).get("prepared", ())]
-    if any(rm_state(sim.on_disk(ANSWER), t) == PREPARED for t in transactions):
-        return f"it was decided to abort, and rank {ANSWER} waits for ever"
-    if sim.on_disk(0).get("committed"):
-        return f"the coordinator waits for rank {ANSWER} for ever"
-    return "all end as it was decided"
-
-
-def seen(protocol: Callable[..., Any], runs: dict[str, Simulation]) -> Played:
-    """What became of each run; the first that went wrong is the one to look at."""
-    with blamed_on(protocol):
-        found = Played({name: told(sim) for name, sim in runs.items()})
-    if not decided(runs["no crash"]):
-        found["no crash"] = "nothing goes wrong, and it is not committed"
-    wrong = [name for name, text in found.items() if text != "all end as it was decided"]
-    found.seen = runs[(wrong or list(runs))[0]]
-    return found
-
-
-def crash_of_the_answer(protocol: Callable[..., Any], moment: Moment) -> Played:
+def crash_of_the_answer(moment: Moment) -> Plans:
     """It crashes inside its vote, or inside what it does about the decision."""
-    runs = {"no crash": transaction(protocol, moment)}
     back = At(Restart(ANSWER), seconds=moment.begin + 3)
+    plans: Plans = {}
     for word, rounds in (("vote", 0.5), ("decision", 2.5)):
-        when = moment.begin + rounds * moment.latency
+        when = round(moment.begin + rounds * moment.latency, 4)
         for effects in range(EFFECTS):
             crash = At(CrashAt(ANSWER, effects), seconds=when)
-            name = f"crash at the {word}, after {effects} effects"
-            runs[name] = transaction(protocol, moment, crash, back)
-    return seen(protocol, runs)
+            plans[f"crash at the {word}, after {effects} effects"] = crash, back
+    return plans
 
 
-def crash_of_both(protocol: Callable[..., Any], moment: Moment) -> Played:
+def crash_of_both(moment: Moment) -> Plans:
     """The coordinator dies while it decides, and comes back when nobody waits for it any more."""
-    runs = {"no crash": transaction(protocol, moment)}
+    plans: Plans = {}
     for told_of in (1, 6):  # effects: the write, a note, two timers, the word to ranks 1 and 2
-        when = moment.begin + 1.5 * moment.latency
+        when = round(moment.begin + 1.5 * moment.latency, 4)
         deciding = At(CrashAt(0, told_of), seconds=when), At(Cut(0, 1), seconds=when)
         later = At(Restart(0), seconds=moment.begin + 4), At(Heal(), seconds=moment.begin + 4)
         name = "the coordinator dies, and " + ("nobody is told" if told_of == 1 else "rank 2 knows")
-        runs[name] = transaction(protocol, moment, *deciding, *later)
-        crash = At(CrashAt(ANSWER, 1), seconds=moment.begin + 0.5 * moment.latency)
+        plans[name] = *deciding, *later
+        vote = round(moment.begin + 0.5 * moment.latency, 4)
         back = At(Restart(ANSWER), seconds=moment.begin + 2)
-        both = (*deciding, *later, crash, back)
-        runs[f"{name}; rank 2 dies, too"] = transaction(protocol, moment, *both)
-    return seen(protocol, runs)
+        crash = At(CrashAt(ANSWER, 1), seconds=vote), back
+        plans[f"{name}; rank 2 dies, too"] = *deciding, *later, *crash
+    return plans
+
+
+alone = partial(trial, plans=crash_of_the_answer)
+together = partial(trial, plans=crash_of_both)
 
 
 def picture(cases: Sequence[Case]) -> Any:
@@ -141,17 +163,19 @@ PROPERTIES = [
     Property(
         "a yes outlives a crash",
         draw,
-        crash_of_the_answer,
+        partial(tried, alone),
         cases=2,
         ranks=2 * LIVES,
         picture=picture,
+        trial=alone,
     ),
     Property(
         "all end alike when the coordinator dies, too",
         draw,
-        crash_of_both,
+        partial(tried, together),
         cases=3,
         ranks=3 * 7,
         picture=picture,
+        trial=together,
     ),
 ]

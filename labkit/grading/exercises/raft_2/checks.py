@@ -9,23 +9,24 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 from labkit.checks import Case
-from labkit.faults import At, CrashAt, FaultPlan, Restart
+from labkit.faults import At, CrashAt, Restart
 from labkit.grading.exercise import Property
-from labkit.grading.exercises.played import Played, first_wrong, said_by, simulated
-from labkit.grading.nodes import blamed_on
+from labkit.grading.exercises.played import first_wrong, tried, until, with_answer
 from labkit.protocols.effects import Effects, Protocol, Record, Send, SetTimer
 from labkit.protocols.raft.messages import RequestVote, Vote
+from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 
 VOTER = 2
 CASES, EFFECTS = 3, 3
 """A crash after none, one or two effects: no handler of the solution has more."""
-CRASH, BACK = 0.6, 1.2
-"""The power fails after the first request, and is back before the second."""
+CRASH, BACK, FAULTS, END = 0.6, 1.2, 1.25, 3.0
+"""The power fails at the first request, and is back before the second. Then all is well."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Candidate(Protocol):
 
     def on_vote(self, voter: int, m: Vote) -> Effects:
         """With its own it is the second of three votes."""
-        if m.granted:
+        if m.granted and m.term == self.term:
             yield Record("role", "becomes leader", term=m.term)
 
 
@@ -74,58 +75,86 @@ def draw_earlier_term(r: random.Random) -> tuple[Requests]:
     return (Requests(asked),)
 
 
-def runs(protocol: Callable[..., Any], requests: Requests) -> dict[str, Simulation]:
-    """With the crash after so many effects of the first vote."""
-    found = {}
+class OneLeader(Invariant):
+    name, title = "R-S1", "one leader in a term"
+
+    def __init__(self) -> None:
+        self.leaders: dict[int, int] = {}
+
+    def recorded(self, sim: Simulation, i: int, record: Record) -> None:
+        if i != VOTER:  # whose word is the answer's
+            term = record.data["term"]
+            if record.name == "becomes leader" and self.leaders.setdefault(term, i) != i:
+                first = self.leaders[term]
+                raise Violation(
+                    self, f"rank {VOTER} has made rank {first} and rank {i} leaders of term {term}"
+                )
+
+
+class TermsGoUp(Invariant):
+    name, title = "R-S6", "terms only grow"
+    watches = (Vote,)
+
+    def __init__(self) -> None:
+        self.term = 0
+
+    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+        if m.granted and m.term < self.term:
+            said = f"rank {VOTER} votes in term {self.term} and then in term {m.term}"
+            raise Violation(self, said)
+        self.term = max(self.term, m.term) if m.granted else self.term
+
+
+class Answered(Invariant):
+    name, title = "raft.2", "in a term somebody gets the vote"
+    watches = (RequestVote,)
+
+    def __init__(self) -> None:
+        self.asked: set[int] = set()
+        self.led: set[int] = set()
+
+    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+        if i != VOTER:
+            self.asked.add(m.term)
+
+    def recorded(self, sim: Simulation, i: int, record: Record) -> None:
+        if i != VOTER and record.name == "becomes leader":
+            self.led.add(record.data["term"])
+
+    def finished(self, sim: Simulation) -> None:
+        if missing := self.due() - self.led:
+            said = f"nobody gets the vote of rank {VOTER} in term {min(missing)}"
+            raise Violation(self, said)
+
+    def due(self) -> set[int]:
+        return self.asked
+
+
+class LastAnswered(Answered):
+    def due(self) -> set[int]:
+        return {max(self.asked)}
+
+
+def trial(
+    protocol: Callable[..., Any], requests: Requests, invariants: tuple[type[Invariant], ...]
+) -> tuple[Scenario, dict[str, Schedule]]:
+    """A crash after so many effects of the first vote."""
+    candidates = partial(Candidate, asked=requests.asked)
+    scenario = Scenario(
+        "raft.2",
+        with_answer(protocol, VOTER, candidates),
+        invariants,
+        progress=until(END),
+    )
+    schedules = {}
     for effects in range(EFFECTS):
-        plan = FaultPlan(
-            At(CrashAt(VOTER, effects), seconds=CRASH), At(Restart(VOTER), seconds=BACK)
-        )
-        candidates = partial(Candidate, asked=requests.asked)
-        sim: Simulation = simulated(protocol, VOTER, candidates, n=3, faults=plan)
-        with blamed_on(protocol):
-            found[f"crash after {effects} effects"] = sim.run(3.0)
-    return found
+        crash = At(CrashAt(VOTER, effects), seconds=CRASH), At(Restart(VOTER), seconds=BACK)
+        schedules[f"crash after {effects} effects"] = Schedule(0, 3, crash, seconds=FAULTS)
+    return scenario, schedules
 
 
-def seen(runs: dict[str, Simulation], judged: Callable[[Simulation], str], right: str) -> Played:
-    found = Played({name: judged(sim) for name, sim in runs.items()})
-    found.seen = next((runs[name] for name, text in found.items() if text != right), None)
-    found.seen = found.seen or runs["crash after 1 effects"]
-    return found
-
-
-def votes(sim: Simulation) -> list[tuple[int, int]]:
-    """(term, candidate) of those that the answer has given, in order."""
-    return [(m.term, to) for _, to, m in said_by(sim, VOTER, Vote) if m.granted is True]
-
-
-def one_in_a_term(protocol: Callable[..., Any], requests: Requests) -> Played:
-    terms = sorted({term for _, _, term in requests.asked})
-
-    def judged(sim: Simulation) -> str:
-        told = []
-        for term in terms:
-            ranks = sorted({to for t, to in votes(sim) if t == term})
-            whom = " and ".join(f"rank {rank}" for rank in ranks) or "nobody"
-            told.append("one" if len(ranks) == 1 else whom)
-        return f"in its terms it votes for {', then '.join(told)}"
-
-    right = "in its terms it votes for one, then one"
-    return seen(runs(protocol, requests), judged, right)
-
-
-def no_earlier_term(protocol: Callable[..., Any], requests: Requests) -> Played:
-    last = requests.asked[-1][2]
-
-    def judged(sim: Simulation) -> str:
-        given = [term for term, _ in votes(sim)]
-        down = next(((a, b) for a, b in pairwise(given) if b < a), None)
-        if down:
-            return f"it votes in term {down[0]} and then in term {down[1]}"
-        return "its terms go up" if last in given else f"it does not vote in term {last}"
-
-    return seen(runs(protocol, requests), judged, "its terms go up")
+one_in_a_term = partial(trial, invariants=(OneLeader, Answered))
+no_earlier_term = partial(trial, invariants=(TermsGoUp, LastAnswered))
 
 
 def picture(cases: Sequence[Case]) -> Any:
@@ -137,17 +166,19 @@ PROPERTIES = [
     Property(
         "one vote in a term, through any crash",
         draw_same_term,
-        one_in_a_term,
+        partial(tried, one_in_a_term),
         cases=CASES,
         ranks=CASES * EFFECTS * 2,
         picture=picture,
+        trial=one_in_a_term,
     ),
     Property(
         "no vote for an earlier term, through any crash",
         draw_earlier_term,
-        no_earlier_term,
+        partial(tried, no_earlier_term),
         cases=CASES,
         ranks=CASES * EFFECTS * 2,
         picture=picture,
+        trial=no_earlier_term,
     ),
 ]

@@ -13,12 +13,14 @@ from functools import partial
 from typing import Any
 
 from labkit.checks import Case
-from labkit.faults import At, CrashAt, FaultPlan, Restart
+from labkit.faults import At, CrashAt, Restart
 from labkit.grading.exercise import Property
-from labkit.grading.exercises.played import Played, said_by, simulated
-from labkit.grading.nodes import blamed_on
-from labkit.protocols.effects import Effects, Protocol, Send, SetTimer, store
+from labkit.grading.exercises.played import tried, until, with_answer
+from labkit.protocols.effects import Apply, Effects, Protocol, Send, SetTimer, store
 from labkit.protocols.raft.messages import Appended, AppendEntries, Entry
+from labkit.simulator.invariants import Invariant, Violation
+from labkit.simulator.scenario import Scenario
+from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 
 FOLLOWER = 2
@@ -92,66 +94,88 @@ def script_of(logs: Logs) -> list[tuple[int, AppendEntries]]:
     ]
 
 
-def run(protocol: Callable[..., Any], logs: Logs, *plan: At) -> Simulation:
-    leaders = partial(Leader, script=script_of(logs))
-    sim: Simulation = simulated(protocol, FOLLOWER, leaders, n=3, faults=FaultPlan(*plan))
-    with blamed_on(protocol):
-        return sim.run(LAST + 1.0)
+class Committed(Invariant):
+    """It applies what a leader has sent as committed, and in the end all of it."""
+
+    name, title = "R-S5", "what is applied is what the leader has committed"
+    watches = (AppendEntries,)
+
+    def __init__(self) -> None:
+        self.log: dict[int, Any] = {}
+        self.done: set[int] = set()
+        self.wrong: Apply | None = None
+
+    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+        if i != FOLLOWER:
+            entries = enumerate(m.entries, m.prev_index + 1)
+            self.log |= {index: entry.command for index, entry in entries if index <= m.commit}
+
+    def applied(self, sim: Simulation, i: int, apply: Apply) -> None:
+        self.done.add(apply.index)
+        if apply.command != self.log.get(apply.index):
+            self.wrong = self.wrong or apply
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        """When it has happened, so that the picture shows it."""
+        if self.wrong is not None:
+            said = f"rank {FOLLOWER} applies {self.wrong.command} as entry {self.wrong.index}"
+            raise Violation(self, f"{said}, which no leader has committed")
+
+    def finished(self, sim: Simulation) -> None:
+        if missing := set(self.log) - self.done:
+            raise Violation(self, f"rank {FOLLOWER} never applies entry {min(missing)}")
 
 
-def applied(sim: Simulation) -> str:
-    """`1 a1, 2 b2`: the commands by index, all that were ever applied there."""
-    assert sim.recorder is not None
-    found: dict[int, list[str]] = {}
-    for entry in sim.recorder.trace:
-        if entry.what == "apply" and entry.node == FOLLOWER:
-            commands = found.setdefault(entry.detail.index, [])
-            if (command := str(entry.detail.command)) not in commands:
-                commands.append(command)
-    return ", ".join(f"{index} {' and '.join(found[index])}" for index in sorted(found))
+class Acknowledged(Invariant):
+    """It says neither more than it has been shown, nor less than it has said before."""
 
+    name, title = "R-S8", "what is said is on the disk"
+    watches = (AppendEntries, Appended)
 
-def answers(sim: Simulation) -> dict[int, Appended]:
-    """The last answer to each message of the script."""
-    return {m.round: m for _, _, m in said_by(sim, FOLLOWER, Appended)}
+    def __init__(self) -> None:
+        self.messages: dict[int, AppendEntries] = {}
+        self.said: dict[int, int] = {}  # by leader, the last entry that it has been told of
 
-
-def calm(protocol: Callable[..., Any], logs: Logs) -> Played:
-    """Without a crash: what is applied, and whether it says more than it has been shown, or less
-    than it has said before."""
-    sim = run(protocol, logs)
-    found = Played({"it applies": applied(sim)})
-    script = dict(enumerate((m for _, m in script_of(logs)), 1))
-    for number, m in answers(sim).items():
-        shown = script[number].prev_index + len(script[number].entries) if number in script else 0
+    def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
+        if i != FOLLOWER:
+            self.messages[m.round] = m
+            return
+        asked, said = self.messages.get(m.round), self.said.get(to, 0)
+        if asked is None:
+            raise Violation(self, f"rank {i} answers round {m.round}, which nobody has begun")
+        shown = asked.prev_index + len(asked.entries)
         if m.success and m.index > shown:
-            found["it applies"] += f"; it says that it has entry {m.index}, shown up to {shown}"
-            break
-    if not (7 in answers(sim) and answers(sim)[7].success):
-        found["it applies"] += "; it has lost what it had said to have"
-    found.seen = sim
-    return found
+            raise Violation(
+                self, f"rank {i} tells rank {to} that it has entry {m.index}, and has seen {shown}"
+            )
+        if m.success:
+            self.said[to] = max(said, m.index)
+        elif m.term == asked.term and asked.prev_index <= said:
+            raise Violation(
+                self,
+                f"rank {i} has told rank {to} that it has entry {said}, and has no entry "
+                f"{asked.prev_index} now",
+            )
 
 
-def crashing(protocol: Callable[..., Any], logs: Logs) -> Played:
-    """With a crash inside the handler of message 4, which brings what is new."""
-    found, shown = Played(), None
-    for effects in range(EFFECTS):
-        crash = At(CrashAt(FOLLOWER, effects), seconds=3.5)
-        sim = run(protocol, logs, crash, At(Restart(FOLLOWER), seconds=4.5))
-        said, has = answers(sim).get(4), answers(sim).get(7)
-        kept = "keeps what it has said to have"
-        if said is not None and said.success and not (has is not None and has.success):
-            kept = "has said that it has the entries, and has them no more"
-        text = f"{kept}, and applies {applied(sim)}"
-        found[f"crash after {effects} effects"] = text
-        right = f"{kept}, and applies " + ", ".join(
-            f"{index} {entry.command}" for index, entry in enumerate(logs.of(1), 1)
-        )
-        if shown is None and (text != right or not kept.startswith("keeps")):
-            shown = sim
-    found.seen = shown or sim
-    return found
+def trial(
+    protocol: Callable[..., Any], logs: Logs, plans: dict[str, tuple[At, ...]]
+) -> tuple[Scenario, dict[str, Schedule]]:
+    leaders = partial(Leader, script=script_of(logs))
+    answer = with_answer(protocol, FOLLOWER, leaders)
+    scenario = Scenario("raft.6", answer, (Committed, Acknowledged), progress=until(LAST + 1.0))
+    return scenario, {name: Schedule(0, 3, plan, seconds=5.0) for name, plan in plans.items()}
+
+
+calm = partial(trial, plans={"without a crash": ()})
+BACK = At(Restart(FOLLOWER), seconds=4.5)
+crashing = partial(  # inside the handler of message 4, which brings what is new
+    trial,
+    plans={
+        f"crash after {effects} effects": (At(CrashAt(FOLLOWER, effects), seconds=3.5), BACK)
+        for effects in range(EFFECTS)
+    },
+)
 
 
 def picture(cases: Sequence[Case]) -> Any:
@@ -163,8 +187,9 @@ def picture(cases: Sequence[Case]) -> Any:
     drawn: Logs = case.arguments[0]
     right = [entry.command for entry in drawn.of(1)]
     disk: dict[str, Any] = {}
-    last, moment = 0, 7.5
-    for entry in case.got.seen.recorder.trace:
+    run = case.got.seen
+    last, moment = 0, min(run.now, 7.5)
+    for entry in run.recorder.trace:
         if entry.time > moment or entry.node != FOLLOWER:
             continue
         if entry.what == "persist":
@@ -182,14 +207,21 @@ def picture(cases: Sequence[Case]) -> Any:
 
 PROPERTIES = [
     Property(
-        "it applies what the leader has committed", draw, calm, cases=6, ranks=6, picture=picture
+        "it applies what the leader has committed",
+        draw,
+        partial(tried, calm),
+        cases=6,
+        ranks=6,
+        picture=picture,
+        trial=calm,
     ),
     Property(
         "what it has said to have outlives a crash",
         draw,
-        crashing,
+        partial(tried, crashing),
         cases=2,
         ranks=2 * EFFECTS * 2,
         picture=picture,
+        trial=crashing,
     ),
 ]
