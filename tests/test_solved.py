@@ -1,6 +1,7 @@
 """`progress()`: what was found right is remembered beside the notebooks, and drawn."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ import pytest
 
 from labkit.check import check
 from labkit.grading import exercise
-from labkit.progress import FILE, progress, remember, remembered
+from labkit.notebooks import NOTEBOOKS
+from labkit.progress import FILE, progress, remember, remembered, row
 
 WHY = exercise.read("why.1")
 
@@ -67,3 +69,14 @@ def test_where_nothing_can_be_written_the_check_counts_all_the_same(desk, monkey
 
 def test_the_picture_is_small(desk):
     assert len(progress().png()) < 60_000
+
+
+def test_rows_have_the_titles_of_the_notebooks():
+    texts = [text.get_text() for axes in progress().axes for text in axes.texts]
+    headings = [
+        re.search(r"^# # (.*)$", path.read_text(), re.MULTILINE)[1]
+        for path in sorted((NOTEBOOKS / "src").glob("[0-9]*.py"))
+    ]
+    assert [text for text in texts if text[:2].isdigit() and text[2] == " "] == headings
+    assert "02 Ring all-reduce" in headings
+    assert row("19_not_written_yet") == "19_not_written_yet"
