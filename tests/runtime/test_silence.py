@@ -102,9 +102,10 @@ def test_a_rank_of_which_only_the_heartbeats_are_lost_is_out_once(watched: Clust
     run.cancel()
     views = {(e.data["number"], tuple(e.data["members"])) for e in run.events if e.kind == "view"}
     assert len({number for number, _ in views}) == len(views), "a number has two views"
-    # A connection that one of them closed a beat before the others gives a view of the same ranks.
-    assert {ranks for _, ranks in views} == {(0, 1, 3)}
-    assert len(views) <= 2
+    # The view of all four is older than this run, if the cluster has been there for a moment. And a
+    # connection that one of them closed a beat before the others gives a view of the same ranks.
+    assert {ranks for _, ranks in views} - {(0, 1, 2, 3)} == {(0, 1, 3)}
+    assert len(views) <= 3
     assert list(run.deaths) == [2]
     watched.restart(2)
     assert members(watched, 0) == (0, 1, 2, 3)
