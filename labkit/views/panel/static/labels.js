@@ -44,16 +44,14 @@ class Words {
       if (mark.kind === "fault" || x === null) continue;
       this.page.boxes.push(boxAt(x - half, this.diagram.y(mark.lane), 2 * half, 2 * half));
     }
+    const named = [...bands, ...marks].filter(({ word, x }) => word && x !== null);
+    named.sort((a, b) => (a.mark?.t ?? a.begin) - (b.mark?.t ?? b.begin));
     let unnamed = 0;
-    for (const { word, x } of bands) {
-      unnamed += x !== null && !this.put(word, this.above(x + 2, word).reverse());
-    }
-    for (const { mark, word, x, node } of marks) {
-      if (!word || x === null) continue;
-      const inRow = mark.kind === "fault" || mark.kind === "view";
-      const placed = this.put(word, this.spots(mark, x, word), inRow);
+    for (const { mark, word, x, node } of named) {
+      const spots = mark ? this.spots(mark, x, word) : this.above(x + 2, word).reverse();
+      const placed = this.put(word, spots, !mark || mark.kind === "fault" || mark.kind === "view");
       unnamed += !placed;
-      if (mark.kind === "fault") {
+      if (mark?.kind === "fault") {
         node.querySelector(".stem").setAttribute("d", placed ? this.stem(word) : "");
       }
     }

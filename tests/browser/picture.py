@@ -1,0 +1,67 @@
+"""Takes the README's picture of the panel: `python -m tests.browser.picture`.
+
+Notebook 00's own cells and clicks on its panel's buttons: a rank is killed, brought back, another
+slowed down for a while, all within the last seconds that the diagram shows.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from .pages import CHROMIUM, ROOT, SECONDS, Lab, Notebook
+
+PICTURE = ROOT / "notebooks" / "pictures" / "panel.png"
+SCRIPT = [  # seconds after the run's first
+    (3.0, "kill rank 2"),
+    (6.0, "restart rank 2"),
+    (9.0, "slow rank 0"),
+    (11.0, "full speed rank 0"),
+]
+END = 14.0
+SHARP = 2
+"""Pixels of the picture for one of the page: for fine screens."""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        lab = Lab(Path(folder))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            name = lab.take("00")
+            viewport = {"width": 1320, "height": 1150}
+            page = browser.new_page(viewport=viewport, device_scale_factor=SHARP)
+            page.set_default_timeout(1000 * SECONDS)
+            page.goto(lab.address(name))
+            page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
+            shot = after_some_clicks(Notebook(page, lab.folder / name))
+        finally:
+            browser.close()
+            lab.close()
+    Image.open(io.BytesIO(shot)).quantize(64).save(PICTURE, optimize=True)
+
+
+def after_some_clicks(book: Notebook) -> bytes:
+    at = book.find("cluster.panel()")
+    for i in book.code(0, at + 1):
+        book.run(i)
+    book.done(at)
+    panel = book.panel
+    panel.locator("xpath=self::*[@data-run='2']").wait_for()
+    begin = float(panel.get_attribute("data-now"))
+    passed = "([panel, time]) => Number(panel.dataset.now) >= time"
+    for seconds, button in SCRIPT:
+        book.page.wait_for_function(passed, arg=[panel.element_handle(), begin + seconds])
+        panel.get_by_role("button", name=button).click()
+    book.page.wait_for_function(passed, arg=[panel.element_handle(), begin + END])
+    book.page.mouse.move(0, 0)
+    panel.evaluate("() => document.activeElement.blur()")
+    return panel.screenshot()
+
+
+if __name__ == "__main__":
+    main()
