@@ -118,6 +118,15 @@ def test_faults_that_last_are_bands_until_they_are_healed() -> None:
     ]
 
 
+def test_a_rank_is_slow_until_it_gets_another_speed() -> None:
+    strip = Strip(range(3), 0.0)
+    slower = [fault(0.5, Slow(0, 2.0)), fault(0.6, Slow(1, 2.0)), fault(1.0, Slow(0, 4.0))]
+    frame = told(strip, 3.0, *slower, fault(2.0, Slow(0, 1.0)))
+    spans = [(band["ranks"], band["begin"], band["end"]) for band in frame["bands"]]
+    assert spans == [([0], 0.5, 1.0), ([1], 0.6, None), ([0], 1.0, 2.0)]
+    assert [mark["label"] for mark in frame["marks"]] == ["Slow(rank=0, factor=1.0)"]
+
+
 def test_messages_are_told_when_they_arrive_and_counted_when_they_are_many() -> None:
     strip = Strip(range(2), 0.0)
     sent = [event(0.1 + i / 1000, 0, "send", "hello", id=str(i), peer=1) for i in range(70)]

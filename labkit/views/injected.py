@@ -46,6 +46,12 @@ def plain(event: Event) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else dict(msgspec.to_builtins(value))
 
 
+def lasts(fault: Mapping[str, Any]) -> bool:
+    """Whether it goes on until something ends it. Slow by a factor of 1 is full speed again."""
+    kind = fault.get("fault")
+    return kind not in MOMENTS and not (kind == "Slow" and fault.get("factor") == 1.0)
+
+
 def fault_name(event: Event) -> str:
     """As the code that injects it: `Kill(rank=2)`."""
     try:
@@ -61,7 +67,7 @@ def injected(faults: list[Event], heals: list[Event], end: float) -> list[Inject
         kind, name = str(data.get("fault", "")), fault_name(event)
         ranks = tuple(event.data.get("ranks") or ([data["rank"]] if "rank" in data else ()))
         stop = event.time
-        if kind not in MOMENTS:
+        if lasts(data):
             ends = [h.time for h in heals if h.name in ("", event.name, name)]
             ends += _ended_by(kind, ranks, faults) + _by_itself(event, kind, data)
             stop = min([t for t in ends if t > event.time], default=end)
@@ -77,14 +83,15 @@ def _by_itself(event: Event, kind: str, data: dict[str, Any]) -> list[float]:
 
 
 def _ended_by(kind: str, ranks: tuple[int, ...], faults: list[Event]) -> list[float]:
-    """A pause ends with its rank's resumption or death, a link is down until it is up again,
-    everything else ends when all is healed."""
+    """A pause ends with its rank's resumption or death, a link is down until it is up again, a
+    rank is slow until it gets another speed, everything else ends when all is healed."""
     ends = []
     for other in faults:
         word, rank = (plain(other).get(key) for key in ("fault", "rank"))
         resumed = word in ("Resume", "Kill", "Restart") and rank in ranks
         up = kind == "LinkDown" and word == "LinkUp" and rank in ranks
-        if up or (kind == "Pause" and resumed) or (kind != "Pause" and word == "Heal"):
+        paced = kind == word == "Slow" and rank in ranks
+        if up or paced or (kind == "Pause" and resumed) or (kind != "Pause" and word == "Heal"):
             ends.append(other.time)
     return ends
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from labkit.events import DRIVER, Event
-from labkit.views.injected import MOMENTS, cause, injected, plain
+from labkit.views.injected import cause, injected, lasts, plain
 from labkit.views.style import BACKGROUND, COLLECTIVES, WAITING, activity
 
 LATE = 0.12
@@ -153,7 +153,7 @@ class Strip:
                 lane.paused = stands
             if kind in ("Kill", "Restart"):
                 lane.killed = self._t(event)
-        if kind in MOMENTS:
+        if not lasts(data):
             self._mark("fault", event, event.name, rank if rank is not None else DRIVER)
 
     def _gone(self, rank: int, gone: bool, event: Event) -> None:
@@ -274,5 +274,5 @@ class Strip:
                 "end": None if band.end >= now else round(band.end - self.begin, 3),
             }
             for band in lasting
-            if band.kind not in MOMENTS
+            if lasts(plain(band.event))
         ]
