@@ -60,7 +60,7 @@ class Membership:
         self.alive: set[Member] = set()
         self.view = View(0, ())  # the one that is installed
         self.members: frozenset[Member] = frozenset()  # of it
-        self.excluded: set[Member] = set()  # of an earlier one, and in none since
+        self.excluded: set[Member] = set()  # who was left out of one: that life is over
         everybody = tuple(range(world_size + 1))
         beat = 0.0 if silence is None else silence / BEATS
         factory = partial(ViewsAndCheckpoints, doubt=DOUBT_SECONDS + 2 * beat)

@@ -21,7 +21,8 @@ class Begin(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Can you commit? All transactions before `settled` are over at every participant."""
+    """Can you commit? Nobody is in doubt about a commit before `settled`: who remembers nothing of
+    such a transaction may answer that it was aborted."""
 
     transaction: int
     payload: Any
