@@ -68,7 +68,7 @@ class Simulation(Stepping):
             self._nodes[i].checked = i not in (clients or {})
         start = random.Random(f"{seed}/start")
         for node in self._nodes.values():
-            self._at(start.uniform(0, START_SECONDS), partial(self._start, node))
+            self._at(start.uniform(0, START_SECONDS), partial(self._first_start, node))
         for entry in faults.entries if faults else ():
             if entry.seconds is None:
                 raise ValueError(f"{entry}: in the simulator a fault strikes at seconds=…")
@@ -151,6 +151,11 @@ class Simulation(Stepping):
 
     # -- lives
 
+    def _first_start(self, node: Node) -> None:
+        """Unless a fault has started it before its time."""
+        if node.life < 0:
+            self._start(node)
+
     def _start(self, node: Node) -> None:
         node.life, node.state = node.life + 1, None
         node.context = Context(node.clock(self.now), f"{node.seed}/node/{node.i}/{node.life}")
@@ -164,7 +169,8 @@ class Simulation(Stepping):
 
     def _resume(self, node: Node) -> None:
         """What waited is handled now, messages or timers first, whichever the seed says."""
-        node.paused, node.resumed = False, self.now
+        if node.paused:  # it may have been restarted since
+            node.paused, node.resumed = False, self.now
         held, node.held = node.held, []
         first = self._deliver if node.draw.random() < 0.5 else self._timer
         for act, a, b in sorted(held, key=lambda waiting: waiting[0] != first):

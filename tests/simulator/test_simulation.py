@@ -136,6 +136,20 @@ def test_a_paused_node_handles_late_what_came_meanwhile() -> None:
     assert sim.node(1).times[4] == pytest.approx(0.95)
 
 
+def test_who_is_restarted_before_its_start_is_started_once() -> None:
+    """A second start would find the timers of the first, and set none."""
+    sim = Simulation(Counter, n=2, seed=1, faults=plan(Restart(0), seconds=0.0)).run(1.05)
+    assert sim.life(0) == 0
+    assert len(sim.node(0).times) == 10
+
+
+def test_who_was_restarted_meanwhile_has_stood_still_no_more_when_the_pause_ends() -> None:
+    """The invariants of progress give a node time after a pause: after one in this life."""
+    entries = At(Pause(1, 0.5), seconds=0.4), At(Restart(1), seconds=0.5)
+    sim = Simulation(Counter, n=2, seed=1, faults=FaultPlan(*entries)).run(1.0)
+    assert sim.resumed(1) == 0.0
+
+
 def test_a_cut_is_one_way() -> None:
     sim = Simulation(Counter, n=3, seed=1, faults=plan(Cut(0, 1), seconds=0.45)).run(1.05)
     assert numbers(sim, 1, 0) == [1, 2, 3, 4]
