@@ -65,7 +65,7 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
         case faults.Pause(rank, seconds):
             driver.seats[rank].send(signal.SIGSTOP)
             if seconds is not None:
-                _later(driver, seconds, faults.Resume(rank))
+                _later(driver, seconds, faults.Resume(rank), of=driver.seats[rank])
         case faults.Resume(rank):
             driver.seats[rank].send(signal.SIGCONT)
         case faults.Preempt(rank, grace):

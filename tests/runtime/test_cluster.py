@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from outside import Container, write_program
+from outside import Container, wait_until, write_program
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, RunError, Slow
 from labkit.collectives import stopwatch
@@ -190,6 +190,19 @@ def test_a_planned_pause_stops_the_rank_where_it_is_and_ends(cluster: Cluster) -
     run = cluster.run(steps, faults=[At(Pause(2, seconds=0.5), step=2)]).wait()
     assert run.results[2] >= 0.5
     assert max(run.results[r] for r in (0, 1, 3)) < 0.5
+
+
+def test_a_pause_ends_with_the_life_that_it_was_for(cluster: Cluster) -> None:
+    seats = cluster._driver.seats
+    cluster.pause(1, seconds=1.0)
+    cluster.restart(1)
+
+    cluster.pause(1)
+    cluster.pause(2, seconds=1.2)
+    wait_until(lambda: seats[2].state == "ready", "rank 2 does not go on")
+
+    assert seats[1].state == "paused"
+    cluster.resume(1)
 
 
 def test_an_earlier_run_gives_way(cluster: Cluster) -> None:
