@@ -115,8 +115,8 @@ class Membership:
         elif record.kind == "pause":
             events.record("note", record.name)
         elif record.kind == "view":
-            assert isinstance(self.node.machine, Views)
-            members = frozenset(self.node.machine.view.members)
+            # Not the node's view of now: it may have come to two of them in one handler.
+            members = frozenset(map(Member, record.data["members"], record.data["lives"]))
             self.excluded |= self.members - members
             self.members = members
             self.view = View(record.data["number"], record.data["members"])

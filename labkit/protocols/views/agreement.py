@@ -242,8 +242,8 @@ class Agreement(Raft):
         if view.number > self.view.number and self.life in view.members:
             self.view = view
             self.count += 1
-            ranks = tuple(member.rank for member in view.members)
-            yield Record("view", str(view), number=view.number, members=ranks)
+            ranks, lives = zip(*view.members, strict=True)
+            yield Record("view", str(view), number=view.number, members=ranks, lives=lives)
 
     def apply(self, index: int, entry: Entry) -> Effects:
         yield from super().apply(index, entry)

@@ -74,10 +74,11 @@ class SameMembers(Invariant):
 
     def recorded(self, sim: Simulation, i: int, record: Record) -> None:
         if record.kind == "view":
-            node = sim.node(i)
-            self.compare(i, node.view)
-            if node.life not in node.view.members:
-                raise Violation(self, f"rank {i} installed {node.view}, which it is not in")
+            members = tuple(map(Member, record.data["members"], record.data["lives"]))
+            view = NextView(record.data["number"], members)
+            self.compare(i, view)
+            if sim.node(i).life not in members:
+                raise Violation(self, f"rank {i} installed {view}, which it is not in")
 
     def compare(self, i: int, view: NextView) -> None:
         known = self.members.setdefault(view.number, view.members)

@@ -1,0 +1,42 @@
+"""The host's end of the agreement on views: what of it reaches the connections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from queue import SimpleQueue
+
+from labkit.protocols.codec import encode
+from labkit.protocols.raft.messages import AppendEntries, Entry
+from labkit.protocols.views import NextView
+from labkit.runtime.engine import Engine
+from labkit.runtime.loop import Loop
+from labkit.runtime.membership import Membership
+from labkit.view import Member, View
+
+ME, OTHER, WITNESS = Member(0, 0), Member(1, 3), Member(2, 0)
+
+
+def test_who_comes_and_is_lost_in_one_breath_is_out(tmp_path: Path) -> None:
+    """A rank that was slow to hear installs both views at once; the others have excluded it."""
+    installed, dropped = SimpleQueue[View](), SimpleQueue[Member]()
+    loop = Loop("test")
+    loop.start()
+    engine = Engine(loop, ME, tmp_path, lambda rank, said: None)
+
+    def begin() -> Membership:
+        made = Membership(engine, ME, 2, None, True, installed.put, dropped.put)
+        made.joined(OTHER)
+        made.joined(WITNESS)
+        return made
+
+    membership = loop.call(begin)
+    views = NextView(1, (ME, OTHER)), NextView(2, (ME,))
+    entries = tuple(Entry(1, view) for view in views)
+    both = encode(AppendEntries(1, 0, 0, entries, commit=2, round=1))
+
+    loop.call(lambda: membership.node.deliver(WITNESS.rank, both))
+
+    assert [installed.get(timeout=10.0) for _ in views] == [View(1, (0, 1)), View(2, (0,))]
+    loop.stop()
+    assert membership.excluded == {OTHER}
+    assert [dropped.get_nowait() for _ in range(dropped.qsize())] == [OTHER]
