@@ -72,6 +72,7 @@ step_curves(run, "Half a second of partition: nobody makes a step")
 # its ranks come back as new members when the cable is mended.
 
 # %% tags=["nbval-ignore-output"]
+job["steps"] = 120 if fast else 160  # there is work left when the cable is mended
 with Cluster(world_size, silence=0.2, max_restarts=30, **where) as cluster:
     run = half_a_second_in_two(cluster, elastic=True)
 step_curves(run, "The side with a majority goes on")
@@ -113,7 +114,6 @@ plan_sliders(world_size, seconds=2.0, seed=drawn)
 # same bits as without any fault. (d) It depends on the plan.
 
 # %% tags=["nbval-ignore-output"]
-job["steps"] = 80 if fast else 100
 with Cluster(world_size, silence=1.0, max_restarts=30, **where) as cluster:
     calm = cluster.run(train, **job).wait(timeout=60).results[0]
     run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=120)
@@ -139,10 +139,11 @@ from labkit.views.chaos import story
 story(run, "What became of each fault")
 
 # %% [markdown]
-# Read it from top to bottom with the timeline beside it. A death by itself costs the others some tens of
-# milliseconds, and in the middle of a partition it waits for the end of that. A late or lost message is a
-# slow step, and nobody is accused of it. A partition that lasts less than the permitted silence is a
-# long step, and one that lasts longer is a change of view.
+# Read it from top to bottom with the timeline beside it. A death by itself costs the others some tens
+# of milliseconds, and so does the return of the rank; where it is back before their next step, both
+# are in one number. In the middle of a partition they wait for the end of that. A late or lost
+# message is a slow step, and nobody is accused of it. A partition that lasts less than the permitted
+# silence is a long step, and one that lasts longer is a change of view.
 #
 # ## What it costs
 #
@@ -310,7 +311,7 @@ yours = mine("ring.1", "ring.2", "ckpt.2", "elastic.1", "elastic.3")
 # the sums are made of integers: `exact=True`.
 
 # %% tags=["nbval-ignore-output"]
-small_job = {"steps": 50, "exact": True}
+small_job = {"steps": 80, "exact": True}
 with Cluster(world_size, silence=1.0, max_restarts=30, **where) as cluster:
     quiet = cluster.run(train, **small_job).wait(timeout=60).results[0]
     run = cluster.run(train, elastic=True, faults=plan, mine=yours, **small_job).wait(timeout=120)
