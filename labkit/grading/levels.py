@@ -26,7 +26,7 @@ GAPS = (
         "not stopped, unless file permissions do",
     ),
     Gap(
-        "read other students' submissions, or the grader's files",
+        "read other students' submissions, the grader's files, its user's environment",
         "stopped: they are not there",
         "stopped where the grader is root; else not stopped",
     ),

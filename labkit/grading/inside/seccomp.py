@@ -53,9 +53,15 @@ FILES = (
     "lsetxattr 189 6, fsetxattr 190 7"
 )
 CLONE, CLONE3, TGKILL, SOCKET, PRLIMIT = (56, 220), (435, 435), (234, 131), (41, 198), (302, 261)
+FCNTL, IOCTL = (72, 25), (16, 29)
 OPEN, OPENAT, OPENAT2 = (2, None), (257, 56), (437, 437)
 
 CLONE_THREAD = 0x10000
+OWNERS = (8, 10, 15, 1024)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX and F_SETLEASE, fcntl(2): who gets which signal when something
+comes, be it SIGKILL to the grader, and who waits in open(2)."""
+SOCKET_OWNERS = (0x8901, 0x8902)
+"""FIOSETOWN and SIOCSPGRP: the same by ioctl(2)."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 # Berkeley packet filter, as in linux/bpf_common.h; the data are struct seccomp_data.
@@ -112,6 +118,10 @@ def program(name: str, network: bool, writing: bool, pid: int) -> bytes:
     refuse(CLONE3[column], errno.ENOSYS)  # its flags are out of reach: glibc takes clone then
     refuse_if(CLONE[column], 0, JUMP_SET, CLONE_THREAD, False)
     refuse_if(TGKILL[column], 0, JUMP_EQUAL, pid, False)  # abort() signals its own process
+    for command in OWNERS:
+        refuse_if(FCNTL[column], 1, JUMP_EQUAL, command, True)
+    for command in SOCKET_OWNERS:
+        refuse_if(IOCTL[column], 1, JUMP_EQUAL, command, True)
     refuse_if(PRLIMIT[column], 0, JUMP_EQUAL, 0, False)  # 0 is the caller
     if not network:
         refuse(SOCKET[column], errno.EPERM)
