@@ -14,10 +14,10 @@ import inspect
 import math
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from labkit.grading.shrunk import SECONDS, drawn, shortest, told
 from labkit.progress import progress as progress  # notebooks have all three from here
 from labkit.progress import remember
 from labkit.simulator.finding import Finding
+
+if TYPE_CHECKING:
+    from labkit.grading.exercise import Property
 
 MOST, SENTENCE = 60, 240
 """Characters that are shown of data, and of what was written to be read: a check's own words, and
@@ -120,7 +123,9 @@ def judge_one(name: str, exercise: Exercise, function: Callable[..., Any], seed:
     return Verdict(False, sentence, cases, found(exercise, function, cases))
 
 
-def found(exercise: Exercise, function: Callable[..., Any], cases: list[Case]) -> Finding | None:
+def found(
+    exercise: Exercise | Property, function: Callable[..., Any], cases: Sequence[Case]
+) -> Finding | None:
     """The fewest faults that show what is wrong with the first wrong case."""
     if exercise.trial is None:
         return None
@@ -246,8 +251,8 @@ def text(value: Any) -> str:
     """A value as a reader wants it in a sentence: numbers to six digits, what is long cut."""
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
-    if isinstance(value, list):
-        shown = f"[{', '.join(map(text, value))}]"
+    if isinstance(value, list):  # of a long one the beginning is enough
+        shown = f"[{', '.join(map(text, value[:MOST]))}]"
     else:
         shown = " ".join(repr(value).split())
     is_data = isinstance(value, DATA) or hasattr(value, "detach")

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from labkit import check
@@ -20,10 +21,13 @@ from labkit.grading.inside.channel import Ended, Garbled, Late
 from labkit.grading.jail import Cell, Jailed, JailError, Zygote
 from labkit.grading.nodes import Afresh
 from labkit.grading.record import Result, Verdict
-from labkit.grading.shrunk import SECONDS, drawn, shortest, told
+from labkit.grading.shrunk import SECONDS, drawn, told
+from labkit.simulator.finding import Finding
 
 drawing = threading.Lock()
 """matplotlib is not made for several threads."""
+GRACE, PICTURE = 1.0, 10.0
+"""Seconds beyond the deadline of a jail, and for a picture, which takes 0.3 s."""
 
 
 def score(
@@ -65,7 +69,7 @@ def judge(
         begin = time.monotonic()
         jailed = mother.jail(cell, graded.about.seconds, prop.ranks, prop.network)
         try:
-            cases = run(graded, prop, jailed, seed)
+            cases = in_time(graded, partial(run, graded, prop, jailed, seed))
             compare(graded, prop, cases, result)
         except (Ended, Late, Garbled, StudentError, PortError, Stuck) as error:
             blame(result, error, jailed, graded)
@@ -93,6 +97,18 @@ def run(graded: Graded, prop: Property, jailed: Jailed, seed: int) -> list[Case]
         expected = prop.run(reference, *copy.deepcopy(arguments))
         got = prop.run(jailed, *copy.deepcopy(arguments))
         cases.append(Case(arguments, expected, got))
+    return cases
+
+
+def in_time(graded: Graded, call: Callable[[], list[Case]]) -> list[Case]:
+    """The jail has a deadline; this is for what the grader does with what came from there: of a
+    million faults, say, each without the others. Raises Late, and what the call raises."""
+    found = check.within(graded.about.seconds + GRACE, call)
+    if isinstance(found, TimeoutError):
+        raise Late
+    if isinstance(found, BaseException):
+        raise found
+    cases: list[Case] = found
     return cases
 
 
@@ -165,16 +181,19 @@ def show(
     that show it, where the simulator judges. The verdict stands: nothing that goes wrong here, and
     nothing that the answer does in here, is of any weight."""
     finding = None
-    if prop.trial is not None:
-        with contextlib.suppress(Exception), answer:
-            wrong = (c for c in cases if check.difference(c.expected, c.got, prop.tolerance))
-            finding = shortest(prop.trial, answer, next(wrong))
+    with contextlib.suppress(Exception), answer:
+        finding = check.found(prop, answer, cases)
     if finding is not None:
         result.faults = finding.kinds[:TEXT]
         result.lines = [line[:TEXT] for line in told(finding)]
+    picture = check.within(PICTURE, partial(png, prop, cases, finding))
+    result.picture = picture if isinstance(picture, bytes) else b""
+
+
+def png(prop: Property, cases: Sequence[Case], finding: Finding | None) -> bytes:
     output = io.BytesIO()
-    with drawing, contextlib.suppress(Exception):
+    with drawing:
         figure = drawn(prop.picture, cases, finding)
         if figure is not None:
             figure.savefig(output, format="png")
-    result.picture = output.getvalue()
+    return output.getvalue()

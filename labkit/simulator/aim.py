@@ -3,6 +3,7 @@ strike at all."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, get_args
 
 import msgspec
@@ -52,6 +53,12 @@ def objection(entry: At, n: int) -> str | None:
             return f"{fault}: there is no rank {value}, but 0 to {n - 1}"
         if field == "seconds" and value is not None and not 0 <= value <= LONGEST:
             return f"{fault}: for how many seconds?"
+        if field == "groups" and any(
+            rank != LEADER and not 0 <= rank < n for rank in chain(*value)
+        ):
+            return f"a partition of ranks that there are not: they are 0 to {n - 1}"
+        if field == "groups" and (len(value) > n or sum(map(len, value)) > 2 * n):
+            return f"a partition of {n} ranks with more groups, or more in them"
         if field in ("factor", "rate") and not 0.01 <= value <= 100:
             return f"{fault}: a {field} is between 0.01 and 100"
     return None

@@ -12,6 +12,7 @@ from labkit.faults import At
 from labkit.grading.nodes import blamed_on, lives_of
 from labkit.grading.shrunk import Trial
 from labkit.protocols.effects import Protocol
+from labkit.simulator.aim import objection
 from labkit.simulator.attack import attack
 from labkit.simulator.finding import watch
 from labkit.simulator.invariants import Violation
@@ -39,6 +40,8 @@ def attacked(
     if type(plan) not in (list, tuple) or any(type(entry) is not At for entry in plan):
         return Played({"the attack": NO_PLAN})
     whole, given = schedule(tuple(plan)), schedule(())
+    if refused := next(filter(None, (objection(entry, whole.n) for entry in plan)), None):
+        return Played({"the attack": refused})  # such a fault may never let the simulation end
     verdict = attack(wrong, whole, scenario=scenario, most=most + len(given.plan))
     if len(plan) > most:
         return Played({"the attack": f"{len(plan)} faults; this one falls to {most}"})
@@ -46,7 +49,7 @@ def attacked(
     failed = f"{verdict.sentence} You tried {list(plan)}"
     found = Played({"the attack": "wins" if verdict.won else failed})
     found.seen = prepare(scenario._replace(protocol=wrong), whole, record=True)
-    with suppress(Violation, KeyError):  # a rank that there is not, say: the sentence has told it
+    with suppress(Violation):
         found.seen.run(whole.seconds)
     return found
 
