@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from labkit.checks import Case
 from labkit.faults import At
 from labkit.grading.nodes import blamed_on, lives_of
 from labkit.grading.shrunk import Trial
-from labkit.protocols.effects import Protocol
+from labkit.protocols.effects import Effect, Protocol, one_by_one
 from labkit.simulator.aim import objection
 from labkit.simulator.attack import attack
 from labkit.simulator.finding import watch
@@ -54,14 +55,41 @@ def attacked(
     return found
 
 
-def with_answer(protocol: Callable[..., Any], rank: int, others: Factory) -> Factory:
-    """Node `rank` is the answer's, the others are the lab's."""
+def with_answer(protocol: Callable[..., Any], rank: int, others: Factory, most: int) -> Factory:
+    """Node `rank` is the answer's, the others are the lab's. Its handlers have `most` effects: as
+    many as there are crashes to come between them."""
     answers = lives_of(protocol)
 
     def make(me: int, *arguments: Any) -> Protocol:
-        return (answers if me == rank else others)(me, *arguments)
+        if me != rank:
+            return others(me, *arguments)
+        return Counted(answers(me, *arguments), most, me, *arguments)
 
     return make
+
+
+class Counted(Protocol):
+    """A node whose handlers have no more than `most` effects. Raises ValueError: who has more could
+    have those that matter behind the last crash that is tried."""
+
+    def __init__(self, node: Protocol, most: int, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.node, self.most = node, most
+
+    def on_start(self) -> Any:
+        return self.handled("on_start")
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        getattr(self.node, name)  # or the answer's own AttributeError
+        return partial(self.handled, name)
+
+    def handled(self, name: str, *arguments: Any) -> list[Effect]:
+        effects = list(getattr(self.node, name)(*arguments) or ())
+        if (count := len(one_by_one(effects))) > self.most:
+            raise ValueError(f"{name} has {count} effects here; {self.most} are enough")
+        return effects
 
 
 def until(end: float) -> Callable[[Simulation], None]:

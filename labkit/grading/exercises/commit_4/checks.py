@@ -28,9 +28,9 @@ from labkit.simulator.simulation import Simulation
 from labkit.simulator.transactions import Once
 
 ANSWER = 2
-EFFECTS = 3
-"""No handler of the solution has more."""
-LIVES = 1 + 2 * EFFECTS * 2
+EFFECTS = 5
+"""The solution's handlers have three."""
+LIVES = 1 + 2 * EFFECTS * 2 + 2
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def trial(
     client = partial(Once, coordinators=(0,), clerks=(2, 1), at=moment.begin - moment.latency)
     scenario = Scenario(
         "commit.4",
-        with_answer(protocol, ANSWER, two_phase_commit),
+        with_answer(protocol, ANSWER, two_phase_commit, EFFECTS),
         (AsDecided, Undisturbed),
         clients=lambda schedule: {1000: client},
         progress=until(moment.begin + 10),
@@ -118,7 +118,7 @@ def trial(
 
 
 def crash_of_the_answer(moment: Moment) -> Plans:
-    """It crashes inside its vote, or inside what it does about the decision."""
+    """It crashes inside its vote, inside what it does about the decision, or between them."""
     back = At(Restart(ANSWER), seconds=moment.begin + 3)
     plans: Plans = {}
     for word, rounds in (("vote", 0.5), ("decision", 2.5)):
@@ -126,7 +126,8 @@ def crash_of_the_answer(moment: Moment) -> Plans:
         for effects in range(EFFECTS):
             crash = At(CrashAt(ANSWER, effects), seconds=when)
             plans[f"crash at the {word}, after {effects} effects"] = crash, back
-    return plans
+    between = At(Restart(ANSWER), seconds=round(moment.begin + 2 * moment.latency, 4))
+    return plans | {"crash between the vote and the decision": (between,)}
 
 
 def crash_of_both(moment: Moment) -> Plans:

@@ -23,8 +23,8 @@ from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 
 VOTER = 2
-CASES, EFFECTS = 3, 3
-"""A crash after none, one or two effects: no handler of the solution has more."""
+CASES, EFFECTS = 2, 5
+"""A crash after none to four effects: the solution's handler has two."""
 CRASH, BACK, FAULTS, END = 0.6, 1.2, 1.25, 3.0
 """The power fails at the first request, and is back before the second. Then all is well."""
 
@@ -76,19 +76,30 @@ def draw_earlier_term(r: random.Random) -> tuple[Requests]:
 
 
 class OneLeader(Invariant):
+    """It is told when something happens next, so that the picture has both leaders."""
+
     name, title = "R-S1", "one leader in a term"
 
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}
+        self.second: tuple[float, int, int] | None = None
 
     def recorded(self, sim: Simulation, i: int, record: Record) -> None:
-        if i != VOTER:  # whose word is the answer's
+        if i != VOTER and record.name == "becomes leader":  # the voter's word is the answer's
             term = record.data["term"]
-            if record.name == "becomes leader" and self.leaders.setdefault(term, i) != i:
-                first = self.leaders[term]
-                raise Violation(
-                    self, f"rank {VOTER} has made rank {first} and rank {i} leaders of term {term}"
-                )
+            if self.leaders.setdefault(term, i) != i and self.second is None:
+                self.second = sim.now, term, i
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        if self.second is not None and self.second[0] < sim.now:
+            _, term, second = self.second
+            first = self.leaders[term]
+            raise Violation(
+                self, f"rank {VOTER} has made rank {first} and rank {second} leaders of term {term}"
+            )
+
+    def finished(self, sim: Simulation) -> None:
+        self.after(sim, VOTER, None)
 
 
 class TermsGoUp(Invariant):
@@ -138,19 +149,21 @@ class LastAnswered(Answered):
 def trial(
     protocol: Callable[..., Any], requests: Requests, invariants: tuple[type[Invariant], ...]
 ) -> tuple[Scenario, dict[str, Schedule]]:
-    """A crash after so many effects of the first vote."""
+    """A crash after so many effects of the first vote, or behind it."""
     candidates = partial(Candidate, asked=requests.asked)
     scenario = Scenario(
         "raft.2",
-        with_answer(protocol, VOTER, candidates),
+        with_answer(protocol, VOTER, candidates, EFFECTS),
         invariants,
         progress=until(END),
     )
-    schedules = {}
-    for effects in range(EFFECTS):
-        crash = At(CrashAt(VOTER, effects), seconds=CRASH), At(Restart(VOTER), seconds=BACK)
-        schedules[f"crash after {effects} effects"] = Schedule(0, 3, crash, seconds=FAULTS)
-    return scenario, schedules
+    back = At(Restart(VOTER), seconds=BACK)
+    plans: dict[str, tuple[At, ...]] = {
+        f"crash after {effects} effects": (At(CrashAt(VOTER, effects), seconds=CRASH), back)
+        for effects in range(EFFECTS)
+    }
+    plans["crash when it is done"] = (back,)
+    return scenario, {name: Schedule(0, 3, plan, seconds=FAULTS) for name, plan in plans.items()}
 
 
 one_in_a_term = partial(trial, invariants=(OneLeader, Answered))
@@ -168,7 +181,7 @@ PROPERTIES = [
         draw_same_term,
         partial(tried, one_in_a_term),
         cases=CASES,
-        ranks=CASES * EFFECTS * 2,
+        ranks=CASES * (EFFECTS + 1) * 2,
         picture=picture,
         trial=one_in_a_term,
     ),
@@ -177,7 +190,7 @@ PROPERTIES = [
         draw_earlier_term,
         partial(tried, no_earlier_term),
         cases=CASES,
-        ranks=CASES * EFFECTS * 2,
+        ranks=CASES * (EFFECTS + 1) * 2,
         picture=picture,
         trial=no_earlier_term,
     ),

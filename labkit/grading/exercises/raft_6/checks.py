@@ -24,7 +24,8 @@ from labkit.simulator.schedule import Schedule
 from labkit.simulator.simulation import Simulation
 
 FOLLOWER = 2
-EFFECTS = 5
+EFFECTS = 8
+"""No handler of the solution has more."""
 LAST = 9
 """The script's last message, an empty one behind the whole log."""
 
@@ -135,46 +136,53 @@ class Acknowledged(Invariant):
     def __init__(self) -> None:
         self.messages: dict[int, AppendEntries] = {}
         self.said: dict[int, int] = {}  # by leader, the last entry that it has been told of
+        self.wrong = ""
 
     def sent(self, sim: Simulation, i: int, to: int, m: Any) -> None:
         if i != FOLLOWER:
             self.messages[m.round] = m
-            return
+        elif not self.wrong:
+            self.wrong = self.what_is_wrong(to, m)
+
+    def what_is_wrong(self, to: int, m: Appended) -> str:
         asked, said = self.messages.get(m.round), self.said.get(to, 0)
         if asked is None:
-            raise Violation(self, f"rank {i} answers round {m.round}, which nobody has begun")
+            return f"rank {FOLLOWER} answers round {m.round}, which nobody has begun"
         shown = asked.prev_index + len(asked.entries)
         if m.success and m.index > shown:
-            raise Violation(
-                self, f"rank {i} tells rank {to} that it has entry {m.index}, and has seen {shown}"
+            return (
+                f"rank {FOLLOWER} tells rank {to} that it has entry {m.index}, shown up to {shown}"
             )
         if m.success:
             self.said[to] = max(said, m.index)
         elif m.term == asked.term and asked.prev_index <= said:
-            raise Violation(
-                self,
-                f"rank {i} has told rank {to} that it has entry {said}, and has no entry "
-                f"{asked.prev_index} now",
-            )
+            told = f"rank {FOLLOWER} has told rank {to} that it has entry {said}"
+            return f"{told}, and has no entry {asked.prev_index} now"
+        return ""
+
+    def after(self, sim: Simulation, i: int, node: Any) -> None:
+        if self.wrong:
+            raise Violation(self, self.wrong)
 
 
 def trial(
     protocol: Callable[..., Any], logs: Logs, plans: dict[str, tuple[At, ...]]
 ) -> tuple[Scenario, dict[str, Schedule]]:
     leaders = partial(Leader, script=script_of(logs))
-    answer = with_answer(protocol, FOLLOWER, leaders)
+    answer = with_answer(protocol, FOLLOWER, leaders, EFFECTS)
     scenario = Scenario("raft.6", answer, (Committed, Acknowledged), progress=until(LAST + 1.0))
     return scenario, {name: Schedule(0, 3, plan, seconds=5.0) for name, plan in plans.items()}
 
 
 calm = partial(trial, plans={"without a crash": ()})
 BACK = At(Restart(FOLLOWER), seconds=4.5)
-crashing = partial(  # inside the handler of message 4, which brings what is new
+crashing = partial(  # inside the handler of message 4, which brings what is new, or behind it
     trial,
     plans={
         f"crash after {effects} effects": (At(CrashAt(FOLLOWER, effects), seconds=3.5), BACK)
         for effects in range(EFFECTS)
-    },
+    }
+    | {"crash when it is done": (BACK,)},
 )
 
 
@@ -220,7 +228,7 @@ PROPERTIES = [
         draw,
         partial(tried, crashing),
         cases=2,
-        ranks=2 * EFFECTS * 2,
+        ranks=2 * (EFFECTS + 1) * 2,
         picture=picture,
         trial=crashing,
     ),
