@@ -70,7 +70,7 @@ def setting(
     return Setting(known, [known[name] for name in plan.exercises], read_roster(roster), secret)
 
 
-def library(overlay: Path | None = None) -> dict[str, Graded]:
+def every_exercise(overlay: Path | None = None) -> dict[str, Graded]:
     """The lab's exercises; those of a private folder are added, or take the place of its own."""
     known = {name: exercise.load(name) for name in exercise.ids()}
     if overlay is not None:
@@ -81,6 +81,12 @@ def library(overlay: Path | None = None) -> dict[str, Graded]:
                 f"`labkit new-exercise NAME --exercises {overlay}`"
             )
         known |= {name: exercise.load(name, overlay) for name in private}
+    return known
+
+
+def library(overlay: Path | None = None) -> dict[str, Graded]:
+    """The same, with solutions. Raises ExerciseError in a copy that was handed out."""
+    known = every_exercise(overlay)
     handed_out = [name for name, graded in known.items() if graded.known is not None]
     if handed_out:
         raise ExerciseError(
@@ -98,7 +104,9 @@ def weighted(graded: Graded, weight: int) -> Graded:
 def read_course(path: Path, known: Iterable[str]) -> Course:
     try:
         plan = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Course)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise CourseError(f"{path}: {error.strerror}") from None
+    except (ValueError, msgspec.ValidationError) as error:  # no TOML, or no text at all
         raise CourseError(f"{path}: {error}") from None
     for name in [*plan.exercises, *plan.weights]:
         if name not in known:
@@ -116,7 +124,9 @@ def read_roster(path: Path | None) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise CourseError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise CourseError(f"{path}: {error}") from None
     if not rows or "student" not in rows[0]:
         raise CourseError(f"{path} needs a heading with the word student, and a line for each")

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from labkit.checks import Case, Exercise, call
+from labkit.grading.hidden import handed_out
 
 if TYPE_CHECKING:
     from labkit.grading.shrunk import Trial
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 EXERCISES = Path(__file__).parent / "exercises"
 FILES = ("exercise.toml", "cell.py", "checks.py", "mutants.toml")
 MANIFEST = "manifest.toml"
-KNOWN = "known.msgpack"
 ABOUT_MANIFEST = """# The exercises that are graded, and what must hold of an answer. Written by
 # `labkit new-exercise`; a property that is here and does not run is an error."""
 Kind = Literal["write", "find", "budget", "attack", "predict", "diagnose"]
@@ -222,17 +222,6 @@ def read(name: str, below: Path = EXERCISES) -> Graded:
             raise ExerciseError(f"{name}, mutant {mutant.name!r}: no property {mutant.killed_by!r}")
         graded.mutated(mutant)
     return graded
-
-
-def handed_out(folder: Path) -> dict[str, Any] | None:
-    """What `labkit release` left in the place of a solution; None where the solution is there."""
-    from labkit.grading.inside.values import unpack
-
-    path = folder / KNOWN
-    if not path.exists():
-        return None
-    found: dict[str, Any] = unpack(msgspec.msgpack.decode(path.read_bytes()))
-    return found
 
 
 def cells(path: Path, name: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """`labkit release`: the lab as students get it, without solutions, mutants and tests.
 
 Instead of the solution an exercise has what is right for the cases of seed 0, so that `check` still
-says what is wrong; the grader draws others. The library itself stays whole, since the notebooks
+says what is wrong; the grader draws others. What of its checks would tell the solution has no body
+there (`labkit.grading.hidden`). The library itself stays whole, since the notebooks
 train with it: an exercise that must not be found in it belongs into a private folder.
 """
 
@@ -22,7 +23,8 @@ import torch
 from labkit import check
 from labkit.grading import exercise
 from labkit.grading.course import library
-from labkit.grading.exercise import KNOWN, Graded
+from labkit.grading.exercise import Graded
+from labkit.grading.hidden import KNOWN, taken_down, without_hidden
 from labkit.grading.inside.values import pack
 from labkit.grading.score import draws
 from labkit.notebooks import NOTEBOOKS, REPOSITORY
@@ -92,26 +94,29 @@ def hand_out(known: Iterable[Graded], folder: Path) -> None:
     for graded in known:
         target = exercise.folder_of(graded.id, folder)
         target.mkdir()
-        for name in ("exercise.toml", "checks.py"):
-            shutil.copyfile(graded.folder / name, target / name)
+        shutil.copyfile(graded.folder / "exercise.toml", target / "exercise.toml")
+        checks = (graded.folder / "checks.py").read_text(encoding="utf-8")
+        (target / "checks.py").write_text(without_hidden(checks), encoding="utf-8")
         (target / "cell.py").write_text(graded.skeleton + "\n", encoding="utf-8")
         (target / KNOWN).write_bytes(msgspec.msgpack.encode(pack(answers(graded))))
         exercise.admit(graded.id, [prop.title for prop in graded.properties], folder)
 
 
 def answers(graded: Graded) -> dict[str, Any]:
-    """What is right for seed 0, by what each case is drawn from; without the properties of which
-    that cannot be written down as plain data, which students cannot check by themselves then."""
+    """What is right for seed 0, by what each case is drawn from, and what hidden functions gave on
+    the way; without the properties of which that cannot be written down as plain data, which
+    students cannot check by themselves then."""
     found: dict[str, Any] = {}
     reference = graded.define(graded.reference)
-    for prop in graded.properties:
-        texts = check.seeds(graded.id, prop.title, prop.cases, 0)
-        try:
-            for text, drawn in zip(texts, draws(graded, prop, 0), strict=True):
-                found[text] = plain(prop.run(reference, *copy.deepcopy(drawn)))
-        except TypeError:
-            continue
-    return found
+    with taken_down() as taken:
+        for prop in graded.properties:
+            texts = check.seeds(graded.id, prop.title, prop.cases, 0)
+            try:
+                for text, drawn in zip(texts, draws(graded, prop, 0), strict=True):
+                    found[text] = plain(prop.run(reference, *copy.deepcopy(drawn)))
+            except TypeError:
+                continue
+    return found | {key: plain(value) for key, value in taken.items()}
 
 
 def plain(value: Any) -> Any:

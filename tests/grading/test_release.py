@@ -1,5 +1,6 @@
 """What students are handed out: it works, and nothing in it is a solution."""
 
+import ast
 import json
 import os
 import re
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.grading import exercise
+from labkit.grading import exercise, hidden
 from labkit.grading.course import library
+from labkit.grading.hidden import without_hidden
+from labkit.grading.prove import holds
 from labkit.grading.release import release, zipped
 
 OWN = '''# exercise: why.1
@@ -77,6 +80,46 @@ def test_nothing_in_it_is_a_solution_or_a_mutant(handed_out):
             assert f'killed_by = "{mutant.killed_by}"' not in text, (mutant.name, name)
 
 
+def variants(function):
+    """As an answer, and in the forms that an answer may have."""
+    return function, *(lambda *a, form=form: form(function(*a)) for form in (sorted, list, tuple))
+
+
+@pytest.mark.parametrize("name", exercise.ids())
+def test_no_function_of_a_handed_out_check_is_an_answer(handed_out, name):
+    """A check may have to work out what is right; then it is hidden, or tells it."""
+    (folder, _), _ = handed_out
+    graded = exercise.load(name)
+    there = exercise.folder_of(name, folder / "labkit/grading/exercises") / "checks.py"
+    bodies = {
+        part.name: ast.unparse(part.body)
+        for part in ast.parse(there.read_text()).body
+        if isinstance(part, ast.FunctionDef)
+    }
+    module = vars(sys.modules[f"labkit_checks_{graded.folder.name}"])
+    for made in [module[title] for title, body in bodies.items() if body != "..."]:
+        for answer in variants(made):
+            for prop in graded.properties:
+                try:
+                    right = holds(graded, prop, answer, 1)
+                except Exception:  # most cannot be called like this
+                    right = False
+                assert not right, made.__name__
+
+
+def test_what_is_hidden_is_not_there_and_known_all_the_same(handed_out, tmp_path):
+    (folder, _), _ = handed_out
+    exercises = folder / "labkit/grading/exercises"
+    for name, function in (("cluster.2", "past"), ("elastic.4", "play"), ("hb.5", "best")):
+        there = exercise.folder_of(name, exercises)
+        assert f"@hidden\ndef {function}(" in (there / "checks.py").read_text()
+        known = hidden.handed_out(there)
+        assert not [key for key in known if key.startswith("before/")]  # but for the outermost
+        assert [key for key in known if "/" in key]
+    text = without_hidden('@hidden\ndef f(\n    a,\n):\n    """Says."""\n    return a\n\n\nB = 1\n')
+    assert text == "@hidden\ndef f(\n    a,\n):\n    ...\n\n\nB = 1\n"
+
+
 def test_folder_and_zip_are_the_same_and_nothing_is_overwritten(handed_out, tmp_path):
     (folder, archive), _ = handed_out
     with zipfile.ZipFile(archive) as opened:
@@ -117,6 +160,58 @@ except Exception as error:
     assert "should be" in lines[3]
     assert lines[4].startswith("why.9, hint 1 of 3")
     assert "nothing can be graded with it" in lines[5]
+
+
+JUDGES = """
+import json
+import sys
+
+from labkit import check
+from labkit.grading import exercise
+
+for name, source, wrong in json.load(sys.stdin):
+    graded = exercise.load(name)
+    verdicts = [check.judge(name, graded.define(cell)) for cell in (source, wrong)]
+    told = verdicts[1].sentence
+    wrong = next((p for p in graded.properties if p.title in told), graded.properties[0])
+    check.drawn(wrong.picture, verdicts[1].cases, None)
+    print(name, *(verdict.passed for verdict in verdicts))
+"""
+
+
+def test_every_check_of_a_students_copy_tells_right_from_wrong(handed_out):
+    """Also where what was hidden is needed for drawing, comparing, or the picture."""
+    (folder, _), known = handed_out
+    cells = []
+    for name in exercise.ids():
+        graded = known[name]
+        mutant = next(iter(graded.mutants.values()))
+        cells.append((name, graded.reference, graded.mutated(mutant)))
+    home = {**os.environ, "PYTHONPATH": str(folder), "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, "-c", JUDGES],
+        input=json.dumps(cells), cwd=folder, env=home, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [f"{name} True False" for name, _, _ in cells], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seed", "name", "says"),
+    [
+        ("5", "raft.3", "grants(term="),
+        ("0", "cluster.2", "suspects(log="),
+        ("5", "cluster.2", "only seed 0 can be drawn"),
+    ],
+)
+def test_a_student_can_replay_what_was_drawn(handed_out, seed, name, says):
+    (folder, _), _ = handed_out
+    home = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "labkit.cli", "replay", seed, name]
+    done = subprocess.run(command, cwd=folder, env=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+    assert "→" not in done.stdout
+    assert "told for seed 0 alone" in done.stdout
 
 
 def test_private_exercises_stand_in_the_notebook(handed_out):

@@ -138,7 +138,8 @@ def held_by(seen: Trace, places: Sequence[tuple[int, int]]) -> Outcome:
 
 
 def steps_beside(cases: Sequence[Case]) -> Any:
-    """The first wrong case step by step, expected above and yours below; else one that is right."""
+    """The first wrong case step by step, expected above and yours below; else one that is right.
+    What is expected has no steps in a student's copy."""
     wrong = [c for c in cases if c.expected != c.got]
     shown = [c for c in (wrong or cases) if c.arguments[0].ranks <= 5] or list(wrong or cases)
     if not shown:
@@ -146,7 +147,7 @@ def steps_beside(cases: Sequence[Case]) -> Any:
     case = shown[0]
     yours = tables_of(case.got.seen, "yours, step")
     yours[0] = Table("yours, at first", yours[0].state, [])
-    if not wrong:
+    if not wrong or not hasattr(case.expected, "seen"):
         return draw_tables([yours], case.arguments[0].ranks)
     expected = tables_of(case.expected.seen, "expected, step")
     expected[0] = Table("expected, at first", expected[0].state, [])

@@ -17,6 +17,7 @@ import numpy as np
 
 from labkit.checks import Case
 from labkit.grading.exercise import Property
+from labkit.grading.hidden import hidden
 
 DAY = 86_400
 ROOM = 1.2
@@ -73,6 +74,7 @@ def draw_tiers(r: random.Random) -> list[Tier]:
     return tiers if r.random() < 0.6 else [tiers[0], tiers[2]]
 
 
+@hidden
 def young(tier: Tier) -> float:
     return math.sqrt(2 * tier["stall"] * tier["mtbf"])
 
@@ -90,6 +92,7 @@ def draw_poor(r: random.Random) -> tuple[Job]:
     return (Job(tiers, round(needed / r.uniform(3, 5), 2), r.getrandbits(32)),)
 
 
+@hidden
 def bound_of(job: Job) -> float:
     """The share of the time that may be lost."""
     dear = [max(young(tier), DAY * tier["price"] / job.budget) for tier in job.tiers]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from labkit.grading.exercise import Property
+from labkit.grading.hidden import hidden
 from labkit.views.space_time import Entry
 from labkit.views.suspects import suspects_picture
 
@@ -15,6 +16,7 @@ Log = list[Entry]
 RANKS, EVENTS = 4, 14
 
 
+@hidden
 def directly_before(log: Log, b: int) -> list[int]:
     """Those above it on its own rank, and the sending of the message that it receives."""
     rank, kind, message = log[b]
@@ -24,10 +26,12 @@ def directly_before(log: Log, b: int) -> list[int]:
     ]
 
 
+@hidden
 def before(log: Log, places: Iterable[int]) -> set[int]:
     return {a for b in places for a in directly_before(log, b)}
 
 
+@hidden
 def past(log: Log, crash: int) -> set[int]:
     found = before(log, [crash])
     while (more := found | before(log, sorted(found))) != found:
@@ -35,6 +39,7 @@ def past(log: Log, crash: int) -> set[int]:
     return found
 
 
+@hidden
 def upwards(log: Log, crash: int) -> set[int]:
     """What one pass from the crash to the top finds: too little, where clocks lie."""
     found = {crash}
@@ -44,10 +49,16 @@ def upwards(log: Log, crash: int) -> set[int]:
     return found - {crash}
 
 
+@hidden
 def tells_answers_apart(log: Log, crash: int) -> bool:
     """Whether there are neither too few suspects nor too many, and some of them far away."""
     near = before(log, [crash, *directly_before(log, crash)])
     return 4 <= len(past(log, crash)) <= 10 and past(log, crash) != near
+
+
+@hidden
+def leads_astray(log: Log, crash: int) -> bool:
+    return upwards(log, crash) != past(log, crash)
 
 
 def happened(r: random.Random) -> Log:
@@ -82,7 +93,7 @@ def draw_incident(r: random.Random, skew: float) -> tuple[Log, int]:
         wrong_by = [r.uniform(-skew, skew) for _ in range(RANKS)]
         order = sorted(range(len(true)), key=lambda i: i + wrong_by[true[i][0]])
         log, crash = [true[i] for i in order], order.index(EVENTS)
-        if skew == 0 or upwards(log, crash) != past(log, crash):
+        if skew == 0 or leads_astray(log, crash):
             return log, crash
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.grading.exercise import Property
+from labkit.grading.hidden import hidden
 
 Deaths = list[tuple[int, str]]
 Drawn = tuple[int, Deaths, bool]
@@ -27,6 +28,7 @@ def draw_several(r: random.Random) -> Drawn:
     return steps, sorted(deaths), r.random() < 0.3
 
 
+@hidden
 def play(steps: int, deaths: Deaths, fence: bool) -> int:
     """The loop as a survivor goes through it."""
     weight, applied, step = 0, 0, 1

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from labkit.grading.exercise import Property
+from labkit.grading.hidden import hidden
 from labkit.protocols.heartbeat import FixedTimeout
 from labkit.simulator.network import Network
 from labkit.simulator.qos import of_pair
@@ -30,6 +31,7 @@ def draw(r: random.Random, slowest: float) -> Drawn:
     return delay, r.choice([0.1, 0.2, 0.3]), beats, detection
 
 
+@hidden
 def best(slowest: float, loss: float, beats: int, detection: float) -> float:
     """Mistakes per second of the best setting, measured."""
     return measured(1 / beats, detection - slowest, slowest, loss).rate
