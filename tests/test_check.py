@@ -163,7 +163,9 @@ def test_different_values_are_told_apart_and_where(expected, got, word):
         (np.arange(6.0), np.ones(6), True),
         (torch.ones(2, 3), torch.ones(3, 2), True),
         (np.ones((2, 3, 4)), np.zeros((2, 3, 4)), True),
-        ("words", "words", False),
+        ("words", "words", False),  # a table has what differs
+        ("words", "others", True),
+        ({"a": "x", "b": (1, None)}, {"a": "x", "b": "$y$"}, True),
         (1.0, None, True),  # None becomes nan: a point that is missing
         (np.ones(0), np.ones(0), False),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,19 @@ from labkit.checks import Case
 from labkit.views import style
 
 MOST_VALUES = 4096
+ROWS = 6
+COLUMNS, WIDTHS = (0.01, 0.45, 0.73), (50, 32, 32)
+"""Of a table: where its columns begin, in parts of the width, and their characters."""
 
 
 def expected_beside_got(cases: Sequence[Case]) -> Any:
-    """Numbers as pairs of points per case, an array as two strips; None for anything else."""
+    """Numbers as pairs of points per case, an array as two strips, anything else as a table of what
+    differs; None where there is nothing of it."""
+    from labkit.check import difference
+
     pairs = [(as_array(case.expected), as_array(case.got)) for case in cases]
     if not pairs or any(a is None or b is None for a, b in pairs):
-        return None
+        return table([case for case in cases if difference(case.expected, case.got)][:ROWS])
     if all(a.ndim == 0 and b.ndim == 0 for a, b in pairs):
         return points([float(a) for a, _ in pairs], [float(b) for _, b in pairs])
     wrong = [p for p in pairs if p[0].shape != p[1].shape or not np.allclose(*p, equal_nan=True)]
@@ -74,6 +81,34 @@ def strips(expected: Any, got: Any) -> Any:
             axes.set_xticks([])
         elif rows[0].shape == row.shape:
             outline(axes, ~np.isclose(rows[0], row, equal_nan=True))
+    return figure
+
+
+def table(wrong: Sequence[Case]) -> Any:
+    """A line for each wrong case: what was drawn, what is right, and yours. Of two dictionaries
+    only the entries that differ."""
+    if not wrong:
+        return None
+    figure = style.figure(9.0, 0.5 + 0.3 * len(wrong))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(wrong) + 0.2, -1)
+    axes.axis("off")
+    lines = [("drawn", "expected", "yours")]
+    for case in wrong:
+        expected, got = case.expected, case.got
+        if isinstance(expected, dict) and isinstance(got, dict):
+            keys = [key for key in expected if expected[key] != got.get(key)]
+            expected = {key: expected[key] for key in keys}
+            got = {key: got.get(key) for key in keys}
+        drawn = ", ".join(map(repr, case.arguments))
+        lines.append((drawn, repr(expected), repr(got)))
+    colours = (style.INK, style.GREEN, style.VERMILION)
+    for y, line in enumerate(lines, -1):
+        for x, words, most, colour in zip(COLUMNS, line, WIDTHS, colours, strict=True):
+            text = shorten(words, most, placeholder=" …") if y >= 0 else words
+            size, colour = (style.SMALL, colour) if y >= 0 else (style.LABEL, style.INK)
+            axes.text(x, y + 0.5, text, size=size, color=colour, va="center", parse_math=False)
     return figure
 
 
