@@ -6,9 +6,10 @@
     inside/        all that runs in or around a jail; it is copied there and knows no answers
     jail.py        the grader's end of a jail
     score.py       verdicts on one submission
+    shrunk.py      the fewest faults that show what is wrong, where the simulator judges
     grade.py       a whole class
     course.py      which exercises count, private ones, each student's variant
-    release.py     what students get
+    release.py     what students get; hidden.py: what of a check they do not
     report.py, page.py  what teachers, code hosts and students read
 
 **Nothing in a jail is trusted.** What leaves it counts as what the student said, whoever in there

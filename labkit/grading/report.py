@@ -88,7 +88,9 @@ def gradescope(record: Record) -> dict[str, Any]:
             "score": result.earned,
             "max_score": result.points,
             "status": "passed" if result.verdict is Verdict.PASS else "failed",
-            "output": f"{result.verdict}. {result.sentence}\n{result.replay}",
+            "output": "\n".join(
+                [f"{result.verdict}. {result.sentence}", *result.lines, result.replay]
+            ),
             "output_format": "text",
         }
         for result in record.results

@@ -9,6 +9,7 @@ import typer.main
 import yaml
 
 from labkit.cli import app
+from labkit.grading.levels import GAPS
 
 TEACHING = Path(__file__).parents[2] / "docs" / "teaching"
 FILES = sorted(path for path in TEACHING.rglob("*") if path.is_file())
@@ -36,10 +37,32 @@ def test_a_workflow_can_be_read(path):
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 
+@pytest.mark.parametrize("path", sorted(TEACHING.rglob("*.yml")), ids=lambda path: path.name)
+def test_one_student_is_graded_with_a_roster_of_one(path, tmp_path):
+    """Else whoever is not graded today has handed in nothing, and is below the pass mark."""
+    (tmp_path / "teacher").mkdir()
+    for folder in (tmp_path, tmp_path / "teacher"):
+        rows = "student,submission\nAda Ash,lab-ada\nBob Birch,lab-bob\nCyd,lab-ada-2\n"
+        (folder / "roster.csv").write_text(rows)
+    (line,) = [text for text in path.read_text().splitlines() if text.endswith("> one.csv")]
+    command = ["bash", "-euo", "pipefail", "-c", line.strip().removeprefix("- ")]
+    for name, status in (("lab-ada", 0), ("lab-cyd", 1)):
+        environment = {"NAME": name, "PATH": "/usr/bin:/bin"}
+        assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == status
+    subprocess.run(command, cwd=tmp_path, env={"NAME": "lab-bob", "PATH": "/usr/bin:/bin"})
+    assert (tmp_path / "one.csv").read_text() == "student,submission\nBob Birch,lab-bob\n"
+
+
 @pytest.mark.parametrize("path", sorted((TEACHING / "workflows/gradescope").iterdir()))
 def test_a_script_can_be_read(path):
     subprocess.run(["bash", "-n", path], check=True)
     assert path.stat().st_mode & 0o111
+
+
+def test_the_page_has_the_whole_table_of_gaps():
+    page = (TEACHING / "README.md").read_text()
+    rows = [f"| {gap.attempt} | {gap.namespace} | {gap.rlimit} |" for gap in GAPS]
+    assert "\n".join(rows) in page
 
 
 def test_links_lead_somewhere():
