@@ -52,6 +52,13 @@ def test_a_spike_is_measured_against_the_median_of_good_steps() -> None:
     assert guard.judge(2.9, ONE) == ""
 
 
+def test_any_loss_is_a_spike_after_losses_of_nothing() -> None:
+    """Where all is learnt by heart, a cross-entropy in float32 is exactly 0."""
+    guard = Guard(spike=3.0)
+    assert guard.judge(0.0, ONE) == ""
+    assert guard.judge(0.5, ONE) == "the loss of 0.5 is inf times the median"
+
+
 def test_the_rate_is_halved_with_each_bad_step() -> None:
     guard = Guard(policy="lower rate")
     for _ in range(2):

@@ -113,7 +113,8 @@ class Guard:
         if not whole:
             why = "a gradient is not finite"
         elif loss > self.spike * usual:
-            why = f"the loss of {loss:.3g} is {loss / usual:.1f} times the median"
+            times = loss / usual if usual else math.inf
+            why = f"the loss of {loss:.3g} is {times:.1f} times the median"
         else:
             why = ""
             self.losses = [*self.losses, loss][-self.window :]
