@@ -54,16 +54,16 @@ class PaletteCanvas(FigureCanvasAgg):
     def print_png(self, filename_or_obj: Any, **unused: Any) -> None:
         FigureCanvasAgg.draw(self)
         pixels = _opaque(self.buffer_rgba())
-        data = _png(pixels, 128, self.figure.dpi)
+        data = small_png(pixels, 128, self.figure.dpi)
         if len(data) > LIMIT:
-            data = _png(pixels, 64, self.figure.dpi)
+            data = small_png(pixels, 64, self.figure.dpi)
         if hasattr(filename_or_obj, "write"):
             filename_or_obj.write(data)
         else:
             Path(filename_or_obj).write_bytes(data)
 
 
-def _png(pixels: np.ndarray, colours: int, dpi: float) -> bytes:
+def small_png(pixels: np.ndarray, colours: int, dpi: float) -> bytes:
     """The most frequent colours stay exactly as they are, the others become the nearest of them.
 
     Flat areas are frequent and the edges of letters are not: what a colour means is never lost.
