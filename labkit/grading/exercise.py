@@ -78,7 +78,8 @@ class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """exercise.toml. `seconds` is the deadline of one property and `reference_seconds` what the
-    solution takes for all of them; `lines` is the solution's length, about."""
+    solution takes for all of them, in jails on a quiet machine; `lines` is the solution's length,
+    about."""
 
     title: str
     notebook: str
@@ -112,14 +113,11 @@ class Graded:
 
     @property
     def heading(self) -> str:
-        """`Exercise commit.1 (3 points, 10 minutes, 4 lines)`."""
-        counts = (
-            (self.points, "point"),
-            (self.about.minutes, "minute"),
-            (self.about.lines, "line"),
-        )
-        shown = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
-        return f"Exercise {self.id} ({shown})"
+        """`Exercise commit.1 (3 points, 10 minutes; about 4 lines, reference runs in 0.1 s)`."""
+        points = counted(self.points, "point")
+        minutes, lines = counted(self.about.minutes, "minute"), counted(self.about.lines, "line")
+        runs = f"reference runs in {self.about.reference_seconds:g} s"
+        return f"Exercise {self.id} ({points}, {minutes}; about {lines}, {runs})"
 
     def define(self, source: str) -> Callable[..., Any]:
         """The function of a cell of the lab's own: the reference, a mutant. Never a student's."""
@@ -159,6 +157,10 @@ class Graded:
         texts = [(self.folder / name).read_bytes() for name in FILES]
         points = repr(self.about.points).encode()  # a course may have weighted them
         return hashlib.sha256(b"\0".join([*texts, points])).hexdigest()
+
+
+def counted(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def folder_of(name: str, below: Path = EXERCISES) -> Path:

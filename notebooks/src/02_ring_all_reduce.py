@@ -167,7 +167,7 @@ traffic_bars({"naive": naive, "ring": ringed}, size)
 # n is (nccl-tests, PERFORMANCE.md).
 
 # %% [markdown]
-# ### Exercise ring.1 (3 points, 15 minutes, 6 lines)
+# ### Exercise ring.1 (3 points, 15 minutes; about 6 lines, reference runs in 0.4 s)
 #
 # Write the first half. `link` knows `rank`, `size`, `left`, `right`, and carries
 # `transfer(sends=[(tensor, to)], receives=[(tensor, source)]).wait()`. `steps_of(my_reduce_scatter)`
@@ -176,7 +176,7 @@ traffic_bars({"naive": naive, "ring": ringed}, size)
 # %% exercise="ring.1"
 
 # %% [markdown]
-# ### Exercise ring.2 (2 points, 5 minutes, 4 lines)
+# ### Exercise ring.2 (2 points, 5 minutes; about 4 lines, reference runs in 0.4 s)
 #
 # Now the second half. `chunks[link.rank]` is complete on every rank; nothing else is.
 
@@ -421,7 +421,7 @@ compare_bars(
 # > α/β, on cables that nobody shares. For small ones 2(N−1) α rules.
 
 # %% [markdown]
-# ### Exercise ring.3 (2 points, 10 minutes, 3 lines)
+# ### Exercise ring.3 (2 points, 10 minutes; about 3 lines, reference runs in 0.1 s)
 #
 # NCCL chooses between a ring and a tree before every all-reduce. Do it as NCCL does: put a price on
 # both and take the cheaper one.
@@ -621,7 +621,7 @@ timeline(
 # How far does each of the others come?
 
 # %% [markdown]
-# ### Exercise ring.4 (2 points, 10 minutes, 4 lines)
+# ### Exercise ring.4 (2 points, 10 minutes; about 4 lines, reference runs in 0.4 s)
 #
 # Predict it, rank by rank. The check lets the lab's own ring run on links of which one stops, and
 # compares. Then look at your list for a stop near the end: some ranks hold the complete sum and go on

@@ -519,28 +519,28 @@ cluster.close()
 # %% [markdown]
 # ## Exercises
 #
-# ### Exercise hang.1 (3 points, 15 minutes, 8 lines)
+# ### Exercise hang.1 (3 points, 15 minutes; about 8 lines, reference runs in 0.1 s)
 #
 # Lay the flight records side by side.
 
 # %% exercise="hang.1"
 
 # %% [markdown]
-# ### Exercise hang.2 (2 points, 10 minutes, 4 lines)
+# ### Exercise hang.2 (2 points, 10 minutes; about 4 lines, reference runs in 0.1 s)
 #
 # The rule by which a loss scale is found.
 
 # %% exercise="hang.2"
 
 # %% [markdown]
-# ### Exercise hang.3 (3 points, 15 minutes, 6 lines)
+# ### Exercise hang.3 (3 points, 15 minutes; about 6 lines, reference runs in 0.1 s)
 #
 # Find the stragglers, in a way that one of them cannot hide behind another.
 
 # %% exercise="hang.3"
 
 # %% [markdown]
-# ### Exercise hang.4 (2 points, 10 minutes, 2 lines)
+# ### Exercise hang.4 (2 points, 10 minutes; about 2 lines, reference runs in 0.1 s)
 #
 # Find the bug. This is the exchange that hung: two calls, and the order in which each rank makes them.
 # The picture of the check shows who waits for whom. Repair the cell, for any number of ranks, and so that
@@ -562,7 +562,7 @@ incident = recorded()[13]["incident"]
 evidence(incident, "A job stands still. Whom do they wait for, and why?")
 
 # %% [markdown]
-# ### Exercise hang.5 (4 points, 25 minutes, 14 lines)
+# ### Exercise hang.5 (4 points, 25 minutes; about 14 lines, reference runs in 0.1 s)
 #
 # Name the cause and the rank: of this one with your eyes, then of any with a function. The check goes
 # through recorded incidents with other ranks and other numbers. Beware: who waits for a dead or

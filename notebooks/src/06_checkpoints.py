@@ -790,7 +790,7 @@ print("steps in one checkpoint:", len({shard.split(",")[0] for shard in shards})
 # A colleague of Amara has thought of that. Every shard gets a name with its step, and when all are
 # written, one small file says which step is whole: `LATEST`. The cell below is her code. It never fails.
 #
-# ### Exercise ckpt.1 (4 points, 15 minutes, 8 lines)
+# ### Exercise ckpt.1 (4 points, 15 minutes; about 8 lines, reference runs in 0.5 s)
 #
 # The check fails the power at each operation, many times. Red in its picture: `LATEST` is there, and what
 # it names is not. Nobody who loads it has a reason to look further. Find the bug (there are two) and
@@ -800,7 +800,7 @@ print("steps in one checkpoint:", len({shard.split(",")[0] for shard in shards})
 # %% exercise="ckpt.1"
 
 # %% [markdown]
-# ### Exercise ckpt.2 (2 points, 10 minutes, 3 lines)
+# ### Exercise ckpt.2 (2 points, 10 minutes; about 3 lines, reference runs in 0.1 s)
 #
 # A sampler from the step alone. The last batch of an epoch is smaller when the batch size does not
 # divide the number of samples.
@@ -808,7 +808,7 @@ print("steps in one checkpoint:", len({shard.split(",")[0] for shard in shards})
 # %% exercise="ckpt.2"
 
 # %% [markdown]
-# ### Exercise ckpt.3 (3 points, 10 minutes, 4 lines)
+# ### Exercise ckpt.3 (3 points, 10 minutes; about 4 lines, reference runs in 0.1 s)
 #
 # Retention. The rule that everybody writes first has lost checkpoints in real systems: it counts files.
 

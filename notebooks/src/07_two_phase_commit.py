@@ -523,14 +523,14 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # Attack first: a schedule is plain data, and the simulator is the judge. Stuck? `hint("commit.3")`, from
 # `labkit.check`, gives three hints, one at a time.
 #
-# ### Exercise commit.3 (4 points, 15 minutes, 4 lines)
+# ### Exercise commit.3 (4 points, 15 minutes; about 4 lines, reference runs in 0.2 s)
 #
 # Two coordinators and participants that are nearly right. Find the moment for each.
 
 # %% exercise="commit.3"
 
 # %% [markdown]
-# ### Exercise commit.4 (4 points, 15 minutes, 2 lines)
+# ### Exercise commit.4 (4 points, 15 minutes; about 2 lines, reference runs in 1 s)
 #
 # This participant works, until it crashes at the wrong moment. The check crashes it at every effect and
 # shows the first run that goes wrong. Repair the cell.
@@ -538,7 +538,7 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # %% exercise="commit.4"
 
 # %% [markdown]
-# ### Exercise commit.1 (3 points, 10 minutes, 4 lines)
+# ### Exercise commit.1 (3 points, 10 minutes; about 4 lines, reference runs in 0.1 s)
 #
 # The coordinator's rule. A vote may come twice, and one may come from a rank that takes no part in
 # this transaction.
@@ -546,7 +546,7 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # %% exercise="commit.1"
 
 # %% [markdown]
-# ### Exercise commit.2 (2 points, 5 minutes, 2 lines)
+# ### Exercise commit.2 (2 points, 5 minutes; about 2 lines, reference runs in 0.1 s)
 #
 # You are in doubt and the coordinator does not answer. You have asked the other participants.
 

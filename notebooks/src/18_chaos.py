@@ -323,21 +323,21 @@ print("the same bits as the lab's own, without faults:", hashes == {quiet["hash"
 # %% [markdown]
 # ## Exercises
 #
-# ### Exercise chaos.1 (3 points, 15 minutes, 5 lines)
+# ### Exercise chaos.1 (3 points, 15 minutes; about 5 lines, reference runs in 0.2 s)
 #
 # A plan breaks your job. What of it is needed?
 
 # %% exercise="chaos.1"
 
 # %% [markdown]
-# ### Exercise chaos.2 (2 points, 10 minutes, 2 lines)
+# ### Exercise chaos.2 (2 points, 10 minutes; about 2 lines, reference runs in 0.1 s)
 #
 # What counts of a job's time?
 
 # %% exercise="chaos.2"
 
 # %% [markdown]
-# ### Exercise chaos.3 (3 points, 15 minutes, 6 lines)
+# ### Exercise chaos.3 (3 points, 15 minutes; about 6 lines, reference runs in 0.1 s)
 #
 # Ranks die and come back. When may nobody go on?
 
