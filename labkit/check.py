@@ -199,6 +199,13 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
 
 def difference(expected: Any, got: Any, tolerance: float = 1e-6, place: str = "") -> str | None:
     """None when the values agree, else how they differ, to be read after the call's text."""
+    try:
+        return compared(expected, got, tolerance, place)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # True beside a tensor, 10**400
+        return f"{place} should be {text(expected)}, yours gives {text(got)}"
+
+
+def compared(expected: Any, got: Any, tolerance: float, place: str) -> str | None:
     if hasattr(expected, "detach"):  # a tensor, without importing torch
         if not hasattr(got, "detach"):
             return f"{place} should be a tensor, yours is {text(got)}"

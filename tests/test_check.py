@@ -177,6 +177,22 @@ def test_the_picture_is_drawn_where_there_is_something_to_draw(expected, got, dr
         assert figure.png().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (1.0, 10**400),
+        (True, torch.ones(3)),
+        ("wait", np.array(["wait", "x"])),
+        (np.ones(2), [[1], [1, 2]]),
+        (np.ones(2), ["x", "y"]),
+        (torch.ones(2), torch.ones(2, dtype=torch.bfloat16)),
+        ([1, {"a": 2}], [1, {"a": np.ones(2)}]),
+    ],
+)
+def test_what_cannot_be_compared_differs(expected, got):
+    assert "should be" in difference(expected, got)
+
+
 def test_words_are_told_whole_and_data_is_cut():
     words = "in its terms it votes for rank 0 and rank 1, then for nobody, then for rank 0"
     assert text(words) == repr(words)

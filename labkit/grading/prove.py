@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
+import torch
+
 from labkit import check
 from labkit.collectives.trace import Stuck
+from labkit.faults import At, Kill
 from labkit.grading import score
 from labkit.grading.exercise import Graded, Property
 from labkit.grading.jail import Zygote
@@ -18,7 +23,24 @@ from labkit.protocols.effects import Protocol
 MUTANTS = 3
 SEEDS = range(3)
 SMALL: tuple[Any, ...] = (None, True, False, 0, 1, "", [], {})
-"""Constants that any exercise is tried with, beside its own right answers."""
+ODD: tuple[Any, ...] = (
+    *(
+        10**400,
+        -(10**400),
+        math.nan,
+        -math.inf,
+        b"x",
+        {1, 2},
+        {1: {2: [3]}},
+        [[1], [1, 2]],
+        "x" * 999,
+    ),
+    *([10**400] * 3, [None] * 3, [math.nan, math.inf], (10**400, math.nan), ("a", "b"), [(1, 2)]),
+    *(torch.ones(3), torch.ones(2, dtype=torch.bfloat16), torch.tensor(True), [torch.ones(2)] * 3),
+    *(numpy.ones(3), (torch.ones(0), torch.ones(0)), [At(Kill(0), seconds=1.0)]),
+)
+"""Constants that any exercise is tried with, beside its own right answers. The grader must be able
+to compare whatever comes: what it cannot judge is its own failure, and the whole class waits."""
 
 
 def complaints(graded: Graded, zygote: Callable[[], Zygote]) -> Iterator[str]:
@@ -77,7 +99,7 @@ def constants(graded: Graded, prop: Property) -> Iterator[str]:
             yield f"{prop.title}: a node that does nothing passes"
         return
     draws = score.draws(graded, prop, 0)
-    values = [*SMALL, *(answer_to(reference, prop, copy.deepcopy(a)) for a in draws)]
+    values = [*SMALL, *ODD, *(answer_to(reference, prop, copy.deepcopy(a)) for a in draws)]
     lazy: list[tuple[str, Callable[..., Any]]] = [
         (f"always returns {check.text(value)}", lambda *arguments, value=value: value)  # type: ignore[misc]
         for value in values

@@ -41,7 +41,7 @@ def as_array(value: Any) -> Any:
         value = value.detach().cpu().numpy()
     try:
         array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if array.size == 0 or array.size > MOST_VALUES:
         return None
