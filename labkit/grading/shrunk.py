@@ -50,6 +50,10 @@ def told(finding: Finding) -> list[str]:
     before, after = len(finding.found_with.plan), len(finding.schedule.plan)
     head = f"it takes {after} of the {before} faults: {finding.faults}."
     head = head if after else "it takes no fault at all."
+    network = finding.schedule.network
+    odd = {"lost": network.loss, "repeated": network.duplicate, "late": network.tail}
+    if words := " and ".join(word for word, probability in odd.items() if probability):
+        head += f" Messages are {words} now and then."
     return [f"In the simulator {head}", *finding.story.splitlines()]
 
 
