@@ -107,7 +107,7 @@ plan_sliders(world_size, seconds=2.0, seed=drawn)
 # %% [markdown]
 # ## All at once
 #
-# Four ranks train, with a [witness](glossary.md#witness). Who has been silent for a second is out;
+# The ranks train, with a [witness](glossary.md#witness). Who has been silent for a second is out;
 # the launcher starts the dead anew. Nobody looks after it.
 #
 # **Predict.** (a) It hangs. (b) It ends, and the weights differ in the last digits. (c) It ends with the
