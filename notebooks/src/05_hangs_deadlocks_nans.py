@@ -103,7 +103,7 @@ def why(run):
     told = next(e.message for e in run.errors.values() if e.kind == "CollectiveTimeout")
     for clause in told.partition("to be dead: ")[2].split("; "):
         if not clause.startswith("resume"):
-            print(fill(clause, 100, subsequent_indent="    "))
+            print(fill(clause, 90, subsequent_indent="    "))
 
 
 why(run)
