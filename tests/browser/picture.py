@@ -53,7 +53,7 @@ def after_some_clicks(book: Notebook) -> bytes:
         book.run(i)
     book.done(at)
     panel = book.panel
-    panel.locator("xpath=self::*[@data-run='2']").wait_for()
+    panel.locator("xpath=self::*[@data-run='2' and @data-now]").wait_for()
     begin = float(panel.get_attribute("data-now"))
     passed = "([panel, time]) => Number(panel.dataset.now) >= time"
     for seconds, button in SCRIPT:
