@@ -70,8 +70,8 @@ def strips(expected: Any, got: Any) -> Any:
     rows = [np.atleast_2d(expected), np.atleast_2d(got)]
     height = 1.2 + 0.35 * sum(min(len(r), 8) for r in rows)
     figure = style.figure(7.0, height)
-    low = min(np.nanmin(r) for r in rows)
-    high = max(np.nanmax(r) for r in rows)
+    both = np.concatenate([row.ravel() for row in rows])  # one of them may be nothing but NaN
+    low, high = np.nanmin(both), np.nanmax(both)
     for i, (name, row) in enumerate(zip(("expected", "yours"), rows, strict=True)):
         axes = figure.add_subplot(2, 1, i + 1)
         axes.imshow(row, aspect="auto", cmap="cividis", vmin=low, vmax=high or 1)

@@ -87,7 +87,8 @@ def test_a_property_that_goes_missing_is_an_error(own):
     exercise.admit("commit.1", [p.title for p in exercise.read("commit.1").properties], own)
     exercise.load("commit.1", own)
     last = '"after the deadline silence aborts, before it waits"'
-    spoil(own, "checks.py", f"    Property({last}, draw_late, cases=40),\n", "")
+    prop = f"    Property(\n        {last}, draw_late, cases=40, trial=trial\n    ),\n"
+    spoil(own, "checks.py", prop, "")
     with pytest.raises(ExerciseError, match="points for other properties"):
         exercise.read("commit.1", own)
     spoil(own, "exercise.toml", f"{last} = 1\n", "")

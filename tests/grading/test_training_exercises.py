@@ -83,6 +83,6 @@ def test_its_picture_is_drawn(name: str, title: str) -> None:
         got = prop.run(graded.define(graded.mutated(mutant)), *arguments)
         cases.append(Case(arguments, expected, got))
     if name == "hang.4" and title != graded.properties[0].title:
-        assert score.picture(prop, cases) == b""  # all are done, if late
+        assert score.png(prop, cases, None) == b""  # all are done, if late
     else:
-        assert score.picture(prop, cases).startswith(b"\x89PNG")
+        assert score.png(prop, cases, None).startswith(b"\x89PNG")
