@@ -48,7 +48,7 @@ def test_a_published_figure_is_found_again(replay):
 PINNED = {"rsc-1-interval-half": 0.61, "torchft-run-2": 0.168}
 
 
-@pytest.mark.parametrize("name", PINNED.keys() | DIVERGENCES.keys())
+@pytest.mark.parametrize("name", sorted(PINNED.keys() | DIVERGENCES.keys()))
 def test_a_known_divergence_stays_as_it_is(name):
     figure = DIVERGENCES[name].play()
     assert figure.ours == pytest.approx(PINNED[name], abs=0.01)
