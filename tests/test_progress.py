@@ -72,35 +72,23 @@ def test_a_bar_in_a_notebook_is_gone_afterwards(monkeypatch, capsys, reached):
     assert container.comm is None
 
 
-def test_a_log_gets_a_line_every_few_seconds(monkeypatch):
+@pytest.mark.parametrize(
+    ("steps", "seconds", "said"),
+    [
+        (100, 0.12, ["42 of 100 steps, 5 s", "84 of 100 steps, 10 s", "100 of 100 steps, 12 s"]),
+        (2, 6.0, ["1 of 2 steps, 6 s", "2 of 2 steps, 12 s"]),  # the last line once
+    ],
+)
+def test_a_log_gets_a_line_every_few_seconds(monkeypatch, steps, seconds, said):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(room.time, "monotonic", lambda: clock.now)
     file = io.StringIO()
-    lines = Lines("training", 100, "step", file)
-    for _ in range(100):
-        clock.now += 0.12
+    lines = Lines("training", steps, "step", file)
+    for _ in range(steps):
+        clock.now += seconds
         lines.update()
     lines.close()
-    assert file.getvalue().splitlines() == [
-        "training: 42 of 100 steps, 5 s",
-        "training: 84 of 100 steps, 10 s",
-        "training: 100 of 100 steps, 12 s",
-    ]
-
-
-def test_the_last_line_of_a_log_is_said_once(monkeypatch):
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(room.time, "monotonic", lambda: clock.now)
-    file = io.StringIO()
-    lines = Lines("training", 2, "step", file)
-    for _ in range(2):
-        clock.now += 6
-        lines.update()
-    lines.close()
-    assert file.getvalue().splitlines() == [
-        "training: 1 of 2 steps, 6 s",
-        "training: 2 of 2 steps, 12 s",
-    ]
+    assert file.getvalue().splitlines() == [f"training: {line}" for line in said]
 
 
 def test_a_log_says_nothing_about_what_is_quick(capsys, monkeypatch):

@@ -36,7 +36,7 @@ from labkit.simulator.invariants.views import SameMembers, Settles, TotalOrder
 from labkit.simulator.node import Factory
 from labkit.simulator.processes import Placed, Processes
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 from labkit.view import Member
 
@@ -178,7 +178,7 @@ def ranks(schedule: Schedule) -> Mapping[int, Factory]:
 
 
 # Steps come by the clock here, so it must be the same for all; and no disk comes back empty.
-ONE_CLOCK = tuple(kind for kind in KINDS if kind not in ("wipe", "drift"))
+ONE_CLOCK = tuple(kind for kind in KEPT_DISKS if kind != "drift")
 
 
 def with_crashes_of_savers(seed: int) -> Schedule:

@@ -22,13 +22,11 @@ from labkit.simulator.invariants.detectors import SWIM as MEMBERSHIP
 from labkit.simulator.invariants.detectors import Accuracy, Completeness
 from labkit.simulator.network import Network
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 
+
 # A node without its disk does not know how many lives it has had.
-KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
-
-
 def watched(seed: int, kinds: tuple[str, ...] = KEPT_DISKS, seconds: float = 8.0) -> Schedule:
     """A swarm's schedule on a network in which beats are lost and late now and then, so that a
     time-out of four beats is a sensible one."""

@@ -7,7 +7,7 @@ from functools import partial
 from labkit.protocols.views import Views
 from labkit.simulator.invariants.views import INVARIANTS, Hosts, Settles
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, swarm
+from labkit.simulator.schedule import KEPT_DISKS, swarm
 from labkit.simulator.simulation import Simulation
 
 
@@ -22,5 +22,5 @@ VIEWS = Scenario(
     Views,
     (Hosts, *INVARIANTS),
     progress=views_progress,
-    draw=partial(swarm, kinds=tuple(kind for kind in KINDS if kind != "wipe")),
+    draw=partial(swarm, kinds=KEPT_DISKS),
 )

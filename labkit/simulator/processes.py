@@ -6,12 +6,13 @@ from __future__ import annotations
 from functools import partial
 
 from labkit.faults import Kill, Restart
+from labkit.protocols.checkpoints import SAVERS
 from labkit.protocols.effects import Message, Protocol, Record
 from labkit.simulator.invariants.views import Hosts
 from labkit.simulator.simulation import Simulation
 from labkit.view import Member
 
-BESIDE = 1000
+BESIDE = SAVERS
 """Node 1000 + r lives in the process of rank r."""
 
 

@@ -21,14 +21,11 @@ from labkit.simulator.invariants.replication import QUORUM as QUORUM_PROMISES
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 
 CLIENTS = (1000, 1001, 1002)
 """Those that are waited for at the end."""
-
-# Neither protocol survives a disk that forgets: R and W would have nothing in common any more.
-KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
 
 
 class Answers(Invariant):

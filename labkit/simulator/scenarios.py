@@ -47,7 +47,7 @@ from labkit.simulator.replicas import (  # noqa: F401 - so that their names are 
     QUORUM,
 )
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.steps import STEPS  # noqa: F401 - as above
 from labkit.simulator.transactions import (  # noqa: F401 - as above
     COMMIT,
@@ -245,8 +245,6 @@ def changing_clients(schedule: Schedule) -> dict[int, Factory]:
 
 
 # A disk that is lost while voters are taken away can leave too few to go on, which is no bug.
-KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
-
 RAFT_CHANGES = Scenario(
     "RAFT_CHANGES",
     SMALL,

@@ -128,6 +128,8 @@ KINDS: dict[str, Kind] = {
     "disk": _disk,
     "wipe": _wipe,
 }
+KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
+"""For protocols that promise nothing to who has lost its disk."""
 
 
 def swarm(

@@ -28,7 +28,7 @@ from labkit.simulator.invariants.views import SameMembers, Settles, TotalOrder
 from labkit.simulator.node import Factory
 from labkit.simulator.processes import BESIDE, Placed, Processes
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 from labkit.view import roll_forward
 
@@ -198,5 +198,5 @@ STEPS = Scenario(
     (Processes, TotalOrder, SameMembers, CommittedOnce),
     trainers,
     progress,
-    draw=partial(swarm, kinds=tuple(kind for kind in KINDS if kind != "wipe")),
+    draw=partial(swarm, kinds=KEPT_DISKS),
 )

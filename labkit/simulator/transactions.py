@@ -27,11 +27,9 @@ from labkit.simulator.invariants.commit_progress import Forgets, Resolved, Resol
 from labkit.simulator.network import Network
 from labkit.simulator.node import Factory
 from labkit.simulator.scenario import Scenario
-from labkit.simulator.schedule import KINDS, Schedule, swarm
+from labkit.simulator.schedule import KEPT_DISKS, Schedule, swarm
 from labkit.simulator.simulation import Simulation
 
-# Who has voted yes and loses its disk has broken its promise, whatever the protocol.
-KEPT_DISKS = tuple(kind for kind in KINDS if kind != "wipe")
 TELLER = 1000
 
 
@@ -94,6 +92,7 @@ def healed(sim: Simulation) -> None:
     Forgets.judge(sim, within=5.0)
 
 
+# Who has voted yes and loses its disk has broken its promise, whatever the protocol.
 COMMIT = Scenario(
     "COMMIT",
     one_coordinator,

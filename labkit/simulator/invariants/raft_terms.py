@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.protocols.raft.messages import Appended, AppendEntries, RequestVote, Vote
+from labkit.protocols.raft.messages import (
+    Appended,
+    AppendEntries,
+    Heartbeat,
+    RequestVote,
+    Vote,
+)
 from labkit.protocols.raft.pre_vote import PreVoted, RequestPreVote
 from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.invariants.raft_log import disk_log
@@ -14,7 +20,7 @@ from labkit.simulator.simulation import Simulation
 
 class ElectionSafety(Invariant):
     name, title = "R-S1", "Election Safety"
-    watches = (AppendEntries,)
+    watches = (AppendEntries, Heartbeat)  # the second is of an election without a log
 
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}  # by term, over the whole history

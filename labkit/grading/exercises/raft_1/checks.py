@@ -13,12 +13,11 @@ from labkit.grading.exercise import Property
 from labkit.grading.exercises.played import Played, attacked, first_wrong
 from labkit.protocols.effects import Effects, Persist
 from labkit.protocols.raft.election import Election
-from labkit.protocols.raft.messages import Heartbeat, RequestVote
-from labkit.simulator.invariants import Invariant, Violation
+from labkit.protocols.raft.messages import RequestVote
+from labkit.simulator.invariants.raft_terms import ElectionSafety
 from labkit.simulator.network import Network
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import Schedule
-from labkit.simulator.simulation import Simulation
 
 Stand = tuple[int, float]
 Drawn = tuple[int, Stand, Stand, float]
@@ -44,19 +43,6 @@ class Forgetful(Told):
                 yield effect
 
 
-class OneLeader(Invariant):
-    name, title = "R-S1", "one leader in a term"
-    watches = (Heartbeat,)
-
-    def __init__(self) -> None:
-        self.leaders: dict[int, int] = {}
-
-    def says(self, sim: Simulation, i: int, node: Any, m: Any) -> None:
-        first = self.leaders.setdefault(m.term, i)
-        if first != i:
-            raise Violation(self, f"rank {i} leads term {m.term}, which rank {first} leads")
-
-
 def draw(r: random.Random, nodes: int) -> Drawn:
     one, other = r.sample(range(nodes), 2)
     latency = round(r.uniform(0.02, 0.1), 3)
@@ -68,7 +54,7 @@ def played(
     function: Callable[..., Any], nodes: int, first: Stand, second: Stand, latency: float
 ) -> Played:
     stands = dict([first, second])
-    scenario = Scenario("ONE_ELECTION", partial(Told, stands=stands), (OneLeader,))
+    scenario = Scenario("ONE_ELECTION", partial(Told, stands=stands), (ElectionSafety,))
 
     def schedule(plan: tuple[At, ...]) -> Schedule:
         return Schedule(0, nodes, plan, Network(low=latency, high=latency), second[1] + 1.0)

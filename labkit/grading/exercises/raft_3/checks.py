@@ -13,8 +13,9 @@ from typing import Any
 from labkit.grading.exercise import Property
 from labkit.protocols.effects import Effects, Persist, Send, SetTimer
 from labkit.protocols.raft.election import FOLLOWER, Election
-from labkit.protocols.raft.messages import Heartbeat, RequestVote, Vote
-from labkit.simulator.invariants import Invariant, Violation
+from labkit.protocols.raft.messages import RequestVote, Vote
+from labkit.simulator.invariants import Violation
+from labkit.simulator.invariants.raft_terms import ElectionSafety
 from labkit.simulator.raft_progress import ELECTED, LeaderElected
 from labkit.simulator.scenario import Scenario
 from labkit.simulator.schedule import Schedule, swarm
@@ -43,26 +44,13 @@ class Voter(Election):
         yield Send(candidate, Vote(self.term, granted))
 
 
-class OneLeader(Invariant):
-    name, title = "R-S1", "one leader in a term"
-    watches = (Heartbeat,)
-
-    def __init__(self) -> None:
-        self.leaders: dict[int, int] = {}
-
-    def says(self, sim: Simulation, i: int, node: Any, m: Any) -> None:
-        first = self.leaders.setdefault(m.term, i)
-        if first != i:
-            raise Violation(self, f"rank {i} leads term {m.term}, which rank {first} leads")
-
-
 def elected(sim: Simulation) -> None:
     if not sim.run_until(lambda s: s.leader() is not None, within=ELECTED):
         raise Violation(LeaderElected(), f"no leader {ELECTED:.1f} s after all has healed")
 
 
 def trial(rule: Callable[..., Any], *drawn: Any) -> tuple[Scenario, dict[str, Schedule]]:
-    scenario = Scenario("raft.3", partial(Voter, rule=rule), (OneLeader,), progress=elected)
+    scenario = Scenario("raft.3", partial(Voter, rule=rule), (ElectionSafety,), progress=elected)
     draw = partial(swarm, sizes=(3,), kinds=("crash", "isolate"), seconds=5.0)
     return scenario, {f"seed {seed}": draw(seed) for seed in range(SEEDS)}
 
