@@ -452,6 +452,7 @@ def test_a_process_left_behind_is_a_failure_and_is_ended(
         psutil.Process(int(found[1])).wait(timeout=10)
 
 
+@pytest.mark.slow
 def test_what_is_skipped_is_listed_with_its_reason(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,7 @@ def minute():
     return synthetic.long(8, 60.0)
 
 
+@pytest.mark.slow
 def test_a_minute_of_eight_ranks_is_legible_and_says_what_it_left_out(minute):
     begin = time.monotonic()
     picture = timeline(minute)

@@ -144,6 +144,7 @@ def reached(how: str, seed: int) -> list[float]:
     return sorted(e.time for e in sim.events if e.kind == "note")
 
 
+@pytest.mark.slow
 def test_push_pull_is_faster_than_either_and_pull_ends_faster_than_push() -> None:
     """§1.3: the share s of those who have not heard falls to s² in a round of pull, to s/e in one
     of push."""

@@ -99,6 +99,7 @@ def test_a_puzzle_can_be_solved(id: str) -> None:
     assert len(verdict.finding.story.splitlines()) <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", ["m05", "m23"])
 def test_without_a_fault_nothing_is_won(id: str) -> None:
     """Not even by these two, which break by themselves with one of the seeds."""
