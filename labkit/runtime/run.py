@@ -216,7 +216,8 @@ class Run:
     def add(self, events: list[Event]) -> None:
         with self.changed:
             # What a rank did before, that it was started for instance, may have been on its way.
-            self._events += (e for e in events if e.time >= self.started)
+            events = [event for event in events if event.time >= self.started]
+            self._events += events
             for event in events:
                 if event.kind == "step":
                     self.steps[event.rank] = event.data["step"]
