@@ -46,7 +46,7 @@ class Exploration(Struct):
         )
         if self.finding is None:
             return f"{head}; every invariant held."
-        return f"{head}; {len(self.failing)} seeds failed.\n{self.finding}"
+        return f"{head}; {len(self.failing)} failed.\n{self.finding}"
 
     __repr__ = __str__
 
