@@ -75,6 +75,7 @@ class Engine:
         self, loop: Loop, me: Member, folder: Path, send: Callable[[int, Said], None]
     ) -> None:
         self.loop, self.me, self.folder, self.send = loop, me, folder, send
+        self.trace_all = os.environ.get("LABKIT_TRACE") == "1"
         self.nodes: dict[tuple[str, int], Node] = {}
 
     def run(
@@ -86,9 +87,10 @@ class Engine:
         id: int | None = None,
     ) -> Node:
         """Starts this rank's node: `group` is the name under which its peers know the protocol.
-        With `trace`, what it handles is written down. A client has an `id` of its own."""
+        With `trace`, or for every node if LABKIT_TRACE is 1, what it handles is written down. A
+        client has an `id` of its own."""
         id = self.me.rank if id is None else id
-        node = Node(self, group, id, factory, members, trace)
+        node = Node(self, group, id, factory, members, trace or self.trace_all)
         self.nodes[group, id] = node
         return node
 

@@ -40,6 +40,16 @@ def read_types() -> None:
         Codec(stored_types(protocol))
 
 
+def agreeing(silence: float | None) -> partial[ViewsAndCheckpoints]:
+    beat = 0.0 if silence is None else silence / BEATS
+    return partial(ViewsAndCheckpoints, doubt=DOUBT_SECONDS + 2 * beat)
+
+
+def beating(silence: float) -> partial[Heartbeat]:
+    detector = partial(FixedTimeout, timeout=silence)
+    return partial(Heartbeat, interval=silence / BEATS, detector=detector)
+
+
 class Membership:
     """Of `me`, one of `world_size` ranks, which comes into a view once it is `ready`, or the
     witness. `install(view)` is called for each view, `drop(member)` for who is in it no more, and
@@ -62,15 +72,12 @@ class Membership:
         self.members: frozenset[Member] = frozenset()  # of it
         self.excluded: set[Member] = set()  # who was left out of one: that life is over
         everybody = tuple(range(world_size + 1))
-        beat = 0.0 if silence is None else silence / BEATS
-        factory = partial(ViewsAndCheckpoints, doubt=DOUBT_SECONDS + 2 * beat)
-        self.node = engine.run(GROUP, factory, everybody, trace=False)
+        self.node = engine.run(GROUP, agreeing(silence), everybody, trace=False)
         self.node.on_record = self._recorded
         self._say_connected()
         if silence is not None:
-            detector = partial(FixedTimeout, timeout=silence)
-            beats = partial(Heartbeat, interval=beat, detector=detector)
-            engine.run("beats", beats, everybody, trace=False).on_record = self._suspected
+            beats = engine.run("beats", beating(silence), everybody, trace=False)
+            beats.on_record = self._suspected
 
     def joined(self, member: Member) -> None:
         """A connection to `member` is open."""

@@ -228,12 +228,12 @@ def processes(me: int, members: Ranks, *others: Any) -> Protocol:
 
 processes.found = ViewsAndCheckpoints.found  # type: ignore[attr-defined]
 
-HERE = tuple(DurableInTheLog if made is DurableDecision else made for made in COMMIT)
+COMMITS = tuple(DurableInTheLog if made is DurableDecision else made for made in COMMIT)
 
 CHECKPOINTS = Scenario(
     "CHECKPOINTS",
     processes,
-    (Machine, TotalOrder, SameMembers, *HERE, Whole),
+    (Machine, TotalOrder, SameMembers, *COMMITS, Whole),
     ranks,
     progress,
     draw=with_crashes_of_savers,

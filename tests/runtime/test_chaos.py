@@ -1,5 +1,5 @@
 """Everything at once: whatever happens to the processes and links of an elastic run, training ends
-with the weights of the run without faults."""
+with the weights of the run without faults, and the model allows all that the nodes did."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from traced import allowed, traced  # noqa: F401 - a fixture
 
 from labkit import Cluster, FaultPlan
 from labkit.chaos import KINDS, POINTS, random_plan
@@ -18,6 +19,7 @@ STEPS = 100
 SECONDS = 2.0
 SILENCE = 1.0
 """Seconds; a machine on which other tests run keeps ranks waiting for half of that."""
+pytestmark = pytest.mark.usefixtures("traced")
 SHORT, LONG = range(10), range(10, 100)
 OF_PARTS = (*POINTS, "zero.catch_up", "zero.all_gather", "replica.saved")
 
@@ -37,6 +39,8 @@ def ends_with(weights: str, plan: FaultPlan, **how: Any) -> None:
     with Cluster(4, silence=SILENCE, max_restarts=30) as cluster:
         run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=120)
 
+    model = allowed(cluster, SILENCE)
+    assert model.lives >= 9  # of four ranks, their savers, and the witness
     left = set(range(4)) - set(run.results)
     assert {result["hash"] for result in run.results.values()} == {weights}
     assert all(run.errors[rank].kind == "RunOver" for rank in left), (plan, run.errors)

@@ -119,6 +119,8 @@ class StateMachineSafety(Invariant):
         self.applied_by[i] = self.compared[i] = node.last_applied
 
     def applied(self, sim: Simulation, i: int, apply: Apply) -> None:
+        if i not in self.applied_by:
+            return  # a client beside the voters, which has no log
         index, command = apply.index, apply.command
         expected = max(self.applied_by[i], self.snapshot_of(sim, i)) + 1
         if index != expected and index != self.applied_by[i] + 1:
