@@ -201,11 +201,12 @@ class Cluster:
         self._inject(faults.Kill(operator.index(rank)))
 
     def pause(self, rank: int, seconds: float | None = None) -> None:
-        """SIGSTOP: the rank stands still, its sockets open; for `seconds`, or until `resume`."""
+        """SIGSTOP: the rank stands still, its sockets open; for `seconds`, or until `resume`. Of
+        pauses that overlap the longest counts."""
         self._inject(faults.Pause(operator.index(rank), seconds))
 
     def resume(self, rank: int) -> None:
-        """SIGCONT."""
+        """SIGCONT: the end of all its pauses."""
         self._inject(faults.Resume(operator.index(rank)))
 
     def slow(self, rank: int, factor: float) -> None:

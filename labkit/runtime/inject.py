@@ -3,7 +3,9 @@ workers, or by the network where they have hosts of their own."""
 
 from __future__ import annotations
 
+import math
 import signal
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,11 +65,15 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
         case faults.Kill(rank):
             driver.seats[rank].send(signal.SIGKILL)
         case faults.Pause(rank, seconds):
-            driver.seats[rank].send(signal.SIGSTOP)
+            seat = driver.seats[rank]
+            seat.send(signal.SIGSTOP)
+            end = math.inf if seconds is None else time.monotonic() + seconds
+            seat.stands_until = max(seat.stands_until, end)
             if seconds is not None:
-                _later(driver, seconds, faults.Resume(rank), of=driver.seats[rank])
+                _later(driver, seconds, faults.Resume(rank), of=seat)
         case faults.Resume(rank):
             driver.seats[rank].send(signal.SIGCONT)
+            driver.seats[rank].stands_until = 0.0
         case faults.Preempt(rank, grace):
             driver.seats[rank].send(signal.SIGTERM)
             _later(driver, grace, faults.Kill(rank), of=driver.seats[rank])
@@ -88,10 +94,13 @@ def _act(driver: Driver, fault: faults.Fault) -> None:
 
 
 def _later(driver: Driver, seconds: float, fault: faults.Fault, of: Seat | None = None) -> None:
-    """Unless the life that it is meant for, if it is, has ended by then."""
+    """Unless the life that it is meant for, if it is, has ended by then; nor does a rank go on that
+    does so already, or that another pause holds for longer."""
 
     def strike() -> None:
         over = of is not None and (of.state == "dead" or driver.seats[of.rank] is not of)
+        if of is not None and isinstance(fault, faults.Resume):
+            over = over or not 0.0 < of.stands_until <= time.monotonic()
         if not driver.closed and not over:
             inject(driver, fault)
 

@@ -39,6 +39,7 @@ class Seat:
     died: Died | None = None
     record: Record | None = None  # what it said last when asked what it is doing
     slow: float = 1.0  # times as long as the others, as it says itself
+    stands_until: float = 0.0  # when the last of its pauses ends, on the monotonic clock
     killed: bool = False  # by this driver
     replaced: bool = False  # its rank is about to have another life
 

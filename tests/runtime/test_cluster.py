@@ -205,6 +205,33 @@ def test_a_pause_ends_with_the_life_that_it_was_for(cluster: Cluster) -> None:
     cluster.resume(1)
 
 
+def test_of_pauses_that_overlap_the_longest_counts(cluster: Cluster) -> None:
+    seats = cluster._driver.seats
+    cluster.pause(1, seconds=0.2)
+    cluster.pause(1, seconds=1.0)
+    cluster.pause(2)
+    cluster.pause(2, seconds=0.2)
+    cluster.pause(3, seconds=0.5)
+    wait_until(lambda: seats[3].state == "ready", "rank 3 does not go on")
+    assert [seats[rank].state for rank in (1, 2)] == ["paused", "paused"]
+    wait_until(lambda: seats[1].state == "ready", "rank 1 does not go on")
+    cluster.resume(2)
+    assert seats[2].state == "ready"
+
+
+def test_who_goes_on_before_its_pause_is_over_is_not_resumed_once_more(cluster: Cluster) -> None:
+    told: list[str] = []
+    cluster._driver.listeners.append(lambda events: told.extend(e.name for e in events))
+    cluster.pause(1, seconds=0.2)
+    cluster.resume(1)
+    cluster.pause(1)
+    cluster.pause(2, seconds=0.3)
+    wait_until(lambda: "Resume(rank=2)" in told, "rank 2 does not go on")
+    assert told.count("Resume(rank=1)") == 1
+    assert cluster._driver.seats[1].state == "paused"
+    cluster.resume(1)
+
+
 def test_an_earlier_run_gives_way(cluster: Cluster) -> None:
     first = cluster.run(forever)
     first.wait_step(2)
