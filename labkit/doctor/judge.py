@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from labkit.runtime.machine import Machine
 
+TEST_CLUSTER = "`cluster/slurm/test-cluster start`"
 SLURM_PACKAGES = "apt-get install slurmctld slurmd slurm-client munge"
 State = Literal["ok", "warn", "fail"]
 GB = 1e9
@@ -61,7 +62,9 @@ def gpus(machine: Machine) -> Finding:
     if count and machine.torch_cuda is None:
         advice = "this torch is built for the CPU: `make setup` without TORCH=cpu brings CUDA"
         return Finding("GPUs", "warn", f"{count}, which torch cannot use", advice)
-    return Finding("GPUs", "ok", f"{count}" if count else "none: ranks use the CPU, with Gloo")
+    none = "none that `nvidia-smi -L` lists, so ranks use the CPU, with Gloo; "
+    in_a_container = "in a container they are asked for: docker run --gpus all, apptainer --nv"
+    return Finding("GPUs", "ok", f"{count}" if count else none + in_a_container)
 
 
 def nccl(machine: Machine, version: str | None) -> Finding:
@@ -90,10 +93,10 @@ def fork_server(seconds: float, error: str) -> Finding:
 def slurm(version: str | None, nodes: int | None, job: str | None) -> Finding:
     """`nodes` as the controller has them; None where it does not answer."""
     if version is None:
-        how = "`cluster/slurm/test-cluster start` makes one of four nodes once it is installed"
+        how = f"{TEST_CLUSTER} makes one of four nodes once it is installed"
         return Finding("Slurm", "ok", f"none here, and nothing needs it; {how} ({SLURM_PACKAGES})")
     if nodes is None:
-        advice = "set SLURM_CONF, or ask where its login node is"
+        advice = "set SLURM_CONF, or go to its login node; or make one here: " + TEST_CLUSTER
         return Finding("Slurm", "warn", f"{version}, whose controller does not answer", advice)
     where = f"in job {job}" if job else "outside of a job: sbatch cluster/slurm/notebook.sbatch"
     return Finding("Slurm", "ok", f"{version}, {nodes} nodes; {where}")

@@ -62,7 +62,7 @@ def slurm() -> tuple[str | None, int | None, str | None]:
     """Its version, how many nodes its controller knows, and the job in which this process is."""
     if shutil.which("sinfo") is None:
         return None, None, None
-    version = _said("sinfo", "--version") or "of unknown version"
+    version = _said("sinfo", "--version") or "slurm"  # it tells no version without a configuration
     nodes = _said("sinfo", "-h", "-N", "-o", "%N")
     count = None if nodes is None else len(set(nodes.split()))
     return version.strip(), count, os.environ.get("SLURM_JOB_ID")

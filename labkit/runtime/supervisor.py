@@ -78,9 +78,11 @@ class Supervisor:
                     said = "\n".join(driver.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
                 if time.monotonic() > end:
+                    said = "\n".join(driver.console.last_words)
                     raise RuntimeError(
                         f"the ranks have not agreed on a view within {seconds:g} s: "
                         + driver.seats.who_is_missing()
+                        + (f". They, or who starts them, said:\n{said}" if said else "")
                     )
                 driver.changed.wait(0.2)
 

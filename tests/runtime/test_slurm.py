@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from outside import Container, wait_until, write_program
 
 from labkit import Cluster, events
 from labkit.runtime import machine
+from labkit.runtime.cluster import START_SECONDS
 from labkit.runtime.launch.process import import_path
 from labkit.training.loop import train
 
@@ -116,6 +118,33 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
         assert cluster._driver.seats[2].host in ("n1", "n2", "n4")
         assert container.missing(cluster) == {}
     use("return", slurm, "n3")
+
+
+@needs_slurm
+def test_an_srun_that_cannot_be_started_is_an_error_at_once(
+    allocate: Allocate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate()
+    for name in ("scontrol", "squeue", "sinfo", "scancel"):
+        (tmp_path / name).symlink_to(SLURM["program"](name))
+    write_program(tmp_path / "srun").write_text("#!/no/such/shell\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"did not start.*\n.*srun cannot be started: .*'srun'"):
+        Cluster(2, launcher="slurm")
+    assert time.monotonic() - begin < START_SECONDS / 2
+
+
+@needs_slurm
+def test_what_srun_says_while_nobody_comes_is_in_the_error(
+    allocate: Allocate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate()
+    write_program(tmp_path / "srun", "echo 'Step creation temporarily disabled' >&2; exec sleep 5")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("labkit.runtime.cluster.START_SECONDS", 1.0)
+    with pytest.raises(RuntimeError, match=r"rank 0 starting.*\nStep creation temporarily"):
+        Cluster(2, launcher="slurm")
 
 
 def granted(worker: Any) -> tuple[str, str]:

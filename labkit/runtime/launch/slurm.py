@@ -37,6 +37,8 @@ NEEDED = (
     "launcher='slurm' works within an allocation: `sbatch cluster/slurm/notebook.sbatch NOTEBOOK`, "
     "or `salloc -N4 --no-kill` first"
 )
+CANNOT_START = 127
+"""The exit code of a command that cannot be started, as shells have it."""
 _numbers = itertools.count()
 
 
@@ -116,6 +118,7 @@ class SlurmLauncher(Launcher):
 
         def run() -> None:
             """Asking Slurm takes its time: not on the loop's thread."""
+            code = CANNOT_START
             try:
                 where = self._one_node(ranks[0][0]) if alone else self._blocks(len(ranks))
                 options = [*STEP, f"--job-name={name}", "--label", *where]
@@ -128,9 +131,12 @@ class SlurmLauncher(Launcher):
                     start_new_session=True,
                 )
                 process.pid = step.pid
-            finally:
                 os.close(writing)
-            self.loop.call_soon(process.exited, _code(step.wait()))
+                code = _code(step.wait())
+            except (OSError, subprocess.SubprocessError) as error:
+                os.write(writing, f"srun cannot be started: {error}\n".encode())
+                os.close(writing)
+            self.loop.call_soon(process.exited, code)
 
         threading.Thread(target=run, name="srun", daemon=True).start()
         return process
