@@ -14,8 +14,20 @@ import psutil
 
 
 def host_name() -> str:
-    """Of this host, as the launcher knows it: Slurm's nodes may have names of their own."""
-    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+    """Of this host, as the launcher knows it: a host file or Slurm may have names of their own."""
+    known = os.environ.get("LABKIT_HOST") or os.environ.get("SLURMD_NODENAME")
+    return known or os.uname().nodename
+
+
+def is_here(name: str) -> bool:
+    """Whether a host of that name is this one: an address of its own is one that it can bind."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def route_to(address: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
 from labkit.runtime.inject import check, checked, inject
 from labkit.runtime.launch import launcher_for
+from labkit.runtime.launch.mpi import host_file
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
 from labkit.runtime.placement import Placement, place
@@ -25,7 +27,6 @@ from labkit.runtime.run import Run
 from labkit.runtime.ship import pack, pack_protocols
 
 START_SECONDS = 60.0
-HOSTS_SILENCE = 1.0
 
 
 class Cluster:
@@ -44,14 +45,14 @@ class Cluster:
     and everything else, and a host can be lost whole.
     `deadline` is the most seconds that a collective may take, `patience` how long a wait without
     time-out goes on when no rank is heard. A rank whose connections close is gone; with `silence`,
-    so is one that has said nothing for so many seconds (the one sign of a lost host; with `hosts`
-    it is 1 s unless given), and should it only have stood still it ends when it goes on. In an
-    elastic run the launcher starts a rank that died anew, `max_restarts` times in all; of
-    `spares`, processes that have warmed up and wait, one takes the rank. `protocols` are
-    classes of `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node
-    of each, next to its training, with a disk that outlives it. Returns when all ranks are ready;
-    raises ValueError, before anything is started, for what cannot work here, and PermissionError
-    for hosts that this process may not make.
+    so is one that has said nothing for so many seconds (the one sign of a lost host: unless given
+    it is 1 s with `hosts`, and 3 s where the workers are on several machines), and should it only
+    have stood still it ends when it goes on. In an elastic run the launcher starts a rank that died
+    anew, `max_restarts` times in all; of `spares`, processes that have warmed up and wait, one
+    takes the rank. `protocols` are classes of `labkit.protocols` (or `functools.partial`s of them)
+    by name: each rank runs a node of each, next to its training, with a disk that outlives it.
+    Returns when all ranks are ready; raises ValueError, before anything is started, for what cannot
+    work here, and PermissionError for hosts that this process may not make.
 
     A context manager, and of use without `with`: the workers end with `close()`, when nothing
     refers to the cluster any more, when its notebook cell runs again, when this process exits,
@@ -89,25 +90,26 @@ class Cluster:
             raise ValueError("launcher='outside' starts nobody, and so no spares: leave them out")
         max_restarts = operator.index(max_restarts)
         make_launcher = launcher_for(launcher, hosts, seed, world_size, max_restarts)
-        if hosts is not None and silence is None:
-            silence = HOSTS_SILENCE
         machine = detect("slurm" if launcher == "slurm" else "local")
+        if launcher == "mpi":  # the others are taken to have what this one has
+            machine = replace(machine, hosts=len(host_file()) or 1)
         placement = place(world_size, backend, device, machine=machine)
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
         packed = pack_protocols(protocols or {})
         directory = new_run() if record else None
         loop = driver_loop()
+        starts = make_launcher(loop)
         self._driver = Driver(
             placement,
-            make_launcher(loop),
+            starts,
             loop,
             directory,
             seed=seed,
             deadline=deadline,
             patience=patience,
             protocols=packed,
-            silence=silence,
+            silence=starts.silence if silence is None else silence,
             max_restarts=max_restarts,
             spares=spares,
         )

@@ -18,7 +18,7 @@ from labkit import events, faults
 from labkit.runtime import wire
 from labkit.runtime.inject import inject
 from labkit.runtime.launch.process import Process
-from labkit.runtime.messages import Hello, Inject, Roster, Start, Welcome
+from labkit.runtime.messages import Hello, Inject, Ping, Roster, Start, Welcome
 from labkit.runtime.restarts import Failure, GiveUp, Restart, Restarts
 from labkit.runtime.run import HARMLESS, Died, Raised, how_it_ended
 from labkit.runtime.seat import Seat
@@ -203,13 +203,27 @@ class Supervisor:
     def heed(self, view: View) -> None:
         """A rank whose host is lost is as good as dead once the others have gone on without it. Its
         process cannot be reached: should it be heard again, its life is over."""
-        links = self.driver.links
-        if links is None:
-            return
         for seat in list(self.driver.seats.values()):
-            out = 0 < seat.view.number < view.number and seat.rank not in view.members
-            if out and links.is_down(seat):
+            if 0 < seat.view.number < view.number and seat.rank not in view.members:
+                self._look_for(seat)
+
+    def _look_for(self, seat: Seat) -> None:
+        """Of a host in a namespace it is known whether its cable is out. Another machine is asked,
+        for the rank may stand still, or be cut off from its peers alone."""
+        driver, connection = self.driver, seat.connection
+        if driver.links is not None:
+            if driver.links.is_down(seat):
                 self._bury(seat, None, HOST_LOST)
+        elif seat.state == "ready" and connection and not driver.launcher.here(seat.host):
+            asked = time.monotonic()
+            connection.send(Ping())
+
+            def bury() -> None:
+                if seat.heard < asked and seat.state == "ready":
+                    driver.launcher.lost(seat.host)
+                    self._bury(seat, None, HOST_LOST)
+
+            driver.loop.call_later(driver.silence or EXIT_SECONDS, bury)
 
     def _bury(self, seat: Seat, code: int | None, cause: str | None = None) -> None:
         driver = self.driver

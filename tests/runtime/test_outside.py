@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -24,7 +24,9 @@ from labkit import Cluster
 from labkit.flight import Record
 from labkit.runtime import health
 from labkit.runtime.clocks import offset
-from labkit.runtime.launch import namespaces, network
+from labkit.runtime.launch import launcher_for, namespaces, network
+from labkit.runtime.launch.launcher import AWAY_SILENCE
+from labkit.runtime.loop import Loop
 
 WHY_NOT = namespaces.why_not()
 needs_hosts = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -139,6 +141,17 @@ def test_nothing_listens_and_nobody_is_let_in_without_being_told(
     monkeypatch.setenv("LABKIT_TOKEN", "12ab")
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         Cluster(1, launcher="outside")
+
+
+@pytest.mark.parametrize(
+    ("listens", "silence"), [("127.0.0.1:0", None), ("0.0.0.0:29400", AWAY_SILENCE)]
+)
+def test_on_other_machines_silence_is_a_death(
+    monkeypatch: pytest.MonkeyPatch, listens: str, silence: float | None
+) -> None:
+    monkeypatch.setenv("LABKIT_TOKEN", TOKEN)
+    monkeypatch.setenv("LABKIT_LISTEN", listens)
+    assert launcher_for("outside")(cast(Loop, None)).silence == silence
 
 
 def test_unless_it_is_told_to_nothing_listens_beyond_this_machine() -> None:

@@ -20,6 +20,7 @@ from outside import Container, wait_until, write_program
 from labkit import Cluster, events
 from labkit.runtime import machine
 from labkit.runtime.cluster import START_SECONDS
+from labkit.runtime.launch.launcher import AWAY_SILENCE
 from labkit.runtime.launch.process import import_path
 from labkit.training.loop import train
 
@@ -108,6 +109,7 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
         places = cluster.run(where).wait(timeout=60).results
         assert places == {r: (f"n{r + 1}", "2", "so to speak", False) for r in range(4)}
         assert [cluster._driver.seats[rank].host for rank in range(4)] == ["n1", "n2", "n3", "n4"]
+        assert cluster._driver.silence == AWAY_SILENCE
         run = cluster.run(train, elastic=True, minimum=4, **JOB)
         run.wait_step(10)
         use("lose", slurm, "n3")

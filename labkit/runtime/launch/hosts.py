@@ -13,6 +13,8 @@ class HostsLauncher(LocalLauncher):
     """A rank, the witness and each spare has a host; where the cable is out when a rank is to have
     another life, that gets a new host."""
 
+    silence = 1.0
+
     def __init__(self, loop: Loop, seed: int) -> None:
         super().__init__(loop)
         self.network: Network = Network(seed)

@@ -10,6 +10,10 @@ from labkit.runtime.launch.network import Network
 from labkit.runtime.launch.process import OnExit, OnOutput, Process
 from labkit.runtime.loop import Loop
 
+AWAY_SILENCE = 3.0
+"""Seconds. A machine that has lost its power closes no connection: only its silence tells. Less may
+cost a rank its life where heartbeats have to wait for busy cores."""
+
 
 class Launcher:
     """As it is where all workers run on this machine."""
@@ -21,6 +25,9 @@ class Launcher:
     """Of the hosts, where they are not this machine."""
     token: bytes | None = None
     """Of the cluster, where it is not the driver that passes it on."""
+    silence: float | None = None
+    """Seconds after which somebody who says nothing is as good as dead, unless `Cluster` is told
+    otherwise; None: only a closed connection counts, as it does on one machine."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -48,6 +55,9 @@ class Launcher:
     def signal(self, host: str, pid: int, number: int) -> None:
         """To a process of a worker. Raises ProcessLookupError."""
         os.kill(pid, number)
+
+    def lost(self, host: str) -> None:
+        """That host does not answer any more."""
 
     def close(self) -> None:
         """The cluster is over, and its processes have ended."""

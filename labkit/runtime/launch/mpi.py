@@ -5,6 +5,8 @@ take the job along; the workers need not use MPI themselves. A restarted rank is
 and so is the witness: MPI_Init of the ranks would wait for it.
 
 `LABKIT_HOSTFILE` names a file of Open MPI's kind (`node1 slots=4`), where there are more machines.
+Ranks fill them in blocks of the same size, in the file's order; whoever starts alone (the witness,
+a later life, a spare) goes to the host that holds fewest.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 from labkit.runtime import wire
-from labkit.runtime.address import host_name, route_to
+from labkit.runtime.address import is_here, route_to
 from labkit.runtime.launch import leash
-from labkit.runtime.launch.launcher import Launcher
+from labkit.runtime.launch.launcher import AWAY_SILENCE, Launcher
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, worker
 from labkit.runtime.loop import Loop
 
@@ -36,16 +39,16 @@ class MpiLauncher(Launcher):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
-        self.mpiexec = [find_mpiexec()]
-        self.hosts: list[str] = []
-        if file := os.environ.get("LABKIT_HOSTFILE"):
-            self.mpiexec += ["--hostfile", file]
-            self.hosts = hosts_in(Path(file).read_text())
+        self.mpiexec = find_mpiexec()
+        self.hosts = host_file()
+        self.others = [host for host in self.hosts if not is_here(host)]
+        self.silence = AWAY_SILENCE if self.others else None
+        self.where: dict[int, str] = {}
+        self.troubles: Counter[str] = Counter()  # of hosts: losses, ended starts
 
     def bind(self) -> socket.socket:
-        """Where the driver listens: at the address of its route to the last host, which is not this
-        machine unless there is no other."""
-        return wire.bind(route_to(self.hosts[-1])) if self.hosts else super().bind()
+        """Where the driver listens: at its address on the way to another host, if there is one."""
+        return wire.bind(route_to(self.others[0])) if self.others else super().bind()
 
     def start(
         self,
@@ -73,10 +76,22 @@ class MpiLauncher(Launcher):
         if alone:
             environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
         options = ["--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "--output", "tag"]
+        command = [self.mpiexec, *options]
         if self.hosts:  # what another machine is to have of this environment
             names = [name for name in environment if name.startswith(("LABKIT_", "PYTHON"))]
-            options += [word for name in sorted(names) for word in ("-x", name)]
-        command = [*self.mpiexec, "-n", str(len(ranks)), *options, *worker(join)]
+            given = [word for name in sorted(names) for word in ("-x", name)]
+            blocks = self._place([rank for rank, _ in ranks])
+            for host, count in blocks.items():
+                there = ["--host", f"{host}:{count}", "-n", str(count), *given]
+                command += [*there, "-x", f"LABKIT_HOST={host}", *worker(join), ":"]
+            command.pop()
+        else:
+            command += ["-n", str(len(ranks)), *worker(join)]
+
+        def ended(process: Process, code: int) -> None:
+            if alone and self.hosts:
+                self.troubles[self.where[ranks[0][0]]] += 1
+            on_exit(process, code)
 
         def untagged(rank: int | None, line: str) -> None:
             tag = TAG.match(line)
@@ -85,17 +100,33 @@ class MpiLauncher(Launcher):
             elif line.strip():
                 on_output(None, line)
 
-        return leash.leashed(command, files, ranks, self.loop, environment, untagged, on_exit)
+        return leash.leashed(command, files, ranks, self.loop, environment, untagged, ended)
+
+    def _place(self, ranks: list[int]) -> Counter[str]:
+        """How many of them go to which host. Last comes one that has been lost, or where those who
+        were started have ended."""
+        if len(ranks) > 1:
+            local = -(-len(ranks) // len(self.hosts))
+            chosen = [self.hosts[rank // local] for rank in ranks]
+        else:
+            self.where.pop(ranks[0], None)
+            held = Counter(self.where.values())
+            chosen = [min(self.hosts, key=lambda host: (self.troubles[host], held[host]))]
+        self.where |= dict(zip(ranks, chosen, strict=True))
+        return Counter(chosen)
+
+    def lost(self, host: str) -> None:
+        self.troubles[host] += 1
 
     def here(self, host: str) -> bool:
-        return not self.hosts or host == host_name()
+        return host not in self.others
 
     def signal(self, host: str, pid: int, number: int) -> None:
         """To a process of a worker, on whatever host: there mpiexec takes it. Does not wait."""
         if self.here(host):
             return super().signal(host, pid, number)
         kill = ["--host", host, "-n", "1", "sh", "-c", f"kill -{number} {pid}"]
-        command = [self.mpiexec[0], *kill]
+        command = [self.mpiexec, *kill]
         send = lambda: subprocess.run(command, env=os.environ | as_root(), capture_output=True)  # noqa: E731
         threading.Thread(target=send, name="signal", daemon=True).start()
 
@@ -107,8 +138,11 @@ def as_root() -> dict[str, str]:
     return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
-def hosts_in(text: str) -> list[str]:
-    """The names in a host file; `#` begins a comment."""
+def host_file() -> list[str]:
+    """The names in the host file, none without one; `#` begins a comment. Raises OSError where it
+    cannot be read."""
+    file = os.environ.get("LABKIT_HOSTFILE")
+    text = Path(file).read_text() if file else ""
     lines = (line.partition("#")[0].split() for line in text.splitlines())
     return [words[0] for words in lines if words]
 

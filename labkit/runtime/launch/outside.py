@@ -13,7 +13,7 @@ import os
 import socket
 
 from labkit.runtime.address import host_name
-from labkit.runtime.launch.launcher import Launcher
+from labkit.runtime.launch.launcher import AWAY_SILENCE, Launcher
 from labkit.runtime.launch.process import OnExit, OnOutput, Process
 from labkit.runtime.loop import Loop
 
@@ -34,10 +34,11 @@ class OutsideLauncher(Launcher):
             raise ValueError(NEEDED) from None
         if len(self.token) != 32:
             raise ValueError(NEEDED)
+        self.address, _, self.port = os.environ.get("LABKIT_LISTEN", "127.0.0.1:0").rpartition(":")
+        self.silence = None if self.address.startswith("127.") else AWAY_SILENCE
 
     def bind(self) -> socket.socket:
-        address, _, port = os.environ.get("LABKIT_LISTEN", "127.0.0.1:0").rpartition(":")
-        return socket.create_server((address, int(port)), backlog=128)
+        return socket.create_server((self.address, int(self.port)), backlog=128)
 
     def start(
         self,

@@ -23,7 +23,7 @@ from typing import Any
 
 from labkit.runtime import wire
 from labkit.runtime.address import host_name, route_to
-from labkit.runtime.launch.launcher import Launcher
+from labkit.runtime.launch.launcher import AWAY_SILENCE, Launcher
 from labkit.runtime.launch.process import QUIET, OnExit, OnOutput, Process, import_path, worker
 from labkit.runtime.loop import Loop
 
@@ -71,6 +71,7 @@ class SlurmLauncher(Launcher):
         super().__init__(loop)
         self.job = os.environ["SLURM_JOB_ID"]
         self.nodes = _hostnames(os.environ["SLURM_JOB_NODELIST"])
+        self.silence = AWAY_SILENCE if len(self.nodes) > 1 else None
         self.where: dict[int, str] = {}
         self._placing = threading.Lock()
         self._sent: set[tuple[str, int, int]] = set()  # signals on their way
