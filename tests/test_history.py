@@ -68,6 +68,29 @@ def test_a_collective_without_one_of_its_members_is_waiting():
     ]
 
 
+@pytest.mark.parametrize(
+    ("cut", "waits"),
+    [
+        ({"fault": "Partition", "groups": [[0], [1, 2]]}, True),
+        ({"fault": "Partition", "groups": [[0, 1], [2]]}, False),
+        ({"fault": "Partition", "groups": [[0, 2]]}, False),
+        ({"fault": "LinkDown", "rank": 1}, True),
+        ({"fault": "Cut", "source": 0, "target": 1}, False),  # a ring may do without this way
+    ],
+)
+def test_a_collective_with_a_member_on_the_other_side_of_a_partition_is_waiting(cut, waits):
+    events = run_of(
+        (0.0, 1, "start", "", {}),
+        (0.0, 0, "view", "", {"number": 1, "members": [0, 1]}),
+        (1.0, 0, "begin", "all-reduce", {}),
+        (2.0, DRIVER, "fault", "", {"fault": cut, "ranks": [0, 1]}),
+        (3.0, 0, "view", "", {"number": 2, "members": [0]}),
+        (4.0, 0, "end", "all-reduce", {}),
+    )
+    parted = [("all reduce", 1, 2), ("waiting", 2, 3), ("all reduce", 3, 4)]
+    assert activities(events, 0) == (parted if waits else [("all reduce", 1, 4)])
+
+
 def test_nobody_waits_for_one_that_dies_after_a_view_without_it():
     """It stood still, was taken for dead, and ended when it went on."""
     events = run_of(

@@ -12,7 +12,19 @@ from typing import Any
 import pytest
 
 from labkit.events import DRIVER, Event
-from labkit.faults import At, Cut, FaultPlan, Heal, Kill, Partition, Pause, Slow, describe
+from labkit.faults import (
+    At,
+    Cut,
+    FaultPlan,
+    Heal,
+    Kill,
+    LinkDown,
+    LinkUp,
+    Partition,
+    Pause,
+    Slow,
+    describe,
+)
 from labkit.protocols.raft import Raft
 from labkit.runtime.panel import ClusterStage
 from labkit.simulator.simulation import Simulation
@@ -87,6 +99,22 @@ def test_waiting_for_the_dead_or_the_paused_is_no_communication() -> None:
     assert shares(told(strip, 0.4), 0) == {"waiting": 0.2}
     alone = event(0.4, 0, "view", "view 2 {0}", number=2, members=(0,))
     assert shares(told(strip, 0.7, alone), 0) == {"all reduce": 0.3}, "it counts on nobody else"
+
+
+@pytest.mark.parametrize(
+    ("cut", "end"),
+    [
+        (Partition(((0, 1), (2, 3))), event(0.4, DRIVER, "heal")),
+        (LinkDown(1), fault(0.4, LinkUp(1))),
+        (LinkDown(1), event(0.4, 1, "start", life=1)),
+    ],
+)
+def test_waiting_for_who_is_cut_off_is_no_communication(cut: Any, end: Event) -> None:
+    strip = Strip(range(4), 0.0, 0.1)
+    strip.take(event(0.0, 0, "begin", "all_reduce"))
+    assert shares(told(strip, 0.2, fault(0.2, cut)), 0) == {"all reduce": 0.2}
+    assert shares(told(strip, 0.4, end), 0) == {"waiting": 0.2}
+    assert shares(told(strip, 0.6), 0) == {"all reduce": 0.2}
 
 
 def test_a_death_is_when_it_was_shot_and_a_view_is_named_once() -> None:
@@ -175,6 +203,7 @@ class Stage:
 
     ranks = (0, 1, 2, 3)
     closed = False
+    silence: float | None = None
 
     def __init__(self, *dead: int) -> None:
         self.dead = dead
@@ -185,6 +214,22 @@ class Stage:
 
     def rows(self) -> list[dict[str, Any]]:
         return [{"rank": rank, "alive": rank not in self.dead} for rank in self.ranks]
+
+
+@pytest.mark.parametrize("silence", [None, 1.0])
+def test_after_a_fault_that_closes_no_connection_it_says_whether_anybody_will_notice(
+    silence: float | None,
+) -> None:
+    panel, said = LivePanel(Stage()), []
+    panel.front.send = lambda message, buffers=None: said.append(message.get("text"))
+    panel.stage.silence = silence
+    waits = "the others wait" if silence is None else ""
+    for act, words in (("pause", waits), ("resume", ""), ("cut off", waits), ("kill", "")):
+        panel.inject(panel._fault(act, 1))
+        last = next(text for text in reversed(said) if text is not None)
+        assert words in last if words else last == ""
+    panel.stage.closed = True
+    panel.leave()
 
 
 def test_a_random_fault_strikes_the_living_and_no_two_are_alike() -> None:
@@ -229,6 +274,7 @@ def test_memory_is_that_of_this_machine_and_of_its_gpus(monkeypatch: pytest.Monk
         changed=threading.Lock(),
         in_force=[],
         closed=False,
+        silence=None,
     )
     stage = ClusterStage(driver)  # type: ignore[arg-type]
     for _ in driver.seats:
@@ -269,6 +315,8 @@ def test_an_event_is_traced_to_the_line_that_recorded_it(
 def test_a_message_of_a_protocol_is_traced_to_who_sends_it() -> None:
     said = where(event(0, 0, "send", "RequestVote", id="x", peer=1, bytes=0), simulated=True)
     assert "labkit/protocols/raft/election.py" in said
+    helped = event(0, 0, "send", "AppendEntries", id="x", peer=1, bytes=0)
+    assert "labkit/protocols/raft/log.py" in where(helped, simulated=True)
     assert "outside" in where(event(0, 0, "unheard of"))
 
 

@@ -30,6 +30,7 @@ class ClusterStage:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.ranks = tuple(driver.seats)
+        self.silence = driver.silence
         self._pinged = self._asked = 0.0
         self._memory: dict[int, float | None] = {}
         self._gpu: dict[int, float] = {}

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from labkit.events import DRIVER, Event
-from labkit.views.injected import Death, Injected, deaths, injected
+from labkit.views.injected import Death, Injected, deaths, injected, parts, plain
 from labkit.views.slices import Absence, Slice, Times, slices
 from labkit.views.style import activity
 
@@ -136,7 +136,7 @@ def _messages(sends: list[Event], receives: list[Event]) -> list[Message]:
 
 
 def _absences(rank: int, past: History) -> list[Absence]:
-    """When a peer was dead or stopped and `rank` had no view yet that takes account of it."""
+    """When a peer was dead, stopped or cut off, and `rank` had no view yet that says so."""
     views = [v for v in past.views if v.rank == rank]
     gone: list[Absence] = []
     for peer in past.trainers:
@@ -144,6 +144,8 @@ def _absences(rank: int, past: History) -> list[Absence]:
             continue
         births = [begin for begin, _ in past.lives[peer]]
         moments = [(begin, end, False) for begin, end in past.pauses[peer]]
+        cuts = [f for f in past.faults if parts(plain(f.event), rank, peer)]
+        moments += [(f.begin, f.end, False) for f in cuts]
         for time in (d.time for d in past.deaths if d.rank == peer):
             moments.append((time, min((b for b in births if b > time), default=math.inf), True))
         gone += [

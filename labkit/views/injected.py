@@ -52,6 +52,16 @@ def lasts(fault: Mapping[str, Any]) -> bool:
     return kind not in MOMENTS and not (kind == "Slow" and fault.get("factor") == 1.0)
 
 
+def parts(fault: Mapping[str, Any], one: int, other: int) -> bool:
+    """Whether nothing passes between two ranks while this fault lasts."""
+    if fault.get("fault") == "LinkDown":
+        return fault["rank"] in (one, other)
+    if fault.get("fault") != "Partition":
+        return False
+    sides = [[rank in group for group in fault["groups"]] for rank in (one, other)]
+    return all(map(any, sides)) and sides[0] != sides[1]
+
+
 def fault_name(event: Event) -> str:
     """As the code that injects it: `Kill(rank=2)`."""
     try:

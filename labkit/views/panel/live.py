@@ -32,6 +32,10 @@ RESTS = 0.4
 """Seconds after the end of a run until its picture is drawn: unless the next has begun."""
 LEAVES = 10.0
 """Seconds that a cluster's end waits for its panel's picture, which takes a tenth of that."""
+NOBODY_NOTICES = (
+    "No connection has closed, so the others wait. In a Cluster(silence=1.0) they would take a "
+    "second of silence for a death, and go on."
+)
 DRAWS = 100
 """Random faults that are looked at until one of them strikes no dead rank."""
 AT_ONCE = ("kill", "pause", "slow", "delay", "drop", "cut", "partition")
@@ -41,6 +45,7 @@ class Stage(Protocol):
     """A cluster, as its panel needs it. All of it is quick, and may be called from any thread."""
 
     ranks: tuple[int, ...]  # the witness is the last
+    silence: float | None  # seconds that are taken for a death, if any are
 
     @property
     def closed(self) -> bool: ...
@@ -225,6 +230,9 @@ class LivePanel:
             moment = f"run {run.number}, step {max(run.steps.values(), default=0)}"
         self.script.add(fault, seconds, moment)
         self.front.send({"kind": "code", "code": self.code})
+        stands = isinstance(fault, faults.Pause) and fault.seconds is None
+        silent = stands or isinstance(fault, faults.Partition)
+        self._say(NOBODY_NOTICES if silent and self.stage.silence is None else "")
 
     def _catch_up(self) -> None:
         """A view has been opened, or the page has been loaded again."""

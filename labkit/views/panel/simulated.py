@@ -168,7 +168,7 @@ class SimulatedPanel:
             or ("leader" if alive and machine.leads else None),
             "term": getattr(machine, "term", None),
             "leader": getattr(machine, "leader", None),
-            "holds": f"{len(log)} entries" if isinstance(log, Sized) else None,
+            "holds": _entries(len(log)) if isinstance(log, Sized) else None,
             "slow": self.sim.links.slow.get(i, 1.0) > 1.0,
             "life": life,
         }
@@ -244,3 +244,7 @@ class SimulatedPanel:
             "restart": faults.Restart(rank),
         }
         return table[act]
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"

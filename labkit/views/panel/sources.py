@@ -97,7 +97,7 @@ def _what(node: ast.Call) -> tuple[ast.expr | None, ast.expr, frozenset[str]]:
     nothing: ast.expr = ast.Constant("")
     match called:
         case "Send" | "Broadcast" if len(arguments) == 2 and isinstance(arguments[1], ast.Call):
-            sent = ast.Constant(ast.unparse(arguments[1].func))
+            sent = ast.Constant(_message(arguments[1].func))
             return ast.Constant("send"), sent, frozenset(("id", "peer", "bytes"))
         case "_event":  # the simulator's: time, node and life come first
             arguments = arguments[3:]
@@ -109,6 +109,14 @@ def _what(node: ast.Call) -> tuple[ast.expr | None, ast.expr, frozenset[str]]:
             return None, nothing, keywords
     kind = arguments[0] if arguments else None
     return kind, arguments[1] if len(arguments) > 1 else nothing, keywords
+
+
+def _message(made_by: ast.expr) -> str:
+    """The class of a message that is made by it, or by a helper that is called like it:
+    `Send(leader, self.append_entries(…))` sends an AppendEntries."""
+    if isinstance(made_by, ast.Attribute) and made_by.attr.islower():
+        return "".join(part.capitalize() for part in made_by.attr.split("_"))
+    return ast.unparse(made_by)
 
 
 def _pattern(said: ast.expr) -> tuple[re.Pattern[str], int]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from labkit.events import DRIVER, Event
-from labkit.views.injected import cause, injected, lasts, plain
+from labkit.views.injected import cause, injected, lasts, parts, plain
 from labkit.views.style import BACKGROUND, COLLECTIVES, WAITING, activity
 
 LATE = 0.12
@@ -25,6 +25,9 @@ KEPT = 4000
 ARROWS = 60
 """Messages that are drawn of one update; the others are counted."""
 
+CUTS = ("Partition", "LinkDown")
+"""Through which nothing passes, so that every collective that would has to wait."""
+
 word = lru_cache(1024)(activity)
 
 
@@ -32,6 +35,7 @@ word = lru_cache(1024)(activity)
 class Lane:
     """What one rank is doing: its open spans by thread, and up to when that has been told."""
 
+    rank: int
     since: float = 0.0
     spans: dict[str, list[str]] = field(default_factory=dict)
     members: tuple[int, ...] = ()  # of its view
@@ -55,8 +59,9 @@ class Strip:
         arrows: int = ARROWS,
     ) -> None:
         self.width, self.begin, self.arrows = width, begin, arrows
-        self.lanes = {rank: Lane() for rank in ranks}
+        self.lanes = {rank: Lane(rank) for rank in ranks}
         self.missing: set[int] = set()  # dead or paused
+        self.cuts: list[dict[str, Any]] = []  # faults in force through which nothing passes
         self.faults: deque[Event] = deque(maxlen=200)
         self.heals: deque[Event] = deque(maxlen=200)
         self.events: dict[int, Event] = {}  # by the number of their mark
@@ -101,6 +106,7 @@ class Strip:
         lane.spans, lane.members, lane.killed = {}, (), None
         lane.alive, lane.paused = True, False
         self._gone(event.rank, False, event)
+        self._plug_in(event.rank, event)
         if event.life:
             self._mark("start", event, f"life {event.life}")
 
@@ -139,6 +145,8 @@ class Strip:
 
     def _heal(self, event: Event) -> None:
         self.heals.append(event)
+        self._advance_all(event)
+        self.cuts = []
         self._mark("fault", event, event.name or "heal")
 
     def _fault(self, event: Event) -> None:
@@ -153,13 +161,22 @@ class Strip:
                 lane.paused = stands
             if kind in ("Kill", "Restart"):
                 lane.killed = self._t(event)
+        if kind in CUTS:
+            self._advance_all(event)
+            self.cuts.append(data)
+        elif kind == "LinkUp" and isinstance(rank, int):
+            self._plug_in(rank, event)
         if not lasts(data):
             self._mark("fault", event, event.name, rank if rank is not None else DRIVER)
 
+    def _plug_in(self, rank: int, event: Event) -> None:
+        """Its cable is back, or its new life has another one."""
+        self._advance_all(event)
+        self.cuts = [c for c in self.cuts if (c["fault"], c.get("rank")) != ("LinkDown", rank)]
+
     def _gone(self, rank: int, gone: bool, event: Event) -> None:
         """The others miss a rank, or miss it no more."""
-        for lane in self.lanes.values():
-            self._advance(lane, event.time - self.begin)
+        self._advance_all(event)
         self.missing = self.missing | {rank} if gone else self.missing - {rank}
 
     def _send(self, event: Event) -> None:
@@ -216,12 +233,20 @@ class Strip:
             if names is None:
                 return None
         doing = word(names)
-        if self.missing and doing in COLLECTIVES and self._misses(lane):
+        if (self.missing or self.cuts) and doing in COLLECTIVES and self._misses(lane):
             return WAITING
         return doing
 
     def _misses(self, lane: Lane) -> bool:
-        return any(rank in self.missing for rank in lane.members or self.lanes)
+        members = lane.members or self.lanes
+        return any(rank in self.missing for rank in members) or any(
+            parts(cut, lane.rank, rank) for cut in self.cuts for rank in members
+        )
+
+    def _advance_all(self, event: Event) -> None:
+        """Up to here they did what they have been doing."""
+        for lane in self.lanes.values():
+            self._advance(lane, event.time - self.begin)
 
     def _advance(self, lane: Lane, time: float) -> None:
         """What it has been doing since it was last told goes into the bins."""
