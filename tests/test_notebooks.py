@@ -313,6 +313,35 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
     assert "//" not in page.replace("</", ""), "a page that needs nothing from elsewhere"
     for link in re.findall(r'(?:href|src)="([^"]+)"', page):
         assert (out / link).is_file()
+    assert draws.metrics == out / "03_draws.metrics.json"
+    told = json.loads(draws.metrics.read_text())
+    assert told["parameters"] == {"world_size": 8, "backend": "<nccl>"}
+    assert {cell["status"] for cell in told["cells"]} == {"completed"}
+    assert all(cell["seconds"] >= 0 for cell in told["cells"])
+
+
+@KERNEL
+def test_the_metrics_of_a_notebook_count_what_its_own_clusters_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "out/clusters"))
+    use = """
+from labkit import Cluster
+from labkit.training import train
+with Cluster(world_size, "gloo", "cpu") as cluster:
+    cluster.kill(1)
+    run = cluster.run(train, steps=7).wait()"""
+    notebooks = [notebook(tmp_path, name, use) for name in ("01_one", "02_two")]
+    outcomes = run.run(notebooks, {"world_size": 2}, tmp_path / "out", lambda text: None)
+    for outcome in outcomes:
+        assert outcome.passed, outcome.error
+        assert outcome.metrics is not None
+        (told,) = json.loads(outcome.metrics.read_text())["clusters"]
+        folder = tmp_path / "out/clusters" / told.pop("folder")
+        assert (folder / "events/driver.jsonl").is_file()
+        assert told.pop("seconds") > 0
+        kinds = {"views": 2, "faults": 1, "deaths": 1, "checkpoints": 0}
+        assert told == {"members": 3, "steps": 7, **kinds}
 
 
 def test_a_cell_that_never_ran_is_a_failure_too() -> None:

@@ -87,6 +87,8 @@ def _card(outcome: Outcome, out: Path) -> str:
     if outcome.notebook is not None:
         file = outcome.notebook
         links.append(f'<a href="{_link(file, out)}">{escape(file.name)}</a>')
+    if outcome.metrics is not None:
+        links.append(f'<a href="{_link(outcome.metrics, out)}">metrics</a>')
     links.append(f"{outcome.cells} code cells")
     if outcome.pictures:
         first = f", the first {THUMBNAILS} below" if len(outcome.pictures) > THUMBNAILS else ""

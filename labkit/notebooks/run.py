@@ -17,6 +17,7 @@ from typing import Any
 
 from labkit.notebooks import QUIET_KERNEL, NotebookError
 from labkit.notebooks.build import drop_widgets, pictures
+from labkit.notebooks.metrics import metrics
 from labkit.notebooks.source import Notebook
 
 CELL_SECONDS = 600
@@ -33,6 +34,7 @@ class Outcome:
     cells: int = 0
     notebook: Path | None = None
     html: Path | None = None
+    metrics: Path | None = None
     pictures: list[Path] = field(default_factory=list)
 
     @property
@@ -104,6 +106,7 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
         logging.getLogger(talkative).setLevel(logging.ERROR)
     outcome = Outcome(path.stem, notebook=out / path.name)
     bar: Progress[None] = progress(total=count_cells(path), description=path.stem, unit="cell")
+    before = set(clusters_in(out))
     begin = time.monotonic()
     try:
         with bar:
@@ -133,7 +136,16 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     outcome.pictures = list(save_pictures(notebook, out / path.stem))
     outcome.html = out / f"{path.stem}.html"
     outcome.html.write_text(as_html(notebook), encoding="utf-8")
+    fresh = [folder for folder in clusters_in(out) if folder not in before]
+    figures = metrics(notebook, parameters, fresh)
+    outcome.metrics = out / f"{path.stem}.metrics.json"
+    outcome.metrics.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return outcome
+
+
+def clusters_in(out: Path) -> list[Path]:
+    """The folders of the clusters that notebooks have made, in order, each with its events."""
+    return sorted(file.parent for file in (out / "clusters").glob("*/events"))
 
 
 def count_cells(path: Path) -> int:
