@@ -84,12 +84,23 @@ RUNS = {
     "gpu": [
         Part("pytest, GPU", 600, [*PYTEST, "-rA", "-m", "not long", *ON_GPUS], GPU_REPORT),
     ],
+    "gpus": [  # two or more: every cluster of the suite takes them, unless it asks for the CPU
+        Part("pytest, GPUs", 3600, [*PYTEST, "-rA", "-m", "not long"], GPU_REPORT),
+    ],
     "long": [
         Part("pytest, long", 2400, [*PYTEST, "-m", "long"]),
         Part("runtime, portable", 600, [*PYTEST, "tests/runtime"], PORTABLE),
         Part("solutions", 300, [*LABKIT, "notebooks", "build", "--solutions"]),
     ],
 }
+
+
+def parts_of(name: str) -> list[Part]:
+    if name != "gpu":
+        return RUNS[name]
+    count = [PYTHON, "-c", "import torch; print(torch.cuda.device_count())"]
+    said = subprocess.run(count, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return RUNS["gpus" if int(said) > 1 else "gpu"]
 
 
 def main(parts: list[Part]) -> int:
@@ -192,4 +203,4 @@ def print_table(outcomes: list[Outcome]) -> None:
 if __name__ == "__main__":
     # Told to stop, it still ends the part that runs, which has a process group of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    sys.exit(main(RUNS[sys.argv[1]]))
+    sys.exit(main(parts_of(sys.argv[1])))

@@ -49,16 +49,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def write_gpu_report(terminalreporter: pytest.TerminalReporter, file: Path) -> None:
     """On what machine, what passed, what failed, and what it could not show: for an issue."""
+    import torch
+
     from labkit import doctor
 
-    lines = [f"{f.state:<5} {f.name:<12} {f.found}" for f in doctor.examine()]
+    sentence = cannot_show(torch.cuda.device_count())
+    lines = [sentence, ""]
+    lines += [f"{f.state:<5} {f.name:<12} {f.found}" for f in doctor.examine()]
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             why = _reason(report) if outcome == "skipped" else f"{report.duration:.1f} s"
             lines.append(f"{outcome:<8} {report.nodeid.removeprefix('tests/')}: {why}")
     file.parent.mkdir(exist_ok=True)
     file.write_text("\n".join(lines) + "\n")
+    terminalreporter.write_line(sentence)
     terminalreporter.write_line(f"{file} is there to be attached to an issue")
+
+
+def cannot_show(gpus: int) -> str:
+    """What of the lab has not been measured with so many."""
+    if gpus == 0:
+        return "There is no GPU here that torch can use: nothing of CUDA or NCCL has been measured."
+    if gpus == 1:
+        return "There is one GPU here: NCCL between two has not been measured."
+    return (
+        f"There are {gpus} GPUs here, all on one machine: NCCL between two has not been measured."
+    )
 
 
 def _reason(report: pytest.TestReport) -> str:

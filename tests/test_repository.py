@@ -472,6 +472,32 @@ def test_what_is_skipped_is_listed_with_its_reason(
     assert "test_passes" not in listed
 
 
+@pytest.mark.parametrize(("count", "name"), [("0", "gpu"), ("1", "gpu"), ("2", "gpus")])
+def test_with_two_gpus_all_tests_run_on_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: str, name: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho {count}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(runner, "PYTHON", str(python))
+    assert runner.parts_of("gpu") == runner.RUNS[name]
+    assert not any("tests/" in word for part in runner.RUNS["gpus"] for word in part.command)
+
+
+def test_what_no_gpu_can_show_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """And stands at the head of the report."""
+    (tmp_path / "conftest.py").write_bytes((ROOT / "tests/conftest.py").read_bytes())
+    (tmp_path / "test_it.py").write_text("def test_passes(): pass\n")
+    report = tmp_path / "out/report.txt"
+    hidden = os.environ | {"LABKIT_GPU_REPORT": str(report), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(tmp_path)]
+    said = subprocess.run(command, env=hidden, capture_output=True, text=True).stdout
+    sentence = "There is no GPU here that torch can use: nothing of CUDA or NCCL has been measured."
+    assert sentence in said.splitlines()
+    assert report.read_text().startswith(f"{sentence}\n")
+    assert "passed   test_it.py::test_passes" in report.read_text()
+
+
 def test_the_parts_are_what_contributing_says() -> None:
     parts = {part.name: part for part in runner.RUNS["all"]}
     for word in ("ruff check", "ruff format", "mypy", "pytest", "nbval", "papermill"):
