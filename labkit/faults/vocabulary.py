@@ -32,8 +32,7 @@ class Kill(_Fault, frozen=True):
 
 class Pause(_Fault, frozen=True):
     """SIGSTOP: the process stands still and keeps its sockets open; SIGCONT after `seconds`. Of
-    pauses that overlap the longest counts (in the simulator the one that ends first); `Resume` ends
-    them all."""
+    pauses that overlap the longest counts; `Resume` ends them all."""
 
     rank: int
     seconds: float | None = None

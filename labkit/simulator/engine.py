@@ -240,7 +240,7 @@ class Engine:
             return
         node.machine = None
         node.timers, node.held = {}, []
-        node.paused, node.crash_after = False, None
+        node.paused_until, node.crash_after = 0.0, None
         node.storage.crash()
         if self.recorder is not None:
             self.recorder.crashed(self.now, node.i, node.life)

@@ -25,12 +25,16 @@ class Node:
         self.context = Context()
         self.draw = random.Random(f"{seed}/network/{i}")
         self.timers: dict[tuple[str, Hashable], list[float | None]] = {}  # deadline, queued at
-        self.paused = False
+        self.paused_until = 0.0  # by its longest pause; 0 when it is not paused
         self.resumed = 0.0  # when it last went on
         self.held: list[tuple[Callable[..., None], Any, Any]] = []  # what waits until it goes on
         self.crash_after: int | None = None  # effects, in the next handler that has more
         self.rate, self.drifts = 1.0, False  # of its clock, and whether it ever was another
         self.rate_since = (0.0, 0.0)  # true and local time of the last change of the rate
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_until > 0.0
 
     def clock(self, now: float) -> float:
         true, local = self.rate_since

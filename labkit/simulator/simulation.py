@@ -10,6 +10,7 @@ fault mattered. The method is FoundationDB's deterministic simulation (J. Zhou e
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -167,10 +168,20 @@ class Simulation(Stepping):
             check(self, node.i, node.machine)
         self._react(node, "its start", node.machine.on_start)
 
+    def _pause(self, node: Node, end: float) -> None:
+        if node.machine is not None:
+            node.paused_until = max(node.paused_until, end)
+        if end < math.inf:
+            self._at(end, partial(self._pause_is_over, node, end))
+
+    def _pause_is_over(self, node: Node, end: float) -> None:
+        if node.paused_until <= end:  # no longer one has begun, in this life or a later one
+            self.inject(faults.Resume(node.i))
+
     def _resume(self, node: Node) -> None:
         """What waited is handled now, messages or timers first, whichever the seed says."""
-        if node.paused:  # it may have been restarted since
-            node.paused, node.resumed = False, self.now
+        if node.paused:
+            node.paused_until, node.resumed = 0.0, self.now
         held, node.held = node.held, []
         first = self._deliver if node.draw.random() < 0.5 else self._timer
         for act, a, b in sorted(held, key=lambda waiting: waiting[0] != first):
@@ -201,9 +212,7 @@ class Simulation(Stepping):
                 self._crash(node)
                 self._start(node)
             case faults.Pause(seconds=seconds):
-                node.paused = node.machine is not None
-                if seconds is not None:
-                    self._at(self.now + seconds, partial(self.inject, faults.Resume(rank)))
+                self._pause(node, math.inf if seconds is None else self.now + seconds)
             case faults.Resume():
                 self._resume(node)
             case faults.CrashAt(effects=effects):

@@ -143,6 +143,15 @@ def test_who_is_restarted_before_its_start_is_started_once() -> None:
     assert len(sim.node(0).times) == 10
 
 
+@pytest.mark.parametrize("between", [(), (At(Restart(1), seconds=0.5),)])
+def test_of_pauses_that_overlap_the_longest_counts(between: tuple[At, ...]) -> None:
+    """Also where the first was of an earlier life."""
+    first, second = At(Pause(1, 0.5), seconds=0.4), At(Pause(1, 0.7), seconds=0.6)
+    sim = Simulation(Counter, n=2, seed=1, faults=FaultPlan(first, *between, second))
+    assert not sim.run(1.25).running(1)
+    assert sim.run(0.1).running(1)
+
+
 def test_who_was_restarted_meanwhile_has_stood_still_no_more_when_the_pause_ends() -> None:
     """The invariants of progress give a node time after a pause: after one in this life."""
     entries = At(Pause(1, 0.5), seconds=0.4), At(Restart(1), seconds=0.5)

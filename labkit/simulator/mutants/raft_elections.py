@@ -33,7 +33,7 @@ ELECTIONS = [
 """,
         killer="R-S7",
         scenario="PLAIN_RAFT",
-        seed=6,
+        seed=19,
     ),
     Mutant(
         "m07",

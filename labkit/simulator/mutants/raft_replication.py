@@ -59,7 +59,7 @@ REPLICATION = [
         "return index <= base + len(self.log)",
         killer="R-S3",
         scenario="RAFT",
-        seed=1,
+        seed=3,
     ),
     Mutant(
         "m19",

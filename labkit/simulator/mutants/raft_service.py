@@ -84,6 +84,6 @@ SERVICE = [
     def become_leader""",
         killer="R-L6",
         scenario="RAFT_CHANGES",
-        seed=2,
+        seed=8,
     ),
 ]
