@@ -7,6 +7,7 @@ Fault cases 29 to 31 and 40 among many ranks, 33 (the coordinator dies after all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from outside import wait_until
 
+import labkit
 from labkit import At, Cluster, Kill
 from labkit.checkpoint import Store
 
@@ -21,7 +23,7 @@ RANKS, STEPS = 4, 4
 
 PARTICIPANT = ("begin", "prepare", "vote", "voted", "decided", "finish")
 COORDINATOR = ("ask", "propose", "decide", "abort")
-WRITER = ("copy", "write", "fsync", "rename", "fsync_dir", "durable")
+WRITER = ("snapshot", "copy", "write", "fsync", "rename", "fsync_dir", "durable")
 MANIFEST = ("prepared", "commit", "committed")
 TIDIED = ("latest", "forget", "collect")
 
@@ -237,13 +239,21 @@ def grid(protocol: str, names: Sequence[str], visits: int) -> list[tuple[str, in
 
 GRID = {
     "participant": grid("commit", PARTICIPANT, 2),
-    "write": grid("checkpoint", WRITER[:3], 4),
-    "rename": grid("checkpoint", WRITER[3:], 4),
+    "write": grid("checkpoint", WRITER[:4], 4),
+    "rename": grid("checkpoint", WRITER[4:], 4),
     "manifest": grid("checkpoint", MANIFEST, 2),
 }
 """In pieces of a minute or two: at which visit of which point."""
 TIDIES = {"tidied": grid("checkpoint", TIDIED, 4)}
 COORDINATES = {"coordinator": [*grid("commit", COORDINATOR[:3], 3), ("commit.abort", 1)]}
+
+
+def test_the_grid_has_every_point_that_has_a_name() -> None:
+    """But for uploads, of which nothing is visible before the last: tests/checkpoint/test_tiers."""
+    sources = "".join(file.read_text() for file in Path(labkit.__file__).parent.rglob("*.py"))
+    named = set(re.findall(r'"((?:checkpoint|commit)\.[a-z]\w+)"', sources))
+    tried = {point for piece in (GRID | TIDIES | COORDINATES).values() for point, _ in piece}
+    assert tried == named - {"checkpoint.upload"}
 
 
 @pytest.mark.case(29)
