@@ -32,7 +32,7 @@ Variables, as in `make run NB=02 WORLD_SIZE=8`:
   WORLD_SIZE=8     how many workers                             (run)
   BACKEND=gloo     gloo, nccl or auto                           (run)
   DEVICE=cpu       cpu, cuda or auto                            (run)
-  SEED=3           of everything that is drawn by chance        (run)
+  SEED=3           of everything that is drawn by chance        (run, test-long)
   FAST=True        shorter runs, fewer points                   (run)
   CHECK=1          fail where a figure misses its target        (bench)
   FORCE=1          build also what has not changed              (notebooks)
@@ -62,7 +62,7 @@ test-fast: setup
 	@$(VENV)/bin/python .ci/test.py fast
 
 test-long: setup
-	@$(VENV)/bin/python .ci/test.py long
+	@LABKIT_CHAOS_SEED=$(SEED) $(VENV)/bin/python .ci/test.py long
 
 test-gpu: setup
 	@$(VENV)/bin/python .ci/test.py gpu

@@ -1,8 +1,12 @@
 """Everything at once: whatever happens to the processes and links of an elastic run, training ends
-with the weights of the run without faults, and the model allows all that the nodes did."""
+with the weights of the run without faults, and the model allows all that the nodes did.
+
+`make test-long SEED=1000` draws other plans: those from that number on.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +24,14 @@ SECONDS = 2.0
 SILENCE = 1.0
 """Seconds; a machine on which other tests run keeps ranks waiting for half of that."""
 pytestmark = pytest.mark.usefixtures("traced")
+FIRST = int(os.environ.get("LABKIT_CHAOS_SEED") or 0)
 SHORT, LONG = range(10), range(10, 100)
 OF_PARTS = (*POINTS, "zero.catch_up", "zero.all_gather", "replica.saved")
 
 
 def seeds(short: range, long: range) -> list[Any]:
-    return [*short, *(pytest.param(seed, marks=pytest.mark.long) for seed in long)]
+    later = [pytest.param(FIRST + seed, marks=pytest.mark.long) for seed in long]
+    return [*(FIRST + seed for seed in short), *later]
 
 
 @pytest.fixture(scope="module")
