@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -225,13 +226,13 @@ def test_a_program_that_breaks_off_costs_its_own_pair(
     """And no row of the others. One that never comes to its end has no row, and misses its aim."""
     turns = iter(range(100))
 
-    def seconds(name: str, model: str, *_: str) -> float:
-        turn = next(turns)
-        if name == "step_lab" and (model == "cnn" or turn == 2):
+    def seconds(stepper: overhead.Stepper) -> float:
+        turn, name = next(turns), stepper.name
+        if name == "step_lab" and ("cnn" in stepper.command or turn == 2):
             raise RuntimeError(f"{name} measured nothing; a false suspicion")
         return 1.1 if name == "step_lab" else 1.0
 
-    monkeypatch.setattr(overhead, "seconds", seconds)
+    monkeypatch.setattr(overhead.Stepper, "seconds", seconds)
     long, _, cnn, _ = overhead.CASES
     rows, losses = overhead.measure(pairs=4, cases=[long, cnn])
     report.show(rows, losses)
@@ -246,6 +247,47 @@ def test_a_program_that_breaks_off_costs_its_own_pair(
     assert losses[0] in said.out
     assert losses[0] in said.err
     assert f"NOT MEASURED: {cnn.more} < 3" in said.out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+def test_the_cost_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both programs are started once for all pairs, and measure new ranks in each."""
+    monkeypatch.setenv("LABKIT_RUNS", str(tmp_path / "runs"))
+    started: list[str] = []
+    whole = Program.__init__
+
+    def count(program: Program, *command: str, **how: object) -> None:
+        started.append(Path(command[1]).stem)
+        whole(program, *command, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Program, "__init__", count)
+    _, _, cnn, zero = overhead.CASES
+    rows, losses = overhead.measure(pairs=2, silence=1.5, share=0.05, cases=[cnn, zero])
+
+    assert losses == []
+    names = [(case.lab, case.plain, case.more) for case in (cnn, zero)]
+    assert [row.name for row in rows] == [name for of_case in names for name in of_case]
+    assert {row.n for row in rows} == {2}
+    assert all(0 < row.min <= row.max < 1.0 for row in rows if row.unit == "s")
+    assert sorted(started) == 2 * ["step_lab"] + 2 * ["step_plain"]
+
+
+def test_a_program_that_has_broken_off_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It breaks off whenever it is told to measure for the second time."""
+    code = (
+        "import json, sys\n"
+        "for number, _ in enumerate(sys.stdin):\n"
+        "    if number: sys.exit('a false suspicion')\n"
+        "    print(json.dumps({'word': 'steps', 'time': 0, 'seconds': 0.5}), flush=True)\n"
+    )
+    stepper = overhead.Stepper("step_lab")
+    monkeypatch.setattr(stepper, "command", (sys.executable, "-c", code))
+    with contextlib.closing(stepper):
+        for _ in range(2):
+            assert stepper.seconds() == 0.5
+            with pytest.raises(RuntimeError, match=r"measured nothing; .*a false suspicion"):
+                stepper.seconds()
 
 
 def test_show_prints_every_row_and_note(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """What fault tolerance costs while nothing fails: rows of `labkit bench training`.
 
 The lab's elastic training, with views, heartbeats of 50 ms and a vote in each step, beside a plain
-loop over Gloo's all-reduce: the same model, data and optimizer. Both in turn, each time in new
-processes; the first of a pair is now the one, now the other, and each pair gives one ratio.
+loop over Gloo's all-reduce: the same model, data and optimizer. Both in turn, each time with new
+ranks; the first of a pair is now the one, now the other, and each pair gives one ratio. The ranks
+are forked by a program that has torch already and waits meanwhile: a pair costs its steps, and not
+two starts of Python.
 
 What it costs is nearly the same for every step, and a share of the processor for the heartbeats. So
 the lab's own models, which take no longer than a learner waits, show the most of it; with more
@@ -15,9 +17,11 @@ optimizer's state goes to its neighbour as well. The plain loop has torch's Zero
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +30,8 @@ from labkit.bench.peers.program import Program, script
 from labkit.views.progress import progress
 
 SILENCE = 0.15
-PROGRAM_SECONDS = 120.0
+ROUND_SECONDS = 120.0
+"""For one round of steps, and at first for the start of a program besides."""
 LIMIT = 3.0
 """Percent of a step, of plain data-parallel training."""
 
@@ -63,14 +68,34 @@ CASES = [
 AIMS = [report.Aim(LONG.more, "<", LIMIT)]
 
 
-def seconds(name: str, *arguments: str) -> float:
-    """Of one step. Raises RuntimeError with what the program said when it does not say."""
-    command = sys.executable, script(name), *arguments
-    with Program(*command, seconds=PROGRAM_SECONDS) as program:
-        for word in program.words():
-            if word["word"] == "steps":
-                return float(word["seconds"])
-        raise RuntimeError(f"{name} measured nothing; {program.complaint()}")
+class Stepper:
+    """A program that measures its step, with new ranks, as often as it is asked. It is started when
+    it is first asked, and again after it has broken off."""
+
+    def __init__(self, name: str, *arguments: str) -> None:
+        self.name, self.command = name, (sys.executable, script(name), *arguments)
+        self.program: Program | None = None
+
+    def seconds(self) -> float:
+        """Of one step. Raises RuntimeError with what the program said when it does not say, and
+        TimeoutError."""
+        if self.program is None:
+            self.program = Program(*self.command, seconds=ROUND_SECONDS, told=True)
+            self.words = self.program.words()
+        self.program.deadline = time.monotonic() + ROUND_SECONDS
+        self.program.tell("measure")
+        with contextlib.ExitStack() as broken:
+            broken.callback(self.close)
+            for word in self.words:
+                if word["word"] == "steps":
+                    broken.pop_all()
+                    return float(word["seconds"])
+            raise RuntimeError(f"{self.name} measured nothing; {self.program.complaint()}")
+
+    def close(self) -> None:
+        if self.program is not None:
+            self.program.__exit__()
+            self.program = None
 
 
 def measure(
@@ -84,31 +109,37 @@ def measure(
     rows, losses = [], report.Losses()
     for case in cases:
         took: list[tuple[float, float]] = []
-        for pair in progress(range(pairs), case.name, unit="pair"):
-            with losses.kept(f"{case.name}, pair {pair + 1} of {pairs}"):
-                took.append(one_pair(case, int(case.steps * share), silence, bool(pair % 2)))
+        ours, theirs = programs(case, int(case.steps * share), silence)
+        with contextlib.closing(ours), contextlib.closing(theirs):
+            for pair in progress(range(pairs), case.name, unit="pair"):
+                with losses.kept(f"{case.name}, pair {pair + 1} of {pairs}"):
+                    took.append(one_pair(ours, theirs, bool(pair % 2)))
         if not took:
             continue
-        ours, theirs = zip(*took, strict=True)
+        lab, plain = zip(*took, strict=True)
         cost = [100 * (a / b - 1) for a, b in took]
         rows += [
-            report.row(case.lab, "ours", "s", ours),
-            report.row(case.plain, "peer", "s", theirs),
+            report.row(case.lab, "ours", "s", lab),
+            report.row(case.plain, "peer", "s", plain),
             report.row(case.more, "ours", "%", cost, interval(cost)),
         ]
     return rows, losses
 
 
-def one_pair(case: Case, steps: int, silence: float, ours_first: bool) -> tuple[float, float]:
-    """Seconds of a step of the lab's and of a plain one."""
+def programs(case: Case, steps: int, silence: float) -> tuple[Stepper, Stepper]:
+    """The lab's and the plain one."""
     told = case.model, str(case.batch), str(steps)
-    programs = {
-        "step_lab": (*told, str(silence), *case.words),
-        "step_plain": (*told, *case.words),
-    }
-    order = programs if ours_first else reversed(programs)
-    took = {name: seconds(name, *programs[name]) for name in order}
-    return took["step_lab"], took["step_plain"]
+    return (
+        Stepper("step_lab", *told, str(silence), *case.words),
+        Stepper("step_plain", *told, *case.words),
+    )
+
+
+def one_pair(ours: Stepper, theirs: Stepper, ours_first: bool) -> tuple[float, float]:
+    """Seconds of a step of the lab's and of a plain one."""
+    order = (ours, theirs) if ours_first else (theirs, ours)
+    took = {program: program.seconds() for program in order}
+    return took[ours], took[theirs]
 
 
 def interval(values: Sequence[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -65,7 +66,9 @@ class Program:
         seconds: float,
         network: bool = True,
         environment: Mapping[str, str] | None = None,
+        told: bool = False,
     ) -> None:
+        """`told`: it waits for what it is told (`tell`)."""
         self.deadline = time.monotonic() + seconds
         self.mark = uuid.uuid4().hex
         self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
@@ -76,7 +79,7 @@ class Program:
         quiet["PRTE_MCA_prte_tmpdir_base"] = self.files.name
         self.process = subprocess.Popen(
             [*start, str(int(seconds) + 5), *command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if told else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.errors,
             env={**os.environ, **quiet, **(environment or {}), MARK: self.mark},
@@ -88,10 +91,16 @@ class Program:
     def __exit__(self, *_: object) -> None:
         end_marked(self.mark)
         self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in filter(None, (self.process.stdin, self.process.stdout)):
+            pipe.close()
         self.errors.close()
         self.files.cleanup()
+
+    def tell(self, word: str) -> None:
+        """A line on its standard input; of one that has ended `words` says so."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.process.stdin.fileno(), word.encode() + b"\n")
 
     def words(self) -> Iterator[dict[str, Any]]:
         """What the program says, one dictionary a line, until it ends. TimeoutError when late."""
