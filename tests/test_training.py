@@ -547,6 +547,26 @@ def test_the_state_of_one_member_reaches_all() -> None:
     assert results[0][:2] == (1, {"epoch": 0, "position": 4})
 
 
+def test_a_state_travels_between_two_and_no_third_one_carries_or_keeps_it() -> None:
+    """Of four members place 2 is behind: bytes on the links of places 0 and 2, and hardly any on
+    the others'."""
+
+    def work(worker: Worker) -> tuple[int, int, int]:
+        model = nn.Linear(300, 300)
+        state = State(model, momentum(model.parameters(), 0.1), Sampler(10, 4, seed=0))
+        state.step = 0 if worker.rank == 2 else 1
+        traffic = worker.group.link.traffic
+        catch_up(worker.group, state)
+        return state.step, traffic.sent_bytes, traffic.received_bytes
+
+    size = 4 * 300 * 301
+    for rank, (step, sent, received) in World(4).run(work).items():
+        assert step == 1
+        assert (sent > size) == (rank == 0)
+        assert (received > size) == (rank == 2)
+        assert sent < 1.1 * size + 10_000
+
+
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [

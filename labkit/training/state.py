@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from labkit.training.sampler import Sampler
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
+    from labkit.collectives.link import Link
 
 
 @dataclass
@@ -49,7 +51,7 @@ class State:
         torch.save((self.model.state_dict(), self.optimizer.state_dict(), self.place()), file)
         return file.getvalue()
 
-    def unpack(self, packed: bytes) -> None:
+    def unpack(self, packed: bytes | bytearray) -> None:
         where = next(self.model.parameters()).device
         parts = torch.load(io.BytesIO(packed), map_location=where, weights_only=True)
         model, optimizer, place = parts
@@ -70,20 +72,49 @@ def catch_up(group: Group, state: State, roll_forward: RollForward = roll_forwar
     source, behind, _ = roll_forward(dict(enumerate(steps)), 1)
     if behind:
         faults.point("catch_up")
-        hand_over(group, state, source, takes=group.rank in behind)
+        hand_over(group, state, source, sorted(behind))
 
 
-def hand_over(group: Group, state: State, source: int, takes: bool) -> None:
-    """The state of the member at place `source` goes to all, and is taken by who `takes` it."""
-    device = next(state.model.parameters()).device
+PIECE = 4 << 20
+"""Bytes of a state that travel at once."""
+
+
+def hand_over(group: Group, state: State, source: int, behind: Sequence[int]) -> None:
+    """The state of the member at place `source` goes to those at the places `behind`, from one to
+    the other: through no third one's hands, and into nobody else's memory. Raises PeerLost, and has
+    then changed nothing."""
+    what = f"handing the state of place {source} over to {list(behind)}"
+    if group.rank != source and group.rank not in behind:
+        group.submit(lambda: None, "hand_over", what).wait()  # all count it, as any collective
+        return
     with events.span("restoring", step=state.step):
-        packed = state.pack() if group.rank == source else b""
-        length = group.broadcast(torch.tensor([len(packed)], device=device), source)
-        blank = bytearray(int(length)) if group.rank != source else bytearray(packed)
-        file = torch.frombuffer(blank, dtype=torch.uint8).to(device)
-        packed = group.broadcast(file, source).cpu().numpy().tobytes()
-        if takes:
-            state.unpack(packed)
+        if group.rank == source:
+            packed = state.pack()
+            group.submit(lambda: _send(group.link, packed, behind), "hand_over", what).wait()
+        else:
+            task = group.submit(lambda: _receive(group.link, source), "hand_over", what)
+            state.unpack(task.wait())
+
+
+def _send(link: Link, packed: bytes, to: Sequence[int]) -> None:
+    length = torch.tensor([len(packed)], device=link.device)
+    link.transfer([(length, place) for place in to]).wait()
+    for piece in torch.frombuffer(bytearray(packed), dtype=torch.uint8).split(PIECE):
+        faults.point("hand_over")
+        there = piece.to(link.device)
+        link.transfer([(there, place) for place in to]).wait()
+
+
+def _receive(link: Link, source: int) -> bytearray:
+    length = torch.zeros(1, dtype=torch.int64, device=link.device)
+    link.receive(length, source)
+    file = bytearray(int(length))
+    for piece in torch.frombuffer(file, dtype=torch.uint8).split(PIECE):
+        faults.point("hand_over")
+        there = piece.to(link.device)
+        link.receive(there, source)
+        piece.copy_(there)
+    return file
 
 
 def mend(group: Group, state: State) -> None:
@@ -95,7 +126,7 @@ def mend(group: Group, state: State) -> None:
         if group.rank == source:
             who = ranks([group.members[place] for place in odd])
             events.record("note", f"step {state.step}: the weights of {who} are not the others'")
-        hand_over(group, state, source, takes=group.rank in odd)
+        hand_over(group, state, source, odd)
 
 
 def fingerprint(model: nn.Module) -> str:

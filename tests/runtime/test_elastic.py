@@ -105,6 +105,35 @@ def test_a_death_while_another_joins(cluster: Cluster, undisturbed: Any) -> None
     assert hashes(run) == dict.fromkeys((1, 2, 3), undisturbed["hash"])
 
 
+def in_small_pieces(worker: Any, **job: Any) -> Any:
+    """A state of 150 KB is handed over in ten."""
+    from labkit.training import state
+
+    state.PIECE = 16 << 10
+    return train(worker, **job)
+
+
+@pytest.mark.case(53)
+@pytest.mark.parametrize("dies", [0, 2])
+def test_a_death_in_the_middle_of_a_state(cluster: Cluster, undisturbed: Any, dies: int) -> None:
+    """53: of the peer that sends it, then another one does; or of the one that takes it."""
+    plan = FaultPlan(
+        At(Kill(2), step=20),
+        At(Restart(2), step=21, on=0),
+        At(Kill(dies), point="hand_over", count=5),
+    )
+
+    run = cluster.run(in_small_pieces, elastic=True, faults=plan, **JOB).wait()
+
+    deaths = [e.rank for e in run.events if e.kind == "death"]
+    assert deaths == [2, dies]
+    left = {0, 1, 2, 3} - {dies}
+    assert hashes(run) == dict.fromkeys(left, undisturbed["hash"])
+    if dies == 0:
+        restored = [e for e in run.events if e.name == "restoring" and e.kind == "end"]
+        assert {e.rank for e in restored} == {1, 2}, "rank 1 took over"
+
+
 @pytest.mark.case(5)
 def test_below_its_minimum_a_run_waits_for_others(cluster: Cluster, undisturbed: Any) -> None:
     """5: pause, not crash."""
