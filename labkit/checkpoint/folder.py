@@ -95,4 +95,6 @@ def advice(number: int | None) -> str:
         return "Free some space there, or keep fewer checkpoints (Keep(last=…))."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "Make the folder writable for this user, or give another one."
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        return "There is a file in its way: give another folder."
     return "If it happens again, use another disk."

@@ -77,7 +77,8 @@ def newest(disk: Disk, wanted: Wanted) -> Loaded | None:
                 events.record("note", remark)
             return Loaded(made, state, remarks)
     if remarks:
-        raise NoGoodCheckpoint("no checkpoint can be used.\n" + "\n".join(remarks))
+        end = "Nothing of it was deleted. To begin anew, give a folder of its own."
+        raise NoGoodCheckpoint("\n".join(["no checkpoint can be used.", *remarks, end]))
     return None
 
 
@@ -148,7 +149,8 @@ def _plain_of(
 
 
 def same_ranks(made: Manifest, wanted: Wanted) -> list[str]:
-    """Remarks. Raises BadCheckpoint for another world size, unless it is to be cut anew."""
+    """A remark where something is left out. Raises BadCheckpoint for another world size, unless it
+    is to be cut anew."""
     if made.world_size == wanted.size:
         return []
     if not wanted.reshard:
@@ -157,6 +159,8 @@ def same_ranks(made: Manifest, wanted: Wanted) -> list[str]:
             "Load it with reshard=True: weights and optimizer are cut anew, each rank's own random "
             "state is left out."
         )
+    if not any(part.name.startswith("rank-") for part in made.parts):
+        return []  # all of it is every rank's
     what = f"cut anew from {made.world_size} ranks to {wanted.size}; random states are left out."
     return [f"{made.name}: {what}"]
 

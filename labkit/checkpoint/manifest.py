@@ -239,7 +239,10 @@ def from_bytes(data: bytes, name: str, kind: type[T]) -> T:
         )
     body = data[first.end() :]
     if first[2] is None or checksum(body) != first[2].decode():
-        raise BadCheckpoint(f"{name}: its bytes are not those that were written.")
+        raise BadCheckpoint(
+            f"{name}: its bytes are not those that were written. Bring it back from a copy, or use "
+            "an older checkpoint."
+        )
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:

@@ -128,6 +128,7 @@ def test_when_none_is_good_all_reasons_are_said(saved: Saved) -> None:
         Store(folder).load()
     for m in made:
         assert f"{m.files[0].name}: this shard is missing" in str(caught.value)
+    assert str(caught.value).endswith("To begin anew, give a folder of its own.")
 
 
 def test_the_next_checkpoint_after_falling_back_is_the_newest(saved: Saved) -> None:
@@ -182,17 +183,22 @@ def test_41_another_world_size_needs_a_word(tmp_path: Path) -> None:
             assert repr(loaded.state["model"]) == repr(state(1)["model"]), "identical weights"
             assert loaded.left_out == {"random"}
             assert "cut anew from 4 ranks to" in loaded.remarks[0]
+    elsewhere = tmp_path / "nothing of its own"
+    save_by(Store(elsewhere), 1, size=4, own=False)
+    loaded = Store(elsewhere).load(0, 3, reshard=True)
+    assert loaded is not None
+    assert loaded.remarks == [], "nothing is left out"
     progress = Progress()
     restore({"progress": progress}, {"progress": loaded.state["progress"]}, loaded.left_out)
     assert progress.step == 1
 
 
-def save_by(store: Store, step: int, size: int, sharded: bool = True) -> Manifest:
+def save_by(store: Store, step: int, size: int, sharded: bool = True, own: bool = True) -> Manifest:
     """What `size` ranks do, one after the other."""
     number, shards = store.next_number(), []
     for rank in range(size):
-        own = {"random": {"draws": torch.tensor([rank])}}
-        snapshot = store.snapshot(state(step) | own, rank, size, sharded)
+        random = {"random": {"draws": torch.tensor([rank])}} if own else {}
+        snapshot = store.snapshot(state(step) | random, rank, size, sharded)
         snapshot.copy()
         shards.append(store.prepare(snapshot, number, step, rank, size))
     return store.commit(shards[::-1], number, step)
@@ -301,6 +307,14 @@ def test_32_a_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(CheckpointFailed, match=r"Permission denied.*Make the folder writable"):
         store.save(state(2), 2)
     assert [made.step for made in store.manifests()] == [1]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointFailed, match=r"file: loading failed .* a file in its way: give"):
+        Store(tmp_path / "file").load()
+    with pytest.raises(CheckpointFailed, match="a file in its way"):
+        Store(tmp_path / "file" / "below").save(state(1), 1)
 
 
 @pytest.mark.case(32)
