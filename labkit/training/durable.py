@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import events
-from labkit.checkpoint import CheckpointFailed, Keep, Made, Store, capture, fingerprint, restore
+from labkit.checkpoint import (
+    CheckpointFailed,
+    Keep,
+    Loaded,
+    Made,
+    Store,
+    capture,
+    fingerprint,
+    restore,
+)
 from labkit.checkpoint.background import Checkpointer
 from labkit.checkpoint.policy import EverySteps, Moment, Policy
 
@@ -60,7 +69,9 @@ class Durable:
     ) -> None:
         self.worker, self.state = worker, state
         self.policy = Agreed(EverySteps(every) if isinstance(every, int) else every)
-        made = Made(data=fingerprint(data.inputs))
+        made = Made(
+            code=fingerprint(type(state.model)), data=fingerprint(data.inputs, data.targets)
+        )
         self.store = Store(Path(folder), keep=Keep(last=LAST), made=made)
         self.pieces = {
             "model": state.model,
@@ -70,6 +81,7 @@ class Durable:
             "progress": _Place(state),
         }
         self.checkpointer: Checkpointer | None = None
+        self.owed = False  # the last one that was due has not been begun
 
     def restore(self) -> bool:
         """The newest good checkpoint, if there is any; what is newer and not good is said.
@@ -80,19 +92,21 @@ class Durable:
             loaded = self.store.load(like=capture(self.pieces), reshard=True)
             if loaded is not None:
                 restore(self.pieces, loaded.state)
-                events.record(
-                    "note", f"goes on from {loaded.manifest.name}, step {self.state.step}"
-                )
+                self._tell(loaded)
         return loaded is not None
+
+    def _tell(self, loaded: Loaded) -> None:
+        """The record has it from every rank, and who reads the output from one."""
+        where = f"goes on from {loaded.manifest.name}, step {self.state.step}"
+        events.record("note", where)
+        if self.worker.rank == 0:
+            print(*loaded.remarks, where, sep="\n", file=sys.stderr, flush=True)
 
     def enter(self) -> None:
         """The group of a new view has been formed, and all of it is at the same step."""
         committer = self.worker.committer(self.store)
         if self.checkpointer is None:
-            self.checkpointer = Checkpointer(
-                self.store, self.pieces, self.policy, committer, *committer.place
-            )
-            return
+            self.checkpointer = Checkpointer(self.store, self.pieces, self.policy)
         try:
             self.checkpointer.move(committer, *committer.place)
         except CheckpointFailed as error:
@@ -107,9 +121,10 @@ class Durable:
         """A step is complete, and a checkpoint of it is `due` or not: the same on all ranks. One
         that fails is no reason to stop: the last one holds."""
         assert self.checkpointer is not None, "enter() comes first"
-        self.policy.due = due
+        self.policy.due, self.owed = due, due
         try:
-            self.checkpointer.step(self.state.step, {"loss": self.state.loss})
+            began = self.checkpointer.step(self.state.step, {"loss": self.state.loss})
+            self.owed = due and not began
         except CheckpointFailed as error:
             self._say(error)
 
@@ -134,8 +149,11 @@ class Durable:
             self._say(error)
 
     def close(self) -> None:
-        """Waits for the last one."""
+        """Waits for the last one. A rank that is alone may have been at the one before when it was
+        due, and no step comes after it; among many, all have waited."""
         try:
+            if self.owed and self.checkpointer is not None and self.checkpointer.size == 1:
+                self.save()
             if self.checkpointer is not None:
                 self.checkpointer.close()
         except CheckpointFailed as error:

@@ -3,15 +3,16 @@ those of the fault cases."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, Slow
-from labkit.checkpoint import Store
+from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow
+from labkit.checkpoint import Store, fingerprint
 from labkit.checkpoint.policy import EverySeconds
+from labkit.training import data, models
+from labkit.training.data import Data, Dataset
 from labkit.training.loop import train
 from labkit.training.numerics import Guard
 
@@ -129,6 +130,41 @@ def test_the_last_rank_of_all_goes_on_writing_them(tmp_path: Path, undisturbed: 
     assert (newest.step, newest.world_size) == (60, 1)
 
 
+def test_the_last_step_is_saved_though_the_one_before_is_being_written(
+    tmp_path: Path, undisturbed: str
+) -> None:
+    """By a rank that is alone, and does not wait: its disk is slower than ten steps."""
+
+    def job(worker: Any) -> dict[str, Any]:
+        import threading
+
+        from labkit.checkpoint import Store
+        from labkit.training import loop
+
+        prepare, evaluate, last = Store.prepare, loop.evaluate, threading.Event()
+
+        def slow(*arguments: Any) -> Any:
+            if arguments[3] == 50:
+                last.wait()
+            return prepare(*arguments)
+
+        def reached(*arguments: Any) -> Any:
+            last.set()
+            return evaluate(*arguments)
+
+        Store.prepare, loop.evaluate = slow, reached  # type: ignore[method-assign]
+        try:
+            return train(worker, checkpoints=tmp_path, every=EVERY, **JOB)
+        finally:
+            Store.prepare, loop.evaluate = prepare, evaluate  # type: ignore[method-assign]
+
+    with Cluster(1) as cluster:
+        run = cluster.run(job).wait()
+
+    assert hashes(run) == {0: undisturbed}
+    assert [made.step for made in Store(tmp_path).manifests()] == [50, 60]
+
+
 @pytest.mark.case(32)
 def test_a_checkpoint_that_is_damaged_while_it_is_committed(
     tmp_path: Path, undisturbed: str
@@ -158,6 +194,74 @@ def test_a_checkpoint_that_is_damaged_while_it_is_committed(
     assert hashes(run) == dict.fromkeys(range(2), undisturbed)
     assert any("and then it was damaged" in e.name for e in run.events if e.kind == "note")
     assert Store(tmp_path).manifests()[-1].step == 60
+
+
+def test_a_damaged_one_is_said_once_and_the_one_before_it_is_used(
+    tmp_path: Path, undisturbed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Cluster(2) as cluster:
+        cluster.run(train, checkpoints=tmp_path, every=EVERY, **{**JOB, "steps": 30}).wait()
+        (newest,) = tmp_path.glob("*.step-30.rank-1-of-2.safetensors")
+        newest.write_bytes(newest.read_bytes()[:-1])
+        capsys.readouterr()
+        run = cluster.run(train, checkpoints=tmp_path, every=EVERY, **JOB).wait()
+
+    assert hashes(run) == dict.fromkeys(range(2), undisturbed)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[rank")]
+    assert len(told) == 2, told
+    assert told[0].startswith(f"[rank 0] {newest.name}: it has")
+    assert told[1].startswith("[rank 0] goes on from ")
+    assert told[1].endswith(", step 20")
+
+
+def test_a_checkpoint_says_by_what_code_and_data_it_was_made(tmp_path: Path) -> None:
+    """Other labels are other data."""
+    little = data.digits().train.rows(slice(100))
+    others = Dataset(little.inputs, little.targets.flip(0))
+    examined = data.digits().test.rows(slice(20))
+    with Cluster(1) as cluster:
+        how: dict[str, Any] = {"batch": 20, "steps": 2, "checkpoints": tmp_path, "every": 1}
+        cluster.run(train, data=Data(little, examined), **how).wait()
+        made = Store(tmp_path).manifests()[-1].made
+        assert made.code == fingerprint(type(models.build("cnn")))
+        assert made.data == fingerprint(little.inputs, little.targets)
+        with pytest.raises(RunError, match="it was made with other data"):
+            cluster.run(train, data=Data(others, examined), **how).wait()
+
+
+@pytest.mark.case(32)
+def test_a_folder_that_nobody_can_write_costs_checkpoints_and_no_steps(
+    tmp_path: Path, undisturbed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when there is one to go on from: a lock can be made no more."""
+
+    def job(worker: Any, **job: Any) -> dict[str, Any]:
+        import errno
+        import os
+
+        from labkit.checkpoint import lock
+
+        def refuse(*_: Any) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        taken, lock.Lock.__init__ = lock.Lock.__init__, refuse  # type: ignore[method-assign]
+        try:
+            return train(worker, **job)
+        finally:
+            lock.Lock.__init__ = taken  # type: ignore[method-assign]
+
+    how: dict[str, Any] = {"checkpoints": tmp_path, "every": EVERY, **JOB}
+    with Cluster(2) as cluster:
+        cluster.run(train, **{**how, "steps": 30}).wait()
+    with Cluster(2) as cluster:
+        run = cluster.run(job, **how).wait()
+
+    assert hashes(run) == dict.fromkeys(range(2), undisturbed)
+    assert first_step(run) == 31
+    said = capsys.readouterr().out
+    assert "no checkpoint, training goes on" in said
+    assert "(Read-only file system). Make the folder writable for this user" in said
+    assert Store(tmp_path).manifests()[-1].step == 30
 
 
 class Wanted:
@@ -262,7 +366,7 @@ def test_a_folder_that_vanishes_costs_checkpoints_and_no_steps(
         def reached(number: int) -> None:
             step(number)
             if number == 25 and worker.rank == 0:
-                shutil.rmtree(folder)
+                folder.rename(tmp_path / "elsewhere")  # where one that is under way ends
                 folder.touch()
 
         worker.step = reached
