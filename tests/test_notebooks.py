@@ -19,8 +19,9 @@ import nbformat
 import pytest
 
 from labkit import runs
+from labkit.grading import exercise
 from labkit.notebooks import NotebookError, build, desk, find, lab, run
-from labkit.notebooks.source import inputs, read, with_solutions, without_solutions
+from labkit.notebooks.source import digest, inputs, read, without_solutions
 
 PARAMETERS = """\
 # %% tags=["parameters"]
@@ -102,12 +103,22 @@ def test_a_learner_gets_the_stub_in_place_of_the_solution(course: Path) -> None:
     assert "return 2 * x" in "\n".join(cell.source for cell in read(source, solutions=True).cells)
 
 
-def test_a_bug_that_is_to_be_found_stands_in_place_of_the_solution() -> None:
-    marks = ("### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN BUG", "### END BUG")
-    begin, end, bug, done = (f"    {mark}\n" for mark in marks)
-    code = f"def f(x):\n{begin}    y = x\n{end}{bug}    y = 1\n{done}    return y"
-    assert without_solutions(code) == "def f(x):\n    y = 1\n    return y"
-    assert with_solutions(code) == "def f(x):\n    y = x\n    return y"
+def test_a_bug_that_is_to_be_found_stands_in_the_cell(course: Path) -> None:
+    source = write(course, '# %% exercise="raft.2"\n')
+    graded = exercise.read("raft.2")
+    learner, solved = (read(source, solutions=each).cells[0].source for each in (False, True))
+    assert learner == graded.mutated(graded.bug_of(0))
+    assert solved == graded.reference
+    before = digest(source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exercise.Graded, "bug_of", lambda self, seed: self.given[0])
+        assert digest(source) != before, "its outputs are of another bug"
+
+
+def test_an_exercise_that_is_not_there_is_named(course: Path) -> None:
+    source = write(course, '# %% exercise="no.1"\n')
+    with pytest.raises(NotebookError, match=r"no exercise no\.1 to put there"):
+        read(source)
 
 
 STUB = 'raise NotImplementedError("exercise ring.1: a hint")'

@@ -13,6 +13,9 @@ CourseFile = Annotated[Path | None, typer.Option(help="TOML: exercises that coun
 Overlay = Annotated[
     Path | None, typer.Option(help="A private folder of exercises that adds to or replaces some.")
 ]
+Secret = Annotated[
+    str, typer.Option(envvar="LABKIT_SECRET", help="Each student's variant is drawn from it.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,9 +39,7 @@ def grade(
     roster: Annotated[
         Path | None, typer.Option(help="CSV with a column `student`: who should have handed in.")
     ] = None,
-    secret: Annotated[
-        str, typer.Option(envvar="LABKIT_SECRET", help="Each student's variant is drawn from it.")
-    ] = "",
+    secret: Secret = "",
 ) -> None:
     """Grade submissions outside of their own processes.
 
@@ -106,21 +107,40 @@ def replay(
     if graded.known:
         print("What is right is told for seed 0 alone, by check.")
         return
+    if bug := graded.bug_of(seed):
+        print(f"A copy that was drawn from this seed has the bug “{bug.name}”: {bug.sentence}")
     print(f'Yours, in a notebook: check("{name}", {graded.about.function}, seed={seed})')
 
 
 def release(
     out: Annotated[Path, typer.Argument(help="A folder to make; beside it comes OUT.zip.")],
     exercises: Overlay = None,
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="CSV with a column `student`: a copy for each, with bugs of their own."),
+    ] = None,
+    secret: Secret = "",
 ) -> None:
-    """Make what students get: the lab without solutions, mutants and tests, as folder and zip."""
+    """Make what students get: the lab without solutions, mutants and tests, as folder and zip.
+
+    With --roster and --secret each student gets a copy, OUT/NAME and OUT/NAME.zip: where a bug is
+    to be found, with the one that is drawn for that student.
+    """
+    from labkit.grading import release as handing_out
+    from labkit.grading.course import CourseError, read_roster
     from labkit.grading.exercise import ExerciseError
-    from labkit.grading.release import release as make
 
     try:
-        for path in make(out, exercises):
+        if roster is None:
+            made = handing_out.release(out, exercises)
+        elif secret:
+            students = read_roster(roster).values()
+            made = handing_out.release_to(students, secret, out, exercises)
+        else:
+            raise CourseError("what each student gets is drawn from a secret: --secret S")
+        for path in made:
             print(path)
-    except (ExerciseError, FileExistsError) as error:
+    except (CourseError, ExerciseError, FileExistsError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
 

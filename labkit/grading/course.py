@@ -9,7 +9,8 @@ A course is one TOML file:
 
 A roster is a CSV file with a column `student` and, where files are not called after students, a
 column `submission`. With a secret every student has a seed, so that what is drawn for one (victims,
-moments, constants) is not what is drawn for another, and nobody else can know it.
+moments, constants, the bug that is to be found) is not what is drawn for another, and nobody else
+can know it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import msgspec
 from labkit.grading import exercise
 from labkit.grading.collect import Submission
 from labkit.grading.exercise import ExerciseError, Graded
+from labkit.grading.record import file_name
 
 SEEDS = 10**9
 
@@ -131,12 +133,16 @@ def read_roster(path: Path | None) -> dict[str, str]:
     if not rows or "student" not in rows[0]:
         raise CourseError(f"{path} needs a heading with the word student, and a line for each")
     found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for row in rows:
         student = (row["student"] or "").strip()
         stem = Path((row.get("submission") or "").strip() or student)
         key = stem.stem if stem.suffix in (".ipynb", ".zip") else stem.name
-        if not student or key in found:
+        if not student or key in found or student in found.values():
             raise CourseError(f"{path}: {student or 'a line without a student'} stands there twice")
+        other = files.setdefault(file_name(student), student)
+        if other != student:
+            raise CourseError(f"{path}: {other!r} and {student!r} would have the same files")
         found[key] = student
     return found
 
@@ -149,16 +155,19 @@ def variant(secret: str, student: str) -> int:
 
 
 def on_roster(submissions: Sequence[Submission], students: Mapping[str, str]) -> list[Submission]:
-    """All of them under the students' names, and an empty one for whoever handed in nothing."""
+    """All of them under the students' names, and an empty one for whoever handed in nothing; last
+    those who are not on the roster, whatever they are called."""
     if not students:
         return list(submissions)
-    missing = dict(students)
+    missing, known, strangers = dict(students), [], []
     for submission in submissions:
         student = students.get(submission.name)
         missing.pop(submission.name, None)
         if student is None:
             submission.problems.append(f"{submission.name} is not on the roster")
+            strangers.append(submission)
         else:
             submission.name = student
+            known.append(submission)
     absent = [Submission(student, {}, ["nothing was handed in"]) for student in missing.values()]
-    return [*submissions, *absent]
+    return [*known, *absent, *strangers]

@@ -1,7 +1,8 @@
 """An exercise as its folder tells it; `labkit/grading/exercises/commit_1/` is exercise `commit.1`.
 
     exercise.toml   what it is about, points by property, three hints
-    cell.py         the cell: solution between nbgrader's markers, below it the stub
+    cell.py         the cell: solution between nbgrader's markers, below it the stub; where a bug is
+                    to be found, the right cell alone, of which a mutant is handed out
     checks.py       PROPERTIES, a list of Property: what is drawn, and what is compared
     mutants.toml    wrong answers as one-hunk patches of the solution, each with its killer
 
@@ -67,13 +68,17 @@ class Property:
 
 class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A wrong answer: in the solution, `old` becomes `new`. The property `killed_by` does not hold
-    of it, and whoever gives the same answers is told `sentence`."""
+    of it, and whoever gives the same answers is told `sentence`.
+
+    Where a bug is to be found, each that is `given` stands in the cell of some students, and no
+    property holds of it: who hands the cell in as it came has earned nothing."""
 
     name: str
     killed_by: str
     sentence: str
     old: str
     new: str
+    given: bool = False
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +106,7 @@ class Graded:
     folder: Path
     about: About
     properties: Sequence[Property]
-    skeleton: str
+    stub: str
     reference: str
     mutants: Mapping[str, Mutant] = field(default_factory=dict)
     known: Mapping[str, Any] | None = None
@@ -110,6 +115,25 @@ class Graded:
     @property
     def points(self) -> int:
         return sum(self.about.points.values())
+
+    @property
+    def given(self) -> Sequence[Mutant]:
+        """The bugs that are handed out, each to some students, where one is to be found."""
+        return [mutant for mutant in self.mutants.values() if mutant.given]
+
+    @property
+    def skeleton(self) -> str:
+        """The cell as it stands in the notebooks: that of seed 0, from which checks draw there."""
+        return self.skeleton_of(0)
+
+    def bug_of(self, seed: int) -> Mutant | None:
+        """What whoever has this seed is to find, drawn as all cases are."""
+        return random.Random(f"{seed}/{self.id}/bug").choice(self.given) if self.given else None
+
+    def skeleton_of(self, seed: int) -> str:
+        """The cell as it is handed out: the stub, or the reference with a bug in it."""
+        bug = self.bug_of(seed)
+        return self.mutated(bug) if bug else self.stub
 
     @property
     def heading(self) -> str:
@@ -213,9 +237,9 @@ def read(name: str, below: Path = EXERCISES) -> Graded:
         mutants = {m.name: m for m in msgspec.convert(listed, list[Mutant])}
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ExerciseError(f"{name}: {error}") from None
-    skeleton, reference = cells(folder / "cell.py", name)
+    stub, reference = cells(folder / "cell.py", name)
     properties = _properties(folder)
-    graded = Graded(name, folder, about, properties, skeleton, reference, mutants, known)
+    graded = Graded(name, folder, about, properties, stub, reference, mutants, known)
     titles = [prop.title for prop in properties]
     if titles != list(about.points):
         raise ExerciseError(f"{name}: exercise.toml has points for other properties than {titles}")
@@ -223,6 +247,8 @@ def read(name: str, below: Path = EXERCISES) -> Graded:
         if mutant.killed_by not in titles:
             raise ExerciseError(f"{name}, mutant {mutant.name!r}: no property {mutant.killed_by!r}")
         graded.mutated(mutant)
+    if known is None and bool(graded.given) != (about.kind == "find"):
+        raise ExerciseError(f"{name}: mutants are `given` in the kind `find`, and nowhere else")
     return graded
 
 

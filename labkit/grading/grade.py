@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import secrets
 import sys
 import threading
@@ -30,7 +29,7 @@ from labkit.grading.course import Setting, library, on_roster
 from labkit.grading.exercise import Graded
 from labkit.grading.jail import Zygote
 from labkit.grading.levels import describe
-from labkit.grading.record import Record
+from labkit.grading.record import Record, file_name
 from labkit.grading.together import together
 
 DUMPABLE = 4  # linux/prctl.h
@@ -154,15 +153,15 @@ def one(plan: Grading, bench: Bench, submission: Submission) -> Record:
 
 
 def named(submissions: Sequence[Submission]) -> list[Submission]:
-    """In order, each with a name that is a file's and nobody else's."""
+    """In order, each with a name that can be printed, and whose file is nobody else's."""
     taken: set[str] = set()
     for submission in submissions:
-        stem = re.sub(r"[^\w.-]", "_", submission.name).strip(".")[:80] or "submission"
-        name, count = stem, 1
-        while name in taken:
+        plain = "".join(c if c.isprintable() else "_" for c in submission.name)
+        name, count = plain, 1
+        while file_name(name) in taken:
             count += 1
-            name = f"{stem}-{count}"
-        taken.add(name)
+            name = f"{plain[:50]}-{count}"
+        taken.add(file_name(name))
         submission.name = name
     return sorted(submissions, key=lambda submission: submission.name)
 
@@ -196,14 +195,14 @@ def is_done(records: Path, name: str, digest: str) -> bool:
 
 
 def read(records: Path, name: str) -> Record:
-    return msgspec.json.decode((records / f"{name}.json").read_bytes(), type=Record)
+    return msgspec.json.decode((records / f"{file_name(name)}.json").read_bytes(), type=Record)
 
 
 def write(records: Path, record: Record) -> None:
     """Whole or not at all."""
-    temporary = records / f".{record.name}.new"
+    temporary = records / f".{record.file}.new"
     temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
-    temporary.replace(records / f"{record.name}.json")
+    temporary.replace(records / f"{record.file}.json")
 
 
 def keep_to_itself() -> None:

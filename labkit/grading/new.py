@@ -11,6 +11,7 @@ from labkit.grading import exercise
 from labkit.grading.exercise import EXERCISES, ExerciseError
 from labkit.grading.jail import Zygote
 from labkit.grading.prove import complaints
+from labkit.notebooks import NOTEBOOKS
 
 NAME = re.compile(r"[a-z][a-z_]*\.[0-9]+")
 
@@ -77,19 +78,23 @@ def begin_or_admit(
         raise ExerciseError(f"an exercise is called like ring.1, not {name!r}")
     folder = exercise.folder_of(name, below)
     if not folder.exists():
-        return begin(name, notebook, folder)
+        return begin(name, notebook, folder, below)
     graded = exercise.read(name, below)
     found = list(complaints(graded, zygote))
     if found:
         return Outcome([*found, f"{name} is not admitted yet: mend that and call again"], False)
     titles = [prop.title for prop in graded.properties]
     exercise.admit(name, titles, below)
-    return Outcome([f"{name} is admitted, with {len(titles)} properties"], True)
+    return Outcome([f"{name} is admitted: {'; '.join(titles)}"], True)
 
 
-def begin(name: str, notebook: str, folder: Path) -> Outcome:
-    if not notebook:
-        raise ExerciseError("say which notebook it belongs to: --notebook 02_ring_all_reduce")
+def begin(name: str, notebook: str, folder: Path, below: Path) -> Outcome:
+    stored = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.ipynb"))
+    if notebook not in stored:
+        raise ExerciseError(f"say to which notebook it belongs: --notebook {' or '.join(stored)}")
+    place = f'In the notebook\'s source its place is an empty cell, `# %% exercise="{name}"`.'
+    if below != EXERCISES:
+        place = f"`labkit release` puts it into the notebook: --exercises {below}"
     folder.mkdir(parents=True)
     texts = {"exercise.toml": ABOUT, "cell.py": CELL, "checks.py": CHECKS, "mutants.toml": MUTANT}
     for file, text in texts.items():
@@ -98,7 +103,7 @@ def begin(name: str, notebook: str, folder: Path) -> Outcome:
     return Outcome(
         [
             f"{folder} is there to be written: {', '.join(texts)}",
-            f'In the notebook\'s source its place is an empty cell, `# %% exercise="{name}"`.',
+            place,
             "Call this again to have it proved and admitted.",
         ],
         False,

@@ -15,30 +15,25 @@ from labkit import check
 from labkit.collectives.trace import Stuck
 from labkit.faults import At, Kill
 from labkit.grading import score
-from labkit.grading.exercise import Graded, Property
+from labkit.grading.exercise import Graded, Mutant, Property, counted
 from labkit.grading.jail import Zygote
 from labkit.grading.record import Verdict
 from labkit.protocols.effects import Protocol
 
 MUTANTS = 3
+"""That an exercise needs; where a bug is to be found, that students are given."""
 SEEDS = range(3)
 SMALL: tuple[Any, ...] = (None, True, False, 0, 1, "", [], {})
+ONES = torch.ones(3)
+# fmt: off
 ODD: tuple[Any, ...] = (
-    *(
-        10**400,
-        -(10**400),
-        math.nan,
-        -math.inf,
-        b"x",
-        {1, 2},
-        {1: {2: [3]}},
-        [[1], [1, 2]],
-        "x" * 999,
-    ),
-    *([10**400] * 3, [None] * 3, [math.nan, math.inf], (10**400, math.nan), ("a", "b"), [(1, 2)]),
-    *(torch.ones(3), torch.ones(2, dtype=torch.bfloat16), torch.tensor(True), [torch.ones(2)] * 3),
-    *(numpy.ones(3), (torch.ones(0), torch.ones(0)), [At(Kill(0), seconds=1.0)]),
+    10**400, -(10**400), math.nan, -math.inf, b"x", "x" * 999,
+    {1, 2}, {1: {2: [3]}}, [[1], [1, 2]], [(1, 2)], ("a", "b"),
+    [10**400] * 3, [None] * 3, [math.nan, math.inf], (10**400, math.nan),
+    ONES, ONES.bfloat16(), torch.tensor(True), [ONES] * 3, (ONES[:0], ONES[:0]), numpy.ones(3),
+    [At(Kill(0), seconds=1.0)],
 )
+# fmt: on
 """Constants that any exercise is tried with, beside its own right answers. The grader must be able
 to compare whatever comes: what it cannot judge is its own failure, and the whole class waits."""
 
@@ -46,7 +41,9 @@ to compare whatever comes: what it cannot judge is its own failure, and the whol
 def complaints(graded: Graded, zygote: Callable[[], Zygote]) -> Iterator[str]:
     """A sentence for each thing that is wrong with the exercise; none when it is proved."""
     if len(graded.mutants) < MUTANTS:
-        yield f"{graded.id} has {len(graded.mutants)} mutants; it needs {MUTANTS}"
+        yield f"{graded.id} has {counted(len(graded.mutants), 'mutant')}; it needs {MUTANTS}"
+    if graded.about.kind == "find" and len(graded.given) < MUTANTS:
+        yield f"{graded.id} gives students {counted(len(graded.given), 'bug')}; it needs {MUTANTS}"
     for prop in graded.properties:
         stub = score.judge(zygote, graded, prop, graded.skeleton, 0)
         undone = graded.about.kind == "find" or stub.sentence == "not done yet"
@@ -57,13 +54,22 @@ def complaints(graded: Graded, zygote: Callable[[], Zygote]) -> Iterator[str]:
             yield f"{prop.title}: the solution gives {solved.verdict} ({solved.sentence})"
         yield from constants(graded, prop)
     for mutant in graded.mutants.values():
-        prop = next(p for p in graded.properties if p.title == mutant.killed_by)
-        source = graded.mutated(mutant)
-        found = score.judge(zygote, graded, prop, source, 0)
-        if found.verdict in (Verdict.PASS, Verdict.UNKNOWN):
-            yield f"mutant {mutant.name!r} gives {found.verdict} in {prop.title!r}"
-        if any(holds(graded, prop, graded.define(source), seed) for seed in SEEDS):
-            yield f"mutant {mutant.name!r} lives through some of the seeds of {prop.title!r}"
+        for prop in graded.properties:
+            if mutant.given or prop.title == mutant.killed_by:
+                yield from lives(graded, mutant, prop, zygote)
+
+
+def lives(
+    graded: Graded, mutant: Mutant, prop: Property, zygote: Callable[[], Zygote]
+) -> Iterator[str]:
+    """Where a mutant gets through. One that is given to students must be shown to be wrong: who is
+    to find a bug needs more than an error."""
+    source = graded.mutated(mutant)
+    found = score.judge(zygote, graded, prop, source, 0).verdict
+    if found in (Verdict.PASS, Verdict.UNKNOWN) or (mutant.given and found is not Verdict.FAIL):
+        yield f"mutant {mutant.name!r} gives {found} in {prop.title!r}"
+    if any(holds(graded, prop, graded.define(source), seed) for seed in SEEDS):
+        yield f"mutant {mutant.name!r} lives through some of the seeds of {prop.title!r}"
 
 
 class Idle(Protocol):

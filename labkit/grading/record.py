@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -43,6 +44,11 @@ class Result(msgspec.Struct):
         return self.points if self.verdict is Verdict.PASS else 0
 
 
+def file_name(name: str) -> str:
+    """A student's name as that of a file: 60 characters have at most 240 of 255 bytes."""
+    return re.sub(r"[^\w.-]", "_", name).strip(".")[:60] or "submission"
+
+
 class Record(msgspec.Struct):
     """One submission. `digest` is of all that the results depend on, so that a record that is there
     already need not be made again. `titles` are those of the exercises."""
@@ -55,6 +61,10 @@ class Record(msgspec.Struct):
     problems: list[str] = []
     seconds: float = 0.0
     titles: dict[str, str] = {}
+
+    @property
+    def file(self) -> str:
+        return file_name(self.name)
 
     @property
     def earned(self) -> int:

@@ -2,8 +2,11 @@
 
 Instead of the solution an exercise has what is right for the cases of seed 0, so that `check` still
 says what is wrong; the grader draws others. What of its checks would tell the solution has no body
-there (`labkit.grading.hidden`). The library itself stays whole, since the notebooks
-train with it: an exercise that must not be found in it belongs into a private folder.
+there (`labkit.grading.hidden`). The library itself stays whole, since the notebooks train with it:
+an exercise that must not be found in it belongs into a private folder.
+
+With a roster and a secret each student gets a copy of their own. Where a bug is to be found, it has
+the one that the student's seed draws, and no other.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,11 @@ import torch
 
 from labkit import check
 from labkit.grading import exercise
-from labkit.grading.course import library
+from labkit.grading.course import library, variant
 from labkit.grading.exercise import Graded
 from labkit.grading.hidden import KNOWN, taken_down, without_hidden
 from labkit.grading.inside.values import pack
+from labkit.grading.record import file_name
 from labkit.grading.score import draws
 from labkit.notebooks import NOTEBOOKS, REPOSITORY
 from labkit.notebooks.source import mark_of
@@ -53,18 +57,67 @@ def release(out: Path, overlay: Path | None = None) -> list[Path]:
     """Makes the folder `out` and `out.zip`. Raises FileExistsError where one of them is there, and
     ExerciseError."""
     archive = out.with_name(f"{out.name}.zip")
-    for path in (out, archive):
-        if path.exists():
-            raise FileExistsError(f"{path} is there already: name another, or remove it")
-    known = library(overlay)
-    out.mkdir(parents=True)
-    copy_files(out)
-    hand_out(known.values(), out / "labkit/grading/exercises")
-    private = [known[name] for name in exercise.ids(overlay)] if overlay else []
-    books(private, out / "notebooks")
-    (out / "README.md").write_text(ABOUT, encoding="utf-8")
+    free(out, archive)
+    make(out, library(overlay), overlay)
     zipped(out, archive)
     return [out, archive]
+
+
+def release_to(students: Iterable[str], secret: str, out: Path, overlay: Path | None) -> list[Path]:
+    """The same for each student, as `out`/NAME and `out`/NAME.zip."""
+    free(out)
+    known = library(overlay)
+    common = out / ".common"
+    make(common, known, overlay)
+    made: list[Path] = []
+    for student in students:
+        folder = out / file_name(student)
+        shutil.copytree(common, folder)
+        give(known, folder, variant(secret, student))
+        about = f"{ABOUT}\nThis copy was made for {student}.\n"
+        (folder / "README.md").write_text(about, encoding="utf-8")
+        archive = folder.with_name(f"{folder.name}.zip")
+        zipped(folder, archive)
+        made += [folder, archive]
+    shutil.rmtree(common)
+    return made
+
+
+def free(*paths: Path) -> None:
+    for path in paths:
+        if path.exists():
+            raise FileExistsError(f"{path} is there already: name another, or remove it")
+
+
+def make(folder: Path, known: Mapping[str, Graded], overlay: Path | None) -> None:
+    """The hand-out of seed 0."""
+    folder.mkdir(parents=True)
+    copy_files(folder)
+    hand_out(known.values(), folder / "labkit/grading/exercises")
+    private = [known[name] for name in exercise.ids(overlay)] if overlay else []
+    books(private, folder / "notebooks")
+    (folder / "README.md").write_text(ABOUT, encoding="utf-8")
+
+
+def give(known: Mapping[str, Graded], folder: Path, seed: int) -> None:
+    """Puts the bugs that this seed draws into a hand-out. What a check has said of another bug is
+    taken out of the notebook."""
+    for graded in known.values():
+        text = graded.skeleton_of(seed)
+        if text == graded.skeleton:
+            continue
+        own = exercise.folder_of(graded.id, folder / "labkit/grading/exercises")
+        (own / "cell.py").write_text(text + "\n", encoding="utf-8")
+        path = folder / "notebooks" / f"{graded.about.notebook}.ipynb"
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for each in notebook["cells"]:
+            source = "".join(each["source"])
+            if mark_of(source) == graded.id:
+                each["source"] = text.splitlines(True)
+            elif f'check("{graded.id}"' not in source or each["cell_type"] != "code":
+                continue
+            each |= {"execution_count": None, "outputs": []}
+        write(notebook, path)
 
 
 def copy_files(out: Path) -> None:
@@ -145,8 +198,12 @@ def books(private: Iterable[Graded], folder: Path) -> None:
             raise exercise.ExerciseError(f"{graded.id}: there is no notebook {path.stem}")
         notebook = json.loads(path.read_text(encoding="utf-8"))
         place(notebook["cells"], graded)
-        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
+        write(notebook, path)
+
+
+def write(notebook: dict[str, Any], path: Path) -> None:
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def place(cells: list[dict[str, Any]], graded: Graded) -> None:

@@ -29,16 +29,16 @@ def write_all(records: Sequence[Record], out: Path) -> list[Path]:
     for folder in (pages, scopes):
         folder.mkdir(exist_ok=True)
     for record in records:
-        (pages / f"{record.name}.html").write_text(feedback(record), encoding="utf-8")
+        (pages / f"{record.file}.html").write_text(feedback(record), encoding="utf-8")
         text = json.dumps(gradescope(record), indent=1) + "\n"
-        (scopes / f"{record.name}.json").write_text(text)
+        (scopes / f"{record.file}.json").write_text(text)
         if len(records) == 1:
             (out / "results.json").write_text(text)
     (out / "junit.xml").write_bytes(junit(records))
     (out / "class.csv").write_text(table(records), encoding="utf-8")
     (out / "summary.md").write_text(summary(records), encoding="utf-8")
     (out / "class.html").write_text(classroom(records), encoding="utf-8")
-    first = pages / f"{records[0].name}.html" if len(records) == 1 else pages
+    first = pages / f"{records[0].file}.html" if len(records) == 1 else pages
     return [out / "summary.md", out / "class.csv", out / "class.html", first]
 
 

@@ -12,12 +12,10 @@ a learner writes. Right below stands the stub, with the exercise's id and a hint
 Learners get the function with the stub alone. It raises only when it is called, so that an unsolved
 notebook runs from top to bottom.
 
-Where a bug is to be found, it stands in the place of the stub, between `### BEGIN BUG` and
-`### END BUG`: learners get it without those lines, and the solution without the bug.
-
 An exercise that is graded has its cell in `labkit/grading/exercises`; in the source there is an
 empty one, `# %% exercise="ring.1"`, in whose place come that cell and a call of its check. The
-first line of the cell, `# exercise: ring.1`, is what the grader finds it by.
+first line of the cell, `# exercise: ring.1`, is what the grader finds it by. Where a bug is to be
+found, learners get the cell with the bug of seed 0 in it.
 """
 
 from __future__ import annotations
@@ -25,20 +23,21 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.notebooks import REPOSITORY, NotebookError
+from labkit.notebooks import NotebookError
+
+if TYPE_CHECKING:
+    from labkit.grading.exercise import Graded
 
 Notebook = Any
 """An nbformat.NotebookNode: a dictionary whose items are also attributes."""
 
 BEGIN = re.compile(r"^(\s*)### BEGIN SOLUTION\s*$")
 END = re.compile(r"^\s*### END SOLUTION\s*$")
-BUG = re.compile(r"^(\s*)### (BEGIN|END) BUG\s*$")
 MARK = re.compile(r"\s*#\s*exercise:?\s+([a-z][a-z_]*\.[0-9]+)\s*$")
-INSTEAD = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b|\s*### BEGIN BUG'
+INSTEAD = r'raise NotImplementedError\("exercise [a-z][a-z_]*\.[0-9]+\b'
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -56,7 +55,7 @@ def read(source: Path, *, solutions: bool = False) -> Notebook:
     notebook.metadata = nbformat.from_dict(
         {**METADATA, "labkit": {"source": f"src/{source.name}", "source_sha256": digest(source)}}
     )
-    notebook.cells = [new for cell in notebook.cells for new in filled(cell)]
+    notebook.cells = [new for cell in notebook.cells for new in filled(cell, solutions)]
     taken: set[str] = set()
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -71,7 +70,7 @@ def read(source: Path, *, solutions: bool = False) -> Notebook:
     return notebook
 
 
-def filled(cell: Any) -> list[Any]:
+def filled(cell: Any, solutions: bool) -> list[Any]:
     """The two cells of an exercise in the place of the empty one; any other cell as it is. Raises
     NotebookError."""
     from nbformat.v4 import new_code_cell
@@ -81,19 +80,20 @@ def filled(cell: Any) -> list[Any]:
         return [cell]
     if cell.source.strip():
         raise NotebookError(f"the cell of exercise {name} is not empty: {cell.source!r}")
-    folder = exercise_folder(name)
-    text = (folder / "cell.py").read_text(encoding="utf-8").rstrip()
-    function = tomllib.loads((folder / "exercise.toml").read_text(encoding="utf-8"))["function"]
-    check = f'from labkit.check import check\n\ncheck("{name}", {function})'
-    return [new_code_cell(text), new_code_cell(check)]
+    graded = exercise(name)
+    check = f'from labkit.check import check\n\ncheck("{name}", {graded.about.function})'
+    cell = new_code_cell(graded.reference if solutions else graded.skeleton)
+    return [cell, new_code_cell(check)]
 
 
-def exercise_folder(name: str) -> Path:
+def exercise(name: str) -> Graded:
     """Raises NotebookError."""
-    path = REPOSITORY / "labkit/grading/exercises" / name.replace(".", "_")
-    if not (path / "cell.py").is_file():
-        raise NotebookError(f"there is no exercise {name}: {path} has no cell.py")
-    return path
+    from labkit.grading.exercise import ExerciseError, read
+
+    try:
+        return read(name)
+    except ExerciseError as error:
+        raise NotebookError(f"there is no exercise {name} to put there: {error}") from None
 
 
 def mark_of(cell: str) -> str | None:
@@ -107,18 +107,15 @@ def digest(source: Path) -> str:
     """Of all that a notebook is built from."""
     content = source.read_bytes()
     for name in re.findall(rb'^# %% exercise="(.*)"$', content, re.MULTILINE):
-        content += (exercise_folder(name.decode()) / "cell.py").read_bytes()
+        graded = exercise(name.decode())
+        content += (graded.folder / "cell.py").read_bytes()
+        content += graded.skeleton.encode() if graded.given else b""
     return hashlib.sha256(content).hexdigest()
 
 
 def with_solutions(code: str) -> str:
     """The cell as its author solves it. The stub stays below, where nothing comes to."""
-    kept, in_bug = [], False
-    for line in code.splitlines():
-        if mark := BUG.match(line):
-            in_bug = mark[2] == "BEGIN"
-        elif not (in_bug or BEGIN.match(line) or END.match(line)):
-            kept.append(line)
+    kept = [line for line in code.splitlines() if not (BEGIN.match(line) or END.match(line))]
     return "\n".join(kept)
 
 
@@ -142,7 +139,7 @@ def without_solutions(code: str, where: str = "") -> str:
                     f'`raise NotImplementedError("exercise ring.1: a hint")`: {code!r}'
                 )
             indent = None
-        elif indent is None and not BUG.match(line):
+        elif indent is None:
             kept.append(line)
     if indent is not None:
         raise NotebookError(f"{where}: a solution has no END SOLUTION: {code!r}")

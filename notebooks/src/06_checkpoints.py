@@ -793,7 +793,7 @@ print("steps in one checkpoint:", len({shard.split(",")[0] for shard in shards})
 # ### Exercise ckpt.1 (4 points, 15 minutes; about 8 lines, reference runs in 0.5 s)
 #
 # The check fails the power at each operation, many times. Red in its picture: `LATEST` is there, and what
-# it names is not. Nobody who loads it has a reason to look further. Find the bug (there are two) and
+# it names is not. Nobody who loads it has a reason to look further. Find what is wrong and
 # repair the cell. The disk has the verbs of the writers above: `write`, `append`, `fsync`, `rename`,
 # `fsync_dir`. What has been reported as saved, by returning, must stay.
 

@@ -532,8 +532,8 @@ print(attack("p11", At(Kill(LEADER), seconds=2.0)))  # not yet: change this line
 # %% [markdown]
 # ### Exercise commit.4 (4 points, 15 minutes; about 2 lines, reference runs in 1 s)
 #
-# This participant works, until it crashes at the wrong moment. The check crashes it at every effect and
-# shows the first run that goes wrong. Repair the cell.
+# This participant works, until somebody crashes at the wrong moment. The check crashes it at every
+# effect, and the coordinator too, and shows the first run that goes wrong. Repair the cell.
 
 # %% exercise="commit.4"
 

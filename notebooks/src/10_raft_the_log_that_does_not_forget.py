@@ -315,8 +315,8 @@ print(f"it is level again: {sim.node(gone).last_index >= leader.last_index - 1}"
 # %% [markdown]
 # ### Exercise raft.6 (4 points, 15 minutes; about 1 line, reference runs in 0.5 s)
 #
-# A bug that copycat, Scylla and etcd had. Node 2 in the picture is yours, node 0 led before, and node 1
-# leads now. Repair the cell.
+# Followers in copycat, Scylla, etcd and others have had such a bug. Node 2 in the picture is yours, node 0
+# led before, and node 1 leads now. Repair the cell.
 
 # %% exercise="raft.6"
 

@@ -199,7 +199,8 @@ def test_a_folder_without_a_proved_exercise_is_an_error(tmp_path):
 
 
 def test_a_private_exercise_is_made_and_replayed_there(tmp_path, private):
-    result = run("new-exercise", "own.1", "--notebook", "07_x", "--exercises", tmp_path / "mine")
+    words = ["--notebook", "02_ring_all_reduce", "--exercises", tmp_path / "mine"]
+    result = run("new-exercise", "own.1", *words)
     assert result.exit_code == 1, result.output
     assert (tmp_path / "mine" / "own_1" / "cell.py").exists()
     assert not exercise.folder_of("own.1").exists()

@@ -49,9 +49,11 @@ def squeezed(text):
 
 
 def solution(graded):
-    """The lines between the markers, as they stand in any file."""
+    """The lines between the markers, as they stand in any file; the whole cell, where there are
+    none, since a bug is to be found in it."""
     cell = (graded.folder / "cell.py").read_text()
-    return squeezed(" ".join(re.findall("BEGIN SOLUTION\n(.*?)### END SOLUTION", cell, re.S)))
+    found = re.findall("BEGIN SOLUTION\n(.*?)### END SOLUTION", cell, re.S)
+    return squeezed(" ".join(found or [cell.partition("\n")[2]]))
 
 
 def test_nothing_in_it_is_a_solution_or_a_mutant(handed_out):

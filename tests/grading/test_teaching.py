@@ -9,6 +9,7 @@ import typer.main
 import yaml
 
 from labkit.cli import app
+from labkit.grading import exercise
 from labkit.grading.levels import GAPS
 
 TEACHING = Path(__file__).parents[2] / "docs" / "teaching"
@@ -63,6 +64,16 @@ def test_the_page_has_the_whole_table_of_gaps():
     page = (TEACHING / "README.md").read_text()
     rows = [f"| {gap.attempt} | {gap.namespace} | {gap.rlimit} |" for gap in GAPS]
     assert "\n".join(rows) in page
+
+
+def test_the_page_names_the_exercises_that_have_several_bugs():
+    page = (TEACHING / "README.md").read_text()
+    told = re.search(r"cells of (.*?) and your own", page, re.S)[1].replace("\n", " ")
+    bugs = {name: len(exercise.load(name).given) for name in exercise.ids()}
+    assert sorted(re.findall(r"[a-z]+\.\d", told)) == [
+        name for name, count in bugs.items() if count
+    ]
+    assert {count for count in bugs.values() if count} == {3, 4, 5}, "each has three to five"
 
 
 def test_links_lead_somewhere():

@@ -3,7 +3,6 @@ def save(disk, step, shards):
     """Writes the files of a checkpoint, `shards` by their names, and lets LATEST hold its step.
     When this returns it is safe; when it does not, LATEST names a checkpoint that is whole, old
     or new."""
-    ### BEGIN SOLUTION
     for name, data in shards.items():
         disk.write(f"{step}-{name}", data)
         disk.fsync(f"{step}-{name}")
@@ -12,12 +11,3 @@ def save(disk, step, shards):
     disk.fsync("LATEST.new")
     disk.rename("LATEST.new", "LATEST")
     return disk.fsync_dir()
-    ### END SOLUTION
-    ### BEGIN BUG
-    for name, data in shards.items():
-        disk.write(f"{step}-{name}", data)
-    disk.write("LATEST.new", f"{step}".encode())
-    disk.fsync("LATEST.new")
-    disk.rename("LATEST.new", "LATEST")
-    disk.fsync_dir()
-    ### END BUG

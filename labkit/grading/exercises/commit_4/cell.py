@@ -5,7 +5,7 @@ from labkit.protocols.two_phase_commit.messages import Acknowledged, Decision, I
 
 class Clerk(Protocol):
     """A participant; rank 0 coordinates. A crash may fall between any two effects, and then only
-    what was persisted is left. One line stands in the wrong place."""
+    what was persisted is left. It has one bug."""
 
     def __init__(self, me, members, context, stored):
         super().__init__(me, members, context, stored)
@@ -21,14 +21,8 @@ class Clerk(Protocol):
             yield Send(coordinator, Voted(m.transaction, False))
         else:
             self.prepared[m.transaction] = m
-            ### BEGIN SOLUTION
             yield Persist(prepared=tuple(self.prepared.values()))
             yield Send(coordinator, Voted(m.transaction, True))
-            ### END SOLUTION
-            ### BEGIN BUG
-            yield Send(coordinator, Voted(m.transaction, True))
-            yield Persist(prepared=tuple(self.prepared.values()))
-            ### END BUG
             yield SetTimer("silence", 0.5, m.transaction)
 
     def on_decision(self, sender, m):

@@ -5,7 +5,7 @@ from labkit.protocols.raft.messages import Vote
 
 class Voter(Protocol):
     """A node that votes and never stands. A crash may fall between any two effects, and then only
-    what was persisted is left. One line stands in the wrong place."""
+    what was persisted is left. It has one bug."""
 
     def __init__(self, me, members, context, stored):
         super().__init__(me, members, context, stored)
@@ -16,15 +16,7 @@ class Voter(Protocol):
         if m.term > self.term:
             self.term, self.voted_for = m.term, None
         granted = m.term == self.term and self.voted_for in (None, candidate)
-        ### BEGIN SOLUTION
         if granted:
             self.voted_for = candidate
             yield Persist(term=self.term, voted_for=candidate)
         yield Send(candidate, Vote(self.term, granted))
-        ### END SOLUTION
-        ### BEGIN BUG
-        yield Send(candidate, Vote(self.term, granted))
-        if granted:
-            self.voted_for = candidate
-            yield Persist(term=self.term, voted_for=candidate)
-        ### END BUG

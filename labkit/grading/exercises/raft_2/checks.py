@@ -1,4 +1,4 @@
-"""raft.2: a vote that is sent before it is on the disk. Bugs: m01, m05, and a term that goes down.
+"""raft.2: a voter with a bug. Those of real ones: m01, m05, and a term that goes down.
 
 Rank 2 is the answer's and has the vote that decides; ranks 0 and 1 stand when the script says so.
 """

@@ -5,7 +5,7 @@ from labkit.protocols.raft.messages import Appended
 
 class Follower(Protocol):
     """A node that follows whoever leads. Messages may be late, and may come twice. A crash may fall
-    between any two effects, and then only what was persisted is left. One line is wrong."""
+    between any two effects, and then only what was persisted is left. It has one bug."""
 
     def __init__(self, me, members, context, stored):
         super().__init__(me, members, context, stored)
@@ -28,12 +28,7 @@ class Follower(Protocol):
                 self.log[index - 1 :] = m.entries[index - m.prev_index - 1 :]
                 yield Persist(log=Splice(index, tuple(self.log[index - 1 :])))
                 break
-        ### BEGIN SOLUTION
-        last = m.prev_index + len(m.entries)  # up to here the logs have been compared
-        ### END SOLUTION
-        ### BEGIN BUG
-        last = len(self.log)
-        ### END BUG
+        last = m.prev_index + len(m.entries)
         yield Send(leader, Appended(self.term, True, last, m.round))
         while self.applied < min(m.commit, last):
             self.applied += 1

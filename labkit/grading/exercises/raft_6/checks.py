@@ -1,5 +1,5 @@
-"""raft.6: a follower that takes its own tail for the leader's. Bugs: m15 (copycat #265, scylla
-#9965, etcd), and those of wrong repairs: m03, m17, and a term that is not looked at.
+"""raft.6: a follower with a bug. Those of real ones: m03, m15 (copycat #265, scylla #9965, etcd),
+m17, m19, and a term that is not looked at.
 
 Rank 2 is the answer's. Rank 0 has led term 1, rank 1 leads term 2; both say what the script says.
 """
