@@ -157,11 +157,15 @@ except Exception as error:
     done = subprocess.run(command, cwd=folder, env=home, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if "Figure" not in line]
     assert lines[0] == "ring.1 is right: all 3 properties hold.", done.stderr
-    assert "knows seed 0 alone" in lines[1]
-    assert lines[2] == "why.9 is right: 6 of 6 cases agree."
-    assert "should be" in lines[3]
-    assert lines[4].startswith("why.9, hint 1 of 3")
-    assert "nothing can be graded with it" in lines[5]
+    assert lines[1] == "ring.1: this copy cannot say what is right for seed 3. Yours gives"
+    drawn = lines[2 : lines.index("why.9 is right: 6 of 6 cases agree.")]
+    titles = [prop.title for prop in known["ring.1"].properties]
+    assert [line[:-1] for line in drawn if not line.startswith(" ")] == titles
+    assert any(line.startswith("  my_reduce_scatter(") and " → " in line for line in drawn)
+    lines = lines[2 + len(drawn) :]
+    assert "should be" in lines[1]
+    assert lines[2].startswith("why.9, hint 1 of 3")
+    assert "nothing can be graded with it" in lines[3]
 
 
 JUDGES = """
