@@ -11,6 +11,7 @@ import yaml
 from labkit.cli import app
 from labkit.grading import exercise
 from labkit.grading.levels import GAPS
+from labkit.notebooks import NOTEBOOKS
 
 TEACHING = Path(__file__).parents[2] / "docs" / "teaching"
 FILES = sorted(path for path in TEACHING.rglob("*") if path.is_file())
@@ -74,6 +75,25 @@ def test_the_page_names_the_exercises_that_have_several_bugs():
         name for name, count in bugs.items() if count
     ]
     assert {count for count in bugs.values() if count} == {3, 4, 5}, "each has three to five"
+
+
+def test_the_page_tells_minutes_and_points_as_the_notebooks_do():
+    page = (TEACHING / "README.md").read_text()
+    books = {}
+    for graded in map(exercise.load, exercise.ids()):
+        books.setdefault(graded.about.notebook, []).append(graded)
+    total = [0, 0, 0]
+    for stem, those in sorted(books.items()):
+        source = (NOTEBOOKS / "src" / f"{stem}.py").read_text()
+        title = re.search(r"^# # (.*)$", source, re.M)[1]
+        to_read = int(re.search(r"\*\*Time\*\* (\d+) minutes", source)[1])
+        exercises = ", ".join(f"{graded.id} ({graded.points})" for graded in those)
+        minutes = sum(graded.about.minutes for graded in those)
+        points = sum(graded.points for graded in those)
+        assert f"| {title} | {to_read} | {exercises} | {minutes} | {points} |" in page
+        total = [a + b for a, b in zip(total, (to_read, minutes, points), strict=True)]
+    count = len(exercise.ids())
+    assert f"| all | {total[0]} | {count} | {total[1]} | {total[2]} |" in page
 
 
 def test_links_lead_somewhere():
