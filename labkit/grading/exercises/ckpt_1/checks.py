@@ -138,7 +138,7 @@ def grid(cases: Sequence[Case]) -> Any:
 
     case = next((case for case in cases if case.got != case.expected), cases[0])
     row = {place: shown(ends) for place, ends in case.got.grid.items()}
-    title = f"What LATEST names: {case.arguments[0]!r}"
+    title = f"What LATEST names: {case.arguments[0]!r} (grey: old, green: new, orange: not whole)"
     return crashes({"The power fails during …": {"found": row}}, list(row), title)
 
 
