@@ -16,9 +16,18 @@ from typer.testing import CliRunner
 
 from labkit.cli import app
 from labkit.grading import course, exercise
-from labkit.grading.course import CourseError, library, read_roster, setting, variant
+from labkit.grading.collect import Submission
+from labkit.grading.course import (
+    CourseError,
+    library,
+    on_roster,
+    read_roster,
+    setting,
+    variant,
+)
 from labkit.grading.exercise import ExerciseError
-from labkit.grading.grade import grade, read
+from labkit.grading.grade import grade, named, read
+from labkit.grading.record import file_name
 from labkit.grading.score import draws
 
 COMMIT = exercise.read("commit.1")
@@ -150,6 +159,8 @@ def test_a_roster_names_students_and_who_handed_in_nothing(tmp_path, borrowed):
         ("student\nada\nada\n", "twice"),
         ("student,submission\nada,x.zip\nbob,x.ipynb\n", "twice"),
         ("student,submission\n,x\n", "a line without a student"),
+        ("student,submission\nada,x\nada,y\n", "ada stands there twice"),
+        ('student\n"Ash, Ada"\nAsh  Ada\n', "'Ash, Ada' and 'Ash  Ada' would have the same files"),
     ],
 )
 def test_what_is_wrong_with_a_roster_is_said(tmp_path, text, words):
@@ -157,6 +168,36 @@ def test_what_is_wrong_with_a_roster_is_said(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(CourseError, match=words):
         read_roster(path)
+
+
+def test_a_stranger_does_not_get_a_students_name():
+    """Who is not on the roster may call a file as a student is called."""
+    handed_in = [Submission("Ash, Ada"), Submission("ex1")]
+    roll = named(on_roster(handed_in, {"ex1": "Ash, Ada", "bob": "bob"}))
+    assert [each.name for each in roll] == ["Ash, Ada", "Ash, Ada-2", "bob"]
+    assert [each.problems for each in roll] == [
+        [], ["Ash, Ada is not on the roster"], ["nothing was handed in"],
+    ]  # fmt: skip
+
+
+def test_every_name_has_a_file_of_its_own(tmp_path):
+    """Of any characters, and as long as the name of a file may be."""
+    names = [
+        "a b",
+        "a_b",
+        "a\x1b[31mb",
+        "\udcff",
+        "x" * 250,
+        "x" * 249 + "y",
+        "\U00020000" * 63,
+        "",
+    ]
+    roll = named([Submission(name) for name in names])
+    files = {file_name(each.name) for each in roll}
+    assert len(files) == len(names)
+    for each in roll:
+        assert each.name.isprintable()
+        (tmp_path / f".{file_name(each.name)}.json.new").touch()
 
 
 # ---- a private folder ----------------------------------------------------------------------------
