@@ -58,6 +58,22 @@ def running(process: psutil.Process) -> bool:
         return False
 
 
+def held(inodes: set[int]) -> list[str]:
+    """Who is in one of these namespaces, or has a descriptor of one."""
+    found = []
+    for process in psutil.pids():
+        links = [*Path(f"/proc/{process}/task").glob("*/ns/net")]
+        links += Path(f"/proc/{process}/fd").glob("*")
+        for link in links:
+            try:
+                target = os.readlink(link)
+            except OSError:  # it has ended
+                continue
+            if any(target == f"net:[{inode}]" for inode in inodes):
+                found.append(str(link))
+    return found
+
+
 def write_program(path: Path, *lines: str) -> Path:
     path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
     path.chmod(0o755)

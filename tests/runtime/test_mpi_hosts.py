@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside import write_program
+from outside import held, wait_until, write_program
 
 from labkit.runtime.address import is_here
 from labkit.runtime.launch import namespaces
@@ -38,6 +38,12 @@ class Machines:
         )  # fmt: skip
         self.file = folder / "hosts"
         self.file.write_text("".join(f"{name} slots=2  # of two\n" for name in self.names))
+
+    def others(self) -> list[str]:
+        """Who else is on them."""
+        spaces = [self.network._hub, *(host.namespace for host in self.network.hosts.values())]
+        found = held({os.fstat(space.net).st_ino for space in spaces})
+        return [place for place in found if not place.startswith(f"/proc/{os.getpid()}/")]
 
     def driver(self, program: str) -> subprocess.Popen[str]:
         environment = os.environ | {
@@ -66,6 +72,9 @@ def _loopback() -> None:
 def machines(tmp_path: Path) -> Iterator[Machines]:
     machines = Machines(tmp_path)
     yield machines
+    for name in machines.names:
+        machines.network.plug(name, True)  # who has waited there for a word hears that it is over
+    wait_until(lambda: not machines.others(), "somebody is left on a host")
     machines.network.close()
 
 

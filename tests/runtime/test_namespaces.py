@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from outside import running, wait_until
+from outside import held, running, wait_until
 
 from labkit import At, Bandwidth, Cluster, LinkDown
 from labkit.runtime.launch import namespaces
@@ -71,7 +70,6 @@ def go_on(run: Run, ranks: tuple[int, ...], steps: int = 20) -> None:
 @needs_hosts
 def test_everything_goes_by_the_network_of_the_hosts(hosts: Cluster) -> None:
     def reduce(worker: Any) -> tuple[str, str, list[float], str]:
-        import os
 
         import torch
         from torch import distributed as dist
@@ -232,22 +230,6 @@ def test_a_link_sends_one_frame_after_the_other_and_drops_what_its_queue_cannot_
 
 
 # -- nothing is left
-
-
-def held(inodes: set[int]) -> list[str]:
-    """Who is in one of these namespaces, or has a descriptor of one."""
-    found = []
-    for process in psutil.pids():
-        links = [*Path(f"/proc/{process}/task").glob("*/ns/net")]
-        links += Path(f"/proc/{process}/fd").glob("*")
-        for link in links:
-            try:
-                target = os.readlink(link)
-            except OSError:  # it has ended
-                continue
-            if any(target == f"net:[{inode}]" for inode in inodes):
-                found.append(str(link))
-    return found
 
 
 DRIVER = """

@@ -15,11 +15,15 @@ from labkit.runtime.loop import Loop
 
 # The leash is a pipe of which the driver has the other end, which closes whatever way the driver
 # goes; the program and its workers do not inherit it. The program's files are in a folder of their
-# own, which the shell removes when there is no driver left to do it.
+# own, which the shell removes when there is no driver left to do it. Asked to end, an mpiexec waits
+# for the word of all its hosts, and so for ever for one that is lost: it has 5 seconds.
 LEASH = """exec 3<&0
 "$@" 3<&- </dev/null & job=$!
-(read _ <&3; kill $job 2>/dev/null
- while kill -0 $job 2>/dev/null; do sleep 0.1; done; rm -rf "$LABKIT_FILES") &
+(read _ <&3; kill $job 2>/dev/null; left=50
+ while kill -0 $job 2>/dev/null; do
+   sleep 0.1; left=$((left - 1))
+   [ $left -gt 0 ] || kill -9 $job $(pgrep -P $job) 2>/dev/null
+ done; rm -rf "$LABKIT_FILES") &
 wait $job"""
 
 
