@@ -26,8 +26,6 @@ from labkit.runtime.placement import Placement, place
 from labkit.runtime.run import Run
 from labkit.runtime.ship import pack, pack_protocols
 
-START_SECONDS = 60.0
-
 
 class Cluster:
     """`world_size` worker processes, one a rank, ready to run functions.
@@ -117,8 +115,8 @@ class Cluster:
         self._finalizer = weakref.finalize(self, self._driver.close)
         notebook.replaces_that_of_its_cell(self)
         try:
-            self._driver.supervisor.wait_ready(START_SECONDS)
-            self._driver.supervisor.spares.wait(START_SECONDS)
+            self._driver.supervisor.wait_ready(starts.start_seconds, new=True)
+            self._driver.supervisor.spares.wait(starts.start_seconds)
         except BaseException:
             self.close()
             raise

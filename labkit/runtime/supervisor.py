@@ -60,23 +60,26 @@ class Supervisor:
             self.processes |= {process for process in started if process.code is None}
         return started
 
-    def wait_ready(self, seconds: float) -> None:
+    def wait_ready(self, seconds: float, new: bool = False) -> None:
         """Until every living rank has installed the same view of all of them. Raises RuntimeError
-        with what the workers said when one of them ends before that."""
+        with what the workers said when one of them ends before that; of a `new` cluster also those
+        that have ended by now."""
         driver = self.driver
         end = time.monotonic() + seconds
-        buried = [seat for seat in driver.seats.values() if seat.died]
+        buried = [seat for seat in driver.seats.values() if seat.died and not new]
         bar: Progress[None] = progress(
             total=driver.world_size, description="starting", unit="rank", after=BAR_AFTER
         )
         with driver.changed, bar:
-            while not driver.seats.agree():
+            while True:
                 bar.to(sum(seat.view.number > 0 for seat in driver.seats.values()))
                 died = [s for s in driver.seats.values() if s.died and s not in buried]
                 early = [s for s in died if s.view.number == 0 and not s.witness]
                 if early:
                     said = "\n".join(driver.console.last_words)
                     raise RuntimeError(f"a worker did not start: {early[0].died}. It said:\n{said}")
+                if driver.seats.agree():
+                    return
                 if time.monotonic() > end:
                     said = "\n".join(driver.console.last_words)
                     raise RuntimeError(

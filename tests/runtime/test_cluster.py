@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from outside import Container, wait_until, write_program
@@ -13,6 +14,7 @@ from outside import Container, wait_until, write_program
 from labkit import At, Cluster, FaultPlan, Kill, Pause, RunError, Slow
 from labkit.collectives import stopwatch
 from labkit.runtime.launch.mpi import find_mpiexec
+from labkit.runtime.supervisor import Supervisor
 
 
 def total(worker):
@@ -545,3 +547,20 @@ def test_mpiexec_starts_the_same_workers(
         assert container.missing(cluster) == {}
         assert "its own words" in cluster._driver.console.last_words
     assert "its own words" not in capsys.readouterr().out
+
+
+def test_ranks_that_have_ended_before_anybody_waits_for_them_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = write_program(tmp_path / "mpiexec", "echo no host is up >&2", "exit 3")
+    monkeypatch.setattr("labkit.runtime.launch.mpi.find_mpiexec", lambda: str(fails))
+    wait_ready = Supervisor.wait_ready
+
+    def late(supervisor: Supervisor, *arguments: Any, **settings: Any) -> None:
+        seats = supervisor.driver.seats
+        wait_until(lambda: not seats.living(), "ranks that have no process live")
+        wait_ready(supervisor, *arguments, **settings)
+
+    monkeypatch.setattr(Supervisor, "wait_ready", late)
+    with pytest.raises(RuntimeError, match=r"rank 0 ended with exit code 3 .*\nno host is up"):
+        Cluster(2, launcher="mpi")

@@ -25,6 +25,8 @@ class Launcher:
     """Of the hosts, where they are not this machine."""
     token: bytes | None = None
     """Of the cluster, where it is not the driver that passes it on."""
+    start_seconds = 60.0
+    """How long a new cluster may take until all are there."""
     silence: float | None = None
     """Seconds after which somebody who says nothing is as good as dead, unless `Cluster` is told
     otherwise; None: only a closed connection counts, as it does on one machine."""

@@ -36,6 +36,7 @@ class MpiLauncher(Launcher):
     connection alone."""
 
     name = "mpi"
+    start_seconds = 300.0
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)

@@ -25,6 +25,7 @@ class OutsideLauncher(Launcher):
 
     name = "outside"
     replaces = True
+    start_seconds = 3600.0  # they may have to queue, and to load their image
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)

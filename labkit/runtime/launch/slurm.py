@@ -64,6 +64,7 @@ class SlurmLauncher(Launcher):
     """Ranks that die are reported by their closed connection alone."""
 
     name = "slurm"
+    start_seconds = 300.0  # many nodes import torch at once, from one file server
 
     def __init__(self, loop: Loop) -> None:
         if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
