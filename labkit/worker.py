@@ -14,8 +14,10 @@ import faulthandler
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
+import time
 import traceback
 from typing import Any
 
@@ -37,6 +39,8 @@ from labkit.view import Member
 
 RANK_VARIABLES = ("LABKIT_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "RANK")
 WELCOME_SECONDS = 30.0
+DRIVER_SECONDS = 90.0
+"""Less than Kubernetes waits for a sign of life from a new pod (`cluster/kubernetes/lab.yaml`)."""
 MANY_LEFT_BEHIND = 16
 SWITCH_SECONDS = 0.0005
 """A training function in plain Python keeps the host's thread waiting so long, each time that it
@@ -56,6 +60,8 @@ def main(join: str, rank: int, life: int = 0) -> None:
     _allow_many_files()
     running = _Running()
     signal.signal(signal.SIGUSR2, running.interrupt)
+    if life < 0:
+        _wait_for(address, int(port))
     if spare := rank < 0:
         warm_up()
     try:
@@ -72,6 +78,18 @@ def main(join: str, rank: int, life: int = 0) -> None:
     _settle(welcome)
     while (start := host.inbox.get()) is not None:
         _serve(host, welcome, start, running)
+
+
+def _wait_for(address: str, port: int) -> None:
+    """Who is started by somebody else may come before the driver, which has nobody to say so."""
+    end = time.monotonic() + DRIVER_SECONDS
+    while True:
+        try:
+            return socket.create_connection((address, port), timeout=DRIVER_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() > end:
+                raise SystemExit(f"there is no driver at {address}:{port}: {error}") from None
+        time.sleep(1.0)
 
 
 def _allow_many_files() -> None:

@@ -59,7 +59,7 @@ def test_driver_and_workers_fit_each_other() -> None:
     assert service["selector"].items() <= labels("Job", "labkit-driver").items()
 
     workers = LAB["StatefulSet", "labkit-worker"]["spec"]
-    size = next(int(w.split("=")[1]) for w in driver["command"] if w.startswith("world_size="))
+    size = next(int(v["value"]) for v in driver["env"] if v["name"] == "WORLD_SIZE")
     assert workers["replicas"] == size + 1, "the witness is one of them"
     budget = LAB["PodDisruptionBudget", "labkit-worker"]["spec"]["maxUnavailable"]
     assert workers["replicas"] - budget > workers["replicas"] / 2
