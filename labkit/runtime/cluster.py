@@ -18,8 +18,7 @@ from labkit.runs import new_run
 from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
 from labkit.runtime.inject import check, checked, inject
-from labkit.runtime.launch import launcher_for
-from labkit.runtime.launch.mpi import host_file
+from labkit.runtime.launch import launcher_for, machines_of
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
 from labkit.runtime.placement import Placement, place
@@ -89,8 +88,7 @@ class Cluster:
         max_restarts = operator.index(max_restarts)
         make_launcher = launcher_for(launcher, hosts, seed, world_size, max_restarts)
         machine = detect("slurm" if launcher == "slurm" else "local")
-        if launcher == "mpi":  # the others are taken to have what this one has
-            machine = replace(machine, hosts=len(host_file()) or 1)
+        machine = replace(machine, hosts=machines_of(launcher))  # each taken to be like this one
         placement = place(world_size, backend, device, machine=machine)
         if placement.warning:
             print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)

@@ -119,6 +119,11 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
         assert run.deaths[2].step is not None
         assert cluster._driver.seats[2].host in ("n1", "n2", "n4")
         assert container.missing(cluster) == {}
+    with Cluster(4, device="cpu") as another:  # the notebook's next, in the same job
+        assert "on each of 3 hosts" in str(another.placement)
+        assert [places[0] for places in another.run(where).wait(timeout=60).results.values()] == [
+            *("n1", "n1", "n2", "n2")
+        ]
     use("return", slurm, "n3")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -41,6 +42,20 @@ def launcher_for(
 
             return OutsideLauncher
     raise ValueError(f"unknown launcher {name!r}: use one of {', '.join(NAMES)}")
+
+
+def machines_of(name: str) -> int:
+    """How many machines the workers of that launcher will have."""
+    match name:
+        case "mpi":
+            from labkit.runtime.launch.mpi import host_file
+
+            return len(host_file()) or 1
+        case "slurm" if "SLURM_JOB_ID" in os.environ:
+            from labkit.runtime.launch.slurm import nodes_up
+
+            return len(nodes_up())
+    return 1
 
 
 def _on_hosts(name: str, hosts: str, seed: int) -> Callable[[Loop], Launcher]:

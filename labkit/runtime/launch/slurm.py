@@ -71,7 +71,7 @@ class SlurmLauncher(Launcher):
             raise RuntimeError(NEEDED)
         super().__init__(loop)
         self.job = os.environ["SLURM_JOB_ID"]
-        self.nodes = _hostnames(os.environ["SLURM_JOB_NODELIST"])
+        self.nodes = nodes_up()
         self.silence = AWAY_SILENCE if len(self.nodes) > 1 else None
         self.where: dict[int, str] = {}
         self._placing = threading.Lock()
@@ -150,25 +150,18 @@ class SlurmLauncher(Launcher):
         local = -(-size // len(self.nodes))
         for rank in range(size):
             self.where[rank] = self.nodes[rank // local]
-        nodes = -(-size // local)
-        return [f"-N{nodes}", f"-n{size}", f"--ntasks-per-node={local}", "--distribution=block"]
+        nodes = self.nodes[: -(-size // local)]
+        shape = [f"-N{len(nodes)}", f"-n{size}", f"--ntasks-per-node={local}"]
+        return [*shape, "--distribution=block", f"--nodelist={','.join(nodes)}"]
 
     def _one_node(self, rank: int) -> list[str]:
-        up = self._up()
+        up = nodes_up()
         with self._placing:
             self.where.pop(rank, None)
             held = Counter(self.where.values())
             node = min(up, key=lambda node: (held[node], up.index(node)), default=self.nodes[0])
             self.where[rank] = node
         return ["-N1", "-n1", f"--nodelist={node}"]
-
-    def _up(self) -> list[str]:
-        """The nodes that the job still has and that answer."""
-        held = _hostnames(_said("squeue", "-h", "-j", self.job, "-o", "%N").strip())
-        said = _said("sinfo", "-h", "-N", "-n", ",".join(held), "-o", "%N %t")
-        states = dict(line.split() for line in said.splitlines())
-        up = [n for n in held if states.get(n, "").startswith(UP) and states[n][-1] != "*"]
-        return [node for node in up if _answers(node)]
 
     # -- signals
 
@@ -191,6 +184,16 @@ class SlurmLauncher(Launcher):
                     self._sent.discard(sent)
 
             threading.Thread(target=send, name=signal.Signals(number).name, daemon=True).start()
+
+
+def nodes_up() -> list[str]:
+    """The nodes of this job that answer: an allocation that has lost some goes on without them. All
+    that it was granted, where nobody can be asked."""
+    held = _hostnames(_said("squeue", "-h", "-j", os.environ["SLURM_JOB_ID"], "-o", "%N").strip())
+    said = _said("sinfo", "-h", "-N", "-n", ",".join(held), "-o", "%N %t")
+    states = dict(line.split() for line in said.splitlines())
+    up = [n for n in held if states.get(n, "").startswith(UP) and states[n][-1] != "*"]
+    return list(filter(_answers, up)) or _hostnames(os.environ["SLURM_JOB_NODELIST"])
 
 
 def _said(*command: str) -> str:
