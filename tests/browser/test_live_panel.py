@@ -60,6 +60,8 @@ def test_many_faults_at_once_have_room(lab: Lab, notebook: Open) -> None:
     panel = book.panel
     for name in ("slow rank 0", "cut off rank 3", "heal all", "pause rank 1", "resume rank 1"):
         panel.get_by_role("button", name=name).first.click()
+        waits = "the others wait" if name in ("cut off rank 3", "pause rank 1") else ""
+        expect(panel.locator(".said")).to_contain_text(waits)
     row.get_by_role("button", name="kill rank 2").click()
     panel.locator('.mark.death[data-rank="2"]').wait_for(state="attached")
     row.get_by_role("button", name="restart rank 2").click()

@@ -39,6 +39,9 @@ def test_a_message_is_dropped_by_a_click_and_the_way_is_gone_back(notebook: Open
 
     panel.locator('button[data-act="back"]').click()
     expect(taken).to_have_attribute("data-taken", str(count - 1))
+    step.click()  # and there it is again
+    panel.locator('.flights button[data-act="deliver"]').first.click()
+    expect(panel.locator("pre.code")).to_contain_text("sim.deliver(")
     panel.locator('select[data-act="speed"]').select_option("1")
     panel.locator('button[data-act="play"]').click()
     leader = book.page.locator('[data-cell="role"]', has_text="leader")
