@@ -33,8 +33,7 @@ RESTS = 0.4
 LEAVES = 10.0
 """Seconds that a cluster's end waits for its panel's picture, which takes a tenth of that."""
 NOBODY_NOTICES = (
-    "No connection has closed, so the others wait. In a Cluster(silence=1.0) they would take a "
-    "second of silence for a death, and go on."
+    "No connection closes, so the others wait. With Cluster(silence=1.0) they would do without it."
 )
 DRAWS = 100
 """Random faults that are looked at until one of them strikes no dead rank."""
