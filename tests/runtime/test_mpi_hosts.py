@@ -16,6 +16,7 @@ from outside import held, wait_until, write_program
 
 from labkit.runtime.address import is_here
 from labkit.runtime.launch import namespaces
+from labkit.runtime.launch.mpi import host_file
 from labkit.runtime.launch.network import Network, _index, _kernel
 
 WHY_NOT = namespaces.why_not()
@@ -178,6 +179,15 @@ def test_the_ranks_of_a_lost_host_begin_anew_on_another(machines: Machines) -> N
     driver.stdin.write("\n")
     driver.stdin.close()
     assert told(driver) == [[kept] * 4, [2, 3]]
+
+
+def test_a_host_file_names_each_host_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "hosts"
+    file.write_text("# two of them\nnode1 slots=4\n\nnode2  # the other\nnode1 slots=2\n")
+    monkeypatch.setenv("LABKIT_HOSTFILE", str(file))
+    assert host_file() == ["node1", "node2"]
+    monkeypatch.delenv("LABKIT_HOSTFILE")
+    assert host_file() == []
 
 
 def test_which_host_is_this_one() -> None:

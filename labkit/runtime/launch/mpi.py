@@ -140,12 +140,12 @@ def as_root() -> dict[str, str]:
 
 
 def host_file() -> list[str]:
-    """The names in the host file, none without one; `#` begins a comment. Raises OSError where it
-    cannot be read."""
+    """The names in the host file, each once, none without a file; `#` begins a comment. Raises
+    OSError where it cannot be read."""
     file = os.environ.get("LABKIT_HOSTFILE")
     text = Path(file).read_text() if file else ""
     lines = (line.partition("#")[0].split() for line in text.splitlines())
-    return [words[0] for words in lines if words]
+    return list(dict.fromkeys(words[0] for words in lines if words))
 
 
 def find_mpiexec() -> str:
