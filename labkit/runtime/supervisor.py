@@ -42,6 +42,7 @@ class Supervisor:
         self.driver = driver
         self.restarts = Restarts(max_restarts, cycles=5, first=0.1, forget=5.0)
         self.processes: set[Process] = set()
+        driver.launcher.on_loss = self._on_loss
         self.spares = Spares(driver, spares, lambda number: self._start([(number, 0)])[0])
 
     # -- starting
@@ -193,6 +194,11 @@ class Supervisor:
             seat = self.driver.seats[rank]
             if seat.life == life:
                 self._bury(seat, code)
+
+    def _on_loss(self, members: list[tuple[int, int]]) -> None:
+        for rank, life in members:
+            if rank >= 0 and self.driver.seats[rank].life == life:
+                self._bury(self.driver.seats[rank], None, HOST_LOST)
 
     def on_close(self, connection: wire.Connection) -> None:
         seat: Seat | None = connection.peer

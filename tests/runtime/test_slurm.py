@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,29 @@ def test_what_srun_says_while_nobody_comes_is_in_the_error(
     monkeypatch.setattr(SlurmLauncher, "start_seconds", 1.0)
     with pytest.raises(RuntimeError, match=r"rank 0 starting.*\nStep creation temporarily"):
         Cluster(2, launcher="slurm")
+
+
+@needs_slurm
+def test_a_node_that_is_lost_before_its_rank_has_come_is_an_error_at_once(
+    slurm: Path, allocate: Allocate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate()
+    there = tmp_path / "there"
+    stands = f'if [ "$SLURMD_NODENAME" = n3 ]; then touch {there}; sleep 600; fi'
+    monkeypatch.setenv("LABKIT_PREFIX", str(write_program(tmp_path / "on", stands, 'exec "$@"')))
+
+    def lose() -> None:
+        wait_until(there.exists, "nobody comes to n3")
+        use("lose", slurm, "n3")
+
+    losing = threading.Thread(target=lose)
+    losing.start()
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"rank 2 ended by the loss of its host .*\n.*Node fail"):
+        Cluster(4, launcher="slurm")
+    assert time.monotonic() - begin < SlurmLauncher.start_seconds / 10
+    losing.join()
+    use("return", slurm, "n3")
 
 
 def granted(worker: Any) -> tuple[str, str]:

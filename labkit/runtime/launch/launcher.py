@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 
 from labkit.runtime import wire
 from labkit.runtime.launch.network import Network
@@ -30,6 +31,9 @@ class Launcher:
     silence: float | None = None
     """Seconds after which somebody who says nothing is as good as dead, unless `Cluster` is told
     otherwise; None: only a closed connection counts, as it does on one machine."""
+
+    on_loss: Callable[[list[tuple[int, int]]], None]
+    """Called in the loop's thread with the (rank, life) of those whose host is known to be lost."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ NEEDED = (
     "launcher='slurm' works within an allocation: `sbatch cluster/slurm/notebook.sbatch NOTEBOOK`, "
     "or `salloc -N4 --no-kill` first"
 )
+NODE_FAILURE = re.compile(r"Node failure on (\S+)")
 CANNOT_START = 127
 """The exit code of a command that cannot be started, as shells have it."""
 _numbers = itertools.count()
@@ -111,6 +113,8 @@ class SlurmLauncher(Launcher):
             task, colon, text = line.partition(": ")
             if not (colon and task.strip().isdigit()):
                 on_output(None, line)  # srun's own
+                if failed := NODE_FAILURE.search(line):
+                    self._miss(failed[1], ranks)
             else:
                 on_output(rank if alone else int(task), text)
 
@@ -142,6 +146,16 @@ class SlurmLauncher(Launcher):
 
         threading.Thread(target=run, name="srun", daemon=True).start()
         return process
+
+    def _miss(self, nodes: str, members: list[tuple[int, int]]) -> None:
+        """Slurm has said that these nodes are lost, also of ranks that have not yet come."""
+
+        def look() -> None:
+            gone = _hostnames(nodes)
+            lost = [member for member in members if self.where.get(member[0]) in gone]
+            self.loop.call_soon(self.on_loss, lost)
+
+        threading.Thread(target=look, name="scontrol", daemon=True).start()
 
     # -- where
 
