@@ -85,7 +85,7 @@ def _wait_for(address: str, port: int) -> None:
     end = time.monotonic() + DRIVER_SECONDS
     while True:
         try:
-            return socket.create_connection((address, port), timeout=DRIVER_SECONDS).close()
+            return socket.create_connection((address, port), timeout=WELCOME_SECONDS).close()
         except OSError as error:
             if time.monotonic() > end:
                 raise SystemExit(f"there is no driver at {address}:{port}: {error}") from None

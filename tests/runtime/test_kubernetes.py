@@ -20,7 +20,7 @@ import pytest
 import yaml
 from outside import wait_until
 
-from labkit import events
+from labkit import events, worker
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = {
@@ -155,3 +155,22 @@ def test_a_lost_worker_comes_back_and_a_lost_driver_goes_on_from_its_checkpoint(
     assert first[-1] < 400
     assert second[0] in range(51, first[-1] + 2, 50), "not from a checkpoint of every fiftieth step"
     assert second[-1] == 400
+
+
+def test_a_worker_that_comes_before_its_driver_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, drivers = free_port(), []
+
+    def come(seconds: float) -> None:
+        """The driver does, while the worker sleeps."""
+        drivers.append(socket.create_server(("127.0.0.1", port)))
+
+    monkeypatch.setattr(worker.time, "sleep", come)
+    worker._wait_for("127.0.0.1", port)
+    (driver,) = drivers
+    driver.close()
+
+    monkeypatch.setattr(worker, "DRIVER_SECONDS", 0.0)
+    with pytest.raises(SystemExit, match=f"there is no driver at 127.0.0.1:{port}: .*refused"):
+        worker._wait_for("127.0.0.1", port)
