@@ -44,15 +44,18 @@ def slurm() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-lab-"))
     use("start", folder)
     yield folder
-    wait_until(lambda: not running(folder), "what ran on a node is left behind")
-    use("stop", folder)
-    shutil.rmtree(folder)
+    try:
+        wait_until(lambda: not running(folder), "what ran on a node is left behind")
+    finally:
+        use("stop", folder)
+        shutil.rmtree(folder)
 
 
 def running(slurm: Path) -> dict[str, list[int]]:
-    """The processes on nodes, without the keepers and their slurmd's."""
+    """The processes on nodes that are up, without the keepers and their slurmd's."""
     keepers = SLURM["remembered"](slurm)
-    found = {node: SLURM["family"](keepers[node][0])[2:] for node in SLURM["NODES"]}
+    up = [node for node in SLURM["NODES"] if node in keepers]
+    found = {node: SLURM["family"](keepers[node][0])[2:] for node in up}
     return {node: processes for node, processes in found.items() if processes}
 
 
@@ -204,7 +207,14 @@ def test_each_rank_has_a_gpu_of_its_own_where_the_nodes_grant_different_ones(
         assert found == {0: ("n1", "2"), 1: ("n1", "3"), 2: ("n2", "0"), 3: ("n2", "1")}
 
 
-NOTEBOOK = """
+def trains(folder: Path, every: int) -> str:
+    """60 steps. In the first life of the job those from the 16th on take half a second, so that
+    there is time to do something to it."""
+    job = {**JOB, "checkpoints": str(folder / "checkpoints"), "every": every}
+    return f"job = {job!r}{TRAINING}"
+
+
+TRAINING = """
 import os
 import time
 
@@ -226,14 +236,11 @@ print("its weights are", run.results[0]["hash"])
 
 
 class Job:
-    """A notebook that trains 60 steps, submitted as a user does. Of its first life the steps from
-    the 16th take half a second, so that there is time to do something to it."""
+    """A notebook, submitted as a user does."""
 
-    def __init__(self, slurm: Path, folder: Path, every: int) -> None:
+    def __init__(self, slurm: Path, folder: Path, code: str) -> None:
         self.slurm, self.folder = slurm, folder
-        job = {**JOB, "checkpoints": str(folder / "checkpoints"), "every": every}
-        notebook = nbformat.v4.new_notebook()
-        notebook.cells = [nbformat.v4.new_code_cell(f"job = {job!r}{NOTEBOOK}")]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
         nbformat.write(notebook, folder / "job.ipynb")
         labkit = write_program(folder / "labkit", f'exec {sys.executable} -P -m labkit.cli "$@"')
         settings = {"LABKIT": str(labkit), "PYTHONPATH": import_path()}
@@ -295,7 +302,7 @@ TAKES_THE_NODES_BACK = {
 def test_a_preempted_notebook_is_requeued_and_goes_on_from_its_last_step(
     slurm: Path, tmp_path: Path, undisturbed: Any, who: str
 ) -> None:
-    job = Job(slurm, tmp_path, every=1000)
+    job = Job(slurm, tmp_path, trains(tmp_path, every=1000))
     job.wait_step(16)
     command = TAKES_THE_NODES_BACK[who]
     said(slurm, *command, *([] if command[0] == "srun" else [job.number]))
@@ -313,7 +320,7 @@ def test_a_preempted_notebook_is_requeued_and_goes_on_from_its_last_step(
 def test_the_first_node_is_lost_and_the_job_begins_anew_from_its_checkpoint(
     slurm: Path, tmp_path: Path, undisturbed: Any
 ) -> None:
-    job = Job(slurm, tmp_path, every=5)
+    job = Job(slurm, tmp_path, trains(tmp_path, every=5))
     job.wait_step(16)
     use("lose", slurm, "n1")
     use("return", slurm, "n1")  # whole again, and empty
@@ -325,3 +332,29 @@ def test_the_first_node_is_lost_and_the_job_begins_anew_from_its_checkpoint(
     assert second[0] in range(6, first[-1] + 2, 5), "not from a checkpoint of every fifth step"
     assert f"its weights are {undisturbed['hash']}" in job.printed()
     assert "Node n1 is lost, and the driver with it: the job is requeued" in job.output()
+
+
+WANTS_ALL_NODES = """
+import os, pathlib, time
+if "SLURM_RESTART_COUNT" not in os.environ:
+    pathlib.Path("it runs").touch()
+    while not pathlib.Path("a node is lost").exists():
+        time.sleep(0.1)
+    raise RuntimeError("three nodes are too few")
+"""
+
+
+@needs_slurm
+@pytest.mark.long
+def test_a_notebook_that_fails_for_a_lost_node_begins_anew(slurm: Path, tmp_path: Path) -> None:
+    job = Job(slurm, tmp_path, WANTS_ALL_NODES)
+    job.until((tmp_path / "it runs").exists, "it does not run")
+    use("lose", slurm, "n3")
+    (tmp_path / "a node is lost").touch()
+    job.until(lambda: job.is_("Restarts=1", "JobState=PENDING"), "it is not requeued")
+    use("return", slurm, "n3")
+    job.begin_anew()
+    job.wait()
+    assert (
+        "The job has lost a node, and its notebook has failed: the job is requeued" in job.output()
+    )
