@@ -40,9 +40,10 @@ class Machines:
         self.file = folder / "hosts"
         self.file.write_text("".join(f"{name} slots=2  # of two\n" for name in self.names))
 
-    def others(self) -> list[str]:
-        """Who else is on them."""
-        spaces = [self.network._hub, *(host.namespace for host in self.network.hosts.values())]
+    def others(self, hub_alone: bool = False) -> list[str]:
+        """Who else is on the driver's host, and on the two."""
+        hosts = [] if hub_alone else list(self.network.hosts.values())
+        spaces = [self.network._hub, *(host.namespace for host in hosts)]
         found = held({os.fstat(space.net).st_ino for space in spaces})
         return [place for place in found if not place.startswith(f"/proc/{os.getpid()}/")]
 
@@ -179,6 +180,7 @@ def test_the_ranks_of_a_lost_host_begin_anew_on_another(machines: Machines) -> N
     driver.stdin.write("\n")
     driver.stdin.close()
     assert told(driver) == [[kept] * 4, [2, 3]]
+    wait_until(lambda: not machines.others(hub_alone=True), "mpiexec waits for the lost host")
 
 
 def test_a_host_file_names_each_host_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
