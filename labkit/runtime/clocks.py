@@ -57,11 +57,12 @@ class HostClock:
         if self.ahead is None or found.error < self.ahead.error:
             self.ahead = found
 
-    def ours(self, event: Event) -> Event:
-        """With the time at which the driver's clock would have had it."""
+    def ours(self, events: list[Event]) -> list[Event]:
+        """With the times at which the driver's clock would have had them."""
         if self.ahead is None or not self.ahead.proven:
-            return event
-        return msgspec.structs.replace(event, time=event.time - self.ahead.seconds)
+            return events
+        ahead = self.ahead.seconds
+        return [msgspec.structs.replace(event, time=event.time - ahead) for event in events]
 
 
 def offset(asked: float, there: float, answered: float) -> Offset:

@@ -161,19 +161,19 @@ class Driver:
                     timer.cancel()
 
     def take(self, seat: Seat, happened: list[Event]) -> None:
-        fresh = [seat.host_clock.ours(e) for e in happened if e.clock > seat.clock]
+        fresh = seat.host_clock.ours([e for e in happened if e.clock > seat.clock])
+        if not fresh:
+            return
         for event in fresh:
-            seat.clock = event.clock
-            if event.kind == "step":
-                seat.step = event.data.get("step")
             if event.kind == "begin":
                 seat.doing = event.name
-            if event.kind == "straggler":
+            elif event.kind == "step":
+                seat.step = event.data.get("step")
+            elif event.kind == "straggler":
                 seat.slow = event.data["factor"]
-        if fresh:
-            self.log.witness(fresh[-1].clock)
-        if fresh:
-            self._tell(fresh)
+        seat.clock = fresh[-1].clock
+        self.log.witness(seat.clock)
+        self._tell(fresh)
 
     def _keep(self, event: Event) -> None:
         self._tell([event])

@@ -97,6 +97,7 @@ class Host:
         ours = self.loop, driver, self.token, CODEC
         hear = self._on_driver, self._from_driver, self._leave
         self.line.connection = wire.connect(*ours, *hear, wait=True)
+        self.line.begin()
         mine = self.line.connection.sock.getsockname()[0]  # the address of the route to the driver
         advertise(mine)
         self._listener = wire.bind(mine)  # where peers wait until this one is settled

@@ -11,19 +11,23 @@ from labkit.runtime import wire
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import Happened
 
-FLUSH_SECONDS = 0.05
+FLUSH_SECONDS = 0.1
 """How long events wait for company on their way to the driver; on the disk they are at once."""
 
 
 class Line:
-    """`connection` is opened by the host, on whose loop this works."""
+    """`connection` is opened by the host, on whose loop this works; then `begin` is called."""
 
     connection: wire.Connection
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self._unsent: deque[Event] = deque()
-        self._flushing = False
+
+    def begin(self) -> None:
+        """From now on what happens is sent every `FLUSH_SECONDS`. The loop's thread only."""
+        self.flush()
+        self.loop.call_later(FLUSH_SECONDS, self.begin)
 
     def send(self, message: Any) -> None:
         """At once. The loop's thread only."""
@@ -35,15 +39,11 @@ class Line:
         self.loop.call_soon(lambda: self.send(message))
 
     def stream(self, event: Event) -> None:
-        """Takes an event on its way to the driver. Any thread."""
+        """Takes an event on its way to the driver. Any thread: it wakes nobody."""
         self._unsent.append(event)
-        if not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(lambda: self.loop.call_later(FLUSH_SECONDS, self.flush))
 
     def flush(self) -> None:
         """The loop's thread only."""
-        self._flushing = False
         batch = [self._unsent.popleft() for _ in range(len(self._unsent))]
         if batch:
             self.send(Happened(batch))

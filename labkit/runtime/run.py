@@ -191,8 +191,7 @@ class Run:
             while not ready():
                 watch.look()
                 with self.changed:
-                    if not ready():
-                        self.changed.wait(_SLICE)
+                    self.changed.wait_for(ready, _SLICE)
 
     async def _watched(self, ready: Callable[[], bool], aim: str) -> Run:
         watch = Watch(self._driver, self, None, aim)
