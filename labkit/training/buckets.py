@@ -204,8 +204,10 @@ class Buckets:
         """A gradient is there: nothing is left to do where autograd has added it in place."""
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        row = bucket.row(self.shard - 1)
-        row[-TAIL:] += torch.stack([loss, loss.new_tensor(self.vote), loss.new_tensor(self.save)])
+        tail = bucket.row(self.shard - 1)[-TAIL:]
+        tail[0] += loss
+        if self.vote or self.save:  # seldom, and a tensor of them takes as long as all the rest
+            tail[1:] += tail.new_tensor([self.vote, self.save])
 
     def _hand_out(self) -> None:
         """Every `.grad` becomes its part of the sum."""
@@ -219,8 +221,8 @@ class Buckets:
             self._collect(bucket, place, parameter)
             if self._is_last_shard():
                 bucket.missing -= 1
-                while len(self.pending) < len(self.buckets) and not self._next.missing:
-                    self._start_next()
+                if not bucket.missing:
+                    self._start_full()
 
         return collect
 
@@ -236,6 +238,10 @@ class Buckets:
     @property
     def _next(self) -> Bucket:
         return self.buckets[len(self.pending)]
+
+    def _start_full(self) -> None:
+        while len(self.pending) < len(self.buckets) and not self._next.missing:
+            self._start_next()
 
     def _start_next(self) -> None:
         """Starts a bucket's sum over the ranks, on the group's own thread."""
