@@ -183,7 +183,8 @@ class Heartbeat(Protocol):
             self.watched[peer].beat(now, delayed=self.waking or self.stood_still() > 0)
         if m.life > life or m.progress != self.advanced[peer][0]:
             self.advanced[peer] = m.progress, now
-        yield from self.reconsider(peer)
+        if peer in self.suspected:
+            yield from self.reconsider(peer)
 
     # -- from the host
 
@@ -207,7 +208,8 @@ class Heartbeat(Protocol):
             self.excuse(stalled)
         for peer in self.peers:
             yield from self.judge(peer)
-            yield from self.reconsider(peer)
+            if peer in self.suspected:
+                yield from self.reconsider(peer)
         yield from self.say()
 
     # -- helpers

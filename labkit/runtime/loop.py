@@ -47,6 +47,7 @@ class Loop:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._watched: dict[Any, Callable[[int], Any]] = {}
+        self._looks: list[Callable[[], None]] = []
         self._masks: dict[Any, int] = {}
         self.watch(self._wake_in, self._drain_wakeups)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -101,6 +102,10 @@ class Loop:
             self._selector.modify(file, mask)
         self._watched[file], self._masks[file] = call, mask
 
+    def before_timers(self, look: Callable[[], None]) -> None:
+        """Calls `look()` whenever a timer is due, before it runs: it reads what wakes nobody."""
+        self._looks.append(look)
+
     def unwatch(self, file: Any) -> None:
         if self._watched.pop(file, None) is not None:
             del self._masks[file]
@@ -114,6 +119,8 @@ class Loop:
                 # This thread may have waited for a core, or for the interpreter: what has come
                 # meanwhile is read before a timer takes it for silence.
                 self._hear(0)
+                for look in self._looks:
+                    self._guarded(look)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 timer = heapq.heappop(self._timers)[2]

@@ -37,3 +37,20 @@ def test_what_has_come_is_read_before_a_timer_takes_it_for_silence() -> None:
         loop.stop()
 
     assert order == ["beat", "silence is judged"]
+
+
+def test_what_wakes_nobody_is_read_before_a_timer_too() -> None:
+    loop, done = Loop("test"), threading.Event()
+    order: list[str] = []
+
+    def judge() -> None:
+        order.append("silence is judged")
+        done.set()
+
+    loop.start()
+    loop.call(lambda: loop.before_timers(lambda: order.append("datagrams")))
+    loop.call(lambda: loop.call_later(0.01, judge))
+    assert done.wait(10)
+    loop.stop()
+
+    assert order[-2:] == ["datagrams", "silence is judged"]
