@@ -10,9 +10,11 @@ A foreign dictionary need not have the lab's pieces: where it is the weights alo
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,12 +46,23 @@ def import_torch(path: Way) -> Any:
     that would have to, and for one that is damaged so that it shows."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except pickle.UnpicklingError as error:
         raise BadCheckpoint(
-            f"{path}: torch cannot read it without executing code ({reason}). Save tensors, "
-            "numbers, words, lists and dictionaries only, where it comes from."
+            f"{path}: torch cannot read it without executing code ({_first_sentence(error)}). Save "
+            "tensors, numbers, words, lists and dictionaries only, where it comes from."
         ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise  # it is not there, or not for this user; of a cut file a place before its begin
+        raise BadCheckpoint(
+            f"{path}: it is damaged or cut short ({_first_sentence(error)}). Bring it back from a "
+            "copy."
+        ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    """torch's next ones advise to execute whatever the file says."""
+    return re.split(r"\. |\n", str(error).strip())[0].rstrip(".") or type(error).__name__
 
 
 def export_dcp(state: Mapping[str, Any], folder: Way) -> None:
