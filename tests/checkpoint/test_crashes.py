@@ -46,7 +46,7 @@ def run() -> Iterator[Run]:
     assert zygote.wait(timeout=60) == 0
 
 
-@pytest.mark.case(29, 30, 31)
+@pytest.mark.case(29, 30, 31, 40)
 @pytest.mark.parametrize(
     ("kind", "names"),
     [("checkpoint", CHECKPOINT), pytest.param("disk", DISK, marks=pytest.mark.long)],

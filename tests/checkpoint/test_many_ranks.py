@@ -151,7 +151,7 @@ def test_a_rank_whose_snapshot_is_spoilt_votes_no_and_nobody_waits_for_it(
     assert Store(tmp_path).load(0, RANKS) is None
 
 
-@pytest.mark.case(33, 34)
+@pytest.mark.case(33, 34, 35)
 def test_what_was_prepared_is_committed_by_any_rank_of_a_later_life(tmp_path: Path) -> None:
     """33, 34: it was decided, and everybody died before the manifest was written."""
     these = pieces()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import wait_until
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow
 from labkit.checkpoint import Store, fingerprint
@@ -264,6 +265,39 @@ def test_a_folder_that_nobody_can_write_costs_checkpoints_and_no_steps(
     assert Store(tmp_path).manifests()[-1].step == 30
 
 
+@pytest.mark.case(37)
+def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(
+    tmp_path: Path, undisturbed: str
+) -> None:
+    """37, between clusters."""
+    gate, folder = tmp_path / "the second one has ended", tmp_path / "checkpoints"
+
+    def waits(worker: Any, **job: Any) -> dict[str, Any]:
+        import time
+
+        step = worker.step
+
+        def reached(number: int) -> None:
+            step(number)
+            while number == 30 and not gate.exists():
+                time.sleep(0.005)
+
+        worker.step = reached
+        return train(worker, **job)
+
+    job: dict[str, Any] = {"checkpoints": folder, "every": EVERY, **JOB}
+    with Cluster(2) as one, Cluster(2) as other:
+        first = one.run(waits, **job)
+        wait_until(lambda: len(list(folder.glob("*.manifest"))) > 0, "there is no checkpoint")
+        with pytest.raises(RunError, match=r"Locked.*another run writes its checkpoints here"):
+            other.run(train, **job).wait()
+        gate.touch()
+        first.wait()
+
+    assert hashes(first) == dict.fromkeys(range(2), undisturbed)
+    assert Store(folder).manifests()[-1].step == 60
+
+
 class Wanted:
     """A rule of one rank's own: after step `at`, or never."""
 
@@ -332,10 +366,11 @@ BADLY = {
 }
 
 
+@pytest.mark.case(9)
 @pytest.mark.parametrize("how", BADLY)
 def test_clocks_of_ranks_that_fare_badly(tmp_path: Path, undisturbed: str, how: str) -> None:
-    """The one that was paused is taken for dead, and comes back as one that was killed does: with a
-    rule that knows nothing yet."""
+    """9, what the one that was paused still writes counts for nothing: it is taken for dead, and
+    comes back as one that was killed does, with a rule that knows nothing yet."""
     rule = EverySeconds(0.1)
     with Cluster(4, silence=1.0, max_restarts=1) as cluster:
         job: dict[str, Any] = {"elastic": True, "faults": [BADLY[how]], **JOB}

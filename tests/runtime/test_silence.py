@@ -109,6 +109,27 @@ def test_a_rank_of_which_only_the_heartbeats_are_lost_is_out_once(watched: Clust
     assert members(watched, 0) == (0, 1, 2, 3)
 
 
+@pytest.mark.case(17)
+def test_of_two_halves_only_the_one_with_the_witness_goes_on(watched: Cluster) -> None:
+    """Where hosts cannot be made: the lab's own links are cut. With real networks, and three
+    against one: test_namespaces."""
+    run = watched.run(training)
+    run.wait_step(5)
+
+    watched.partition([0, 1, watched.witness], [2, 3])
+    wait_until(lambda: members(watched, 0) == (0, 1), "the other half is still in the view")
+    run.wait_step(max(run.steps.values()) + 20)
+    stuck = {rank: run.steps[rank] for rank in (2, 3)}
+    run.wait_step(max(run.steps.values()) + 20)
+    assert {rank: run.steps[rank] for rank in (2, 3)} == stuck
+
+    watched.heal()
+    wait_until(lambda: set(run.deaths) == {2, 3}, "who was cut off has not ended")
+    run.cancel()
+    watched.restart(2, 3)
+    assert members(watched, 0) == (0, 1, 2, 3)
+
+
 @pytest.mark.case(20)
 def test_late_messages_are_no_silence(watched: Cluster) -> None:
     run = watched.run(training)
