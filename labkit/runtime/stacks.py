@@ -57,29 +57,50 @@ def stacks(driver: Driver) -> Stacks:
     return Stacks(records, dumps)
 
 
+class Dump:
+    """What `faulthandler` writes of a process that cannot answer, from the moment it is asked to.
+    Of one that is paused, or was stopped, that is nothing."""
+
+    def __init__(self, driver: Driver, seat: Seat) -> None:
+        self.path = dump_file(driver.folder, seat.rank, seat.life)
+        self.before = self.size()
+        with driver.changed:
+            if seat.state != "paused":
+                seat.send(signal.SIGUSR1)
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def text(self) -> str:
+        new = self.path.read_bytes()[self.before :] if self.size() > self.before else b""
+        return new.decode(errors="replace")
+
+
+def standstill(dump: str) -> str:
+    """What a process is at that does not answer, by its dump: the thread in which the signal's
+    handler ran comes last of all, and is called the current one."""
+    *_, current = dump.split("Current thread ")
+    lines = [line.strip() for line in current.splitlines() if line.startswith("  File")]
+    return f"holds the interpreter's lock: {lines[0]}" if lines else "no answer: stands still"
+
+
 def _dump(driver: Driver, seat: Seat) -> str:
-    """What `faulthandler` writes of a process that cannot answer: all, once it grows no more."""
-    path = dump_file(driver.folder, seat.rank, seat.life)
-    before = path.stat().st_size if path.exists() else 0
-    with driver.changed:
-        if seat.state == "paused":
-            return ""
-        seat.send(signal.SIGUSR1)
-    size, end = before, time.monotonic() + DUMP_SECONDS
-    while time.monotonic() < end:
+    """All of it, once it grows no more."""
+    dump = Dump(driver, seat)
+    size, end = dump.before, time.monotonic() + DUMP_SECONDS
+    while seat.state != "paused" and time.monotonic() < end:
         time.sleep(TICK)
-        now = path.stat().st_size if path.exists() else 0
-        if now == size > before:
+        now = dump.size()
+        if now == size > dump.before:
             break
         size = now
-    return path.read_bytes()[before:].decode(errors="replace") if size > before else ""
+    return dump.text
 
 
 def _row(rank: int, record: Record | None, dump: str) -> dict[str, Any]:
     if record is None:
-        lines = [line.strip() for line in dump.splitlines() if line.startswith("  File")]
-        at = f"holds the interpreter's lock: {lines[0]}" if lines else "no answer: stands still"
-        return {"rank": rank, "collective": None, "at": at}
+        return {"rank": rank, "collective": None, "at": standstill(dump)}
     call = next((c for c in record.calls if c.state in ("queued", "started")), None)
     return {
         "rank": rank,

@@ -17,12 +17,14 @@ import msgspec
 from labkit import events, faults
 from labkit.runtime import wire
 from labkit.runtime.inject import inject
+from labkit.runtime.inspect import ANSWER_SECONDS
 from labkit.runtime.launch.process import Process
 from labkit.runtime.messages import Hello, Inject, Ping, Roster, Start, Welcome
 from labkit.runtime.restarts import Failure, GiveUp, Restart, Restarts
 from labkit.runtime.run import HARMLESS, Died, Raised, how_it_ended
 from labkit.runtime.seat import Seat
 from labkit.runtime.spares import Spares
+from labkit.runtime.stacks import Dump, standstill
 from labkit.runtime.watch import BAR_AFTER
 from labkit.view import View
 from labkit.views.progress import Progress, progress
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
 
 EXIT_SECONDS = 2.0
+SHOW_SECONDS = 0.2
+"""For `faulthandler`, whose signal handler needs nobody's lock."""
 HOST_LOST = "the loss of its host"
 
 
@@ -217,22 +221,47 @@ class Supervisor:
                 self._look_for(seat)
 
     def _look_for(self, seat: Seat) -> None:
-        """Of a host in a namespace it is known whether its cable is out. Another machine is asked,
-        for the rank may stand still, or be cut off from its peers alone."""
+        """Of a host in a namespace it is known whether its cable is out. Others are asked, for the
+        rank may be cut off from its peers alone, and then it waits. Who does not answer is lost
+        with its machine; or it hangs on this one, and is ended where the launcher replaces it."""
         driver, connection = self.driver, seat.connection
         if driver.links is not None:
             if driver.links.is_down(seat):
                 self._bury(seat, None, HOST_LOST)
-        elif seat.state == "ready" and connection and not driver.launcher.here(seat.host):
+        elif seat.state == "ready" and connection:
             asked = time.monotonic()
             connection.send(Ping())
+            here = driver.launcher.here(seat.host)
 
-            def bury() -> None:
-                if seat.heard < asked and seat.state == "ready":
+            def judge() -> None:
+                if seat.heard > asked or seat.state != "ready":
+                    return
+                if here:
+                    self._end_hung(seat)
+                else:
                     driver.launcher.lost(seat.host)
                     self._bury(seat, None, HOST_LOST)
 
-            driver.loop.call_later(driver.silence or EXIT_SECONDS, bury)
+            silence = driver.silence or EXIT_SECONDS
+            driver.loop.call_later(max(silence, ANSWER_SECONDS) if here else silence, judge)
+
+    def _end_hung(self, seat: Seat) -> None:
+        """Where an elastic run may have another life of it. Before that it is to show the line at
+        which it holds the interpreter's lock."""
+        driver = self.driver
+        if driver.elastic_run is None or not self.restarts.limit or seat.witness:
+            return
+        dump = Dump(driver, seat)
+
+        def end() -> None:
+            if seat.state == "ready" and not seat.killed:  # each word of the view had one asked
+                why = f"{seat.name} is out of the view and hangs: {standstill(dump.text)}"
+                driver.log.record("note", why)
+                driver.console.take(seat.rank, why)
+                with driver.changed:
+                    seat.send(signal.SIGKILL)
+
+        driver.loop.call_later(SHOW_SECONDS, end)
 
     def _bury(self, seat: Seat, code: int | None, cause: str | None = None) -> None:
         driver = self.driver

@@ -5,16 +5,21 @@ Case 25 (mismatched collectives) and case 10 (the interpreter's lock is held) of
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
 from outside import wait_until
+from patient import patiently
 
 from labkit import At, Cluster, CollectiveTimeout, FaultPlan, HoldGIL, PeerLost
 from labkit.faults import point
+from labkit.training.loop import train
 
 DEADLINE = 1.0
 
@@ -151,10 +156,52 @@ def test_a_rank_that_holds_the_interpreters_lock_is_voted_out_shown_and_replaced
         assert "hold_lock" in table.dumps[1]
         assert "with_a_point" in table.dumps[1]
         row = next(row for row in table.rows if row["rank"] == 1)
-        assert row["at"].startswith("holds the interpreter's lock: File ")
+        assert re.match(r"holds the interpreter's lock: File .* in hold_lock", row["at"])
         cluster.restart(1)
         assert run.deaths[1].signal == "SIGKILL"
         assert set(cluster.run(steps, count=2).wait(timeout=20).results.values()) == {2}
+
+
+@pytest.mark.case(10)
+@pytest.mark.parametrize("how", ["holds the lock", "is stopped"])
+def test_in_an_elastic_run_the_launcher_kills_who_hangs_and_replaces_it(
+    how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 10, without anybody's hand. A process that was stopped behind the lab's back, too."""
+    job: dict[str, Any] = {"steps": 80, "algorithm": "in_order"}
+    plan = [At(HoldGIL(1), step=30)] if how == "holds the lock" else []
+    with Cluster(4, silence=0.4, max_restarts=1) as cluster:
+        undisturbed = cluster.run(train, **job).wait().results[0]["hash"]
+        run = cluster.run(patiently, elastic=True, faults=FaultPlan(*plan), **job)
+        if not plan:
+            run.wait_step(30)
+            os.kill(cluster._driver.seats[1].pid or 0, signal.SIGSTOP)
+        run.wait()
+
+    assert {rank: result["hash"] for rank, result in run.results.items()} == dict.fromkeys(
+        range(4), undisturbed
+    )
+    assert run.deaths[1].signal == "SIGKILL"
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "is out of the" in line]
+    reason = r"holds the interpreter's lock: File .*hold_lock" if plan else "no answer: stands"
+    assert re.search(rf"\[rank 1\] rank 1 is out of the view and hangs: {reason}", told)
+
+
+def test_who_is_cut_off_and_answers_is_not_killed() -> None:
+    """It waits until the link heals, and ends by itself."""
+    with Cluster(4, silence=0.4, max_restarts=1) as cluster:
+        run = cluster.run(patiently, elastic=True, steps=80)
+        run.wait_step(20)
+        cluster.partition([0, 1, 2, cluster.witness], [3])
+        seats = cluster._driver.seats
+        wait_until(lambda: seats[0].view.members == (0, 1, 2), "rank 3 is still in the view")
+        threading.Event().wait(2.0)  # longer than one that hangs would live
+        assert seats[3].state == "ready"
+        cluster.heal()
+        run.wait()
+
+    assert sorted(run.results) == [0, 1, 2, 3]
+    assert (run.deaths[3].signal, run.deaths[3].code) == (None, 1)
 
 
 def with_a_point(worker: Any) -> int:
