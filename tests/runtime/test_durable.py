@@ -134,7 +134,7 @@ def test_the_last_rank_of_all_goes_on_writing_them(tmp_path: Path, undisturbed: 
 def test_the_last_step_is_saved_though_the_one_before_is_being_written(
     tmp_path: Path, undisturbed: str
 ) -> None:
-    """By a rank that is alone, and does not wait: its disk is slower than ten steps."""
+    """By a rank that is alone, and does not wait: its first one is written until all is done."""
 
     def job(worker: Any) -> dict[str, Any]:
         import threading
@@ -145,7 +145,7 @@ def test_the_last_step_is_saved_though_the_one_before_is_being_written(
         prepare, evaluate, last = Store.prepare, loop.evaluate, threading.Event()
 
         def slow(*arguments: Any) -> Any:
-            if arguments[3] == 50:
+            if arguments[3] == EVERY:
                 last.wait()
             return prepare(*arguments)
 
@@ -163,7 +163,7 @@ def test_the_last_step_is_saved_though_the_one_before_is_being_written(
         run = cluster.run(job).wait()
 
     assert hashes(run) == {0: undisturbed}
-    assert [made.step for made in Store(tmp_path).manifests()] == [50, 60]
+    assert [made.step for made in Store(tmp_path).manifests()] == [EVERY, 60]
 
 
 @pytest.mark.case(32)
