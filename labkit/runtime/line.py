@@ -11,7 +11,7 @@ from labkit.runtime import wire
 from labkit.runtime.loop import Loop
 from labkit.runtime.messages import Happened
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.05
 """How long events wait for company on their way to the driver; on the disk they are at once."""
 
 
