@@ -47,7 +47,7 @@ class Outcome:
 LINT = [
     Part("ruff check", 5, [PYTHON, "-m", "ruff", "check"]),
     Part("ruff format", 5, [PYTHON, "-m", "ruff", "format", "--check"]),
-    Part("mypy", 16, [PYTHON, "-m", "mypy"]),
+    Part("mypy", 20, [PYTHON, "-m", "mypy"]),
 ]
 # Jails come and go where the runtime's tests look for what was left: not beside one another.
 QUICK = ["-m", "not slow and not long", "--ignore=tests/grading"]
@@ -69,7 +69,7 @@ OTHER = ["-p", "world_size=3", "-p", "seed=7"]
 RUNS = {
     "fast": [
         *LINT,
-        Part("pytest, quick", 64, [*PYTEST, *BOTH_CORES, *QUICK]),
+        Part("pytest, quick", 60, [*PYTEST, *BOTH_CORES, *QUICK]),
     ],
     "all": [
         *LINT,

@@ -144,12 +144,13 @@ def test_a_part_comes_back_from_its_neighbour(deaths: dict[int, int]) -> None:
         die(worker, step)
 
     results = World(4).run(sharded, at_step=at_step)
+    kept = {steps[rank][-1] for rank in deaths}  # who has died may have kept another from its end
     for rank, result in results.items():
         if rank in deaths:
             assert isinstance(result, Died)
         else:
             assert result["hash"] == undisturbed()["hash"]
-            assert set(steps[rank]) >= set(range(1, 6))  # the weights of the last may be sent
+            assert set(steps[rank]) >= set(range(1, 7)) - kept  # those a third one sends it
             assert len(steps[rank]) <= 6 + len(deaths)  # nobody went back to the beginning
 
 

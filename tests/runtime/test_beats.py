@@ -40,10 +40,15 @@ def hear(worker: Any, beats: int) -> None:
     until(lambda: all(detector.heard[p][1] >= first[p][1] + beats for p in detector.peers))
 
 
+def all_arrive(worker: Any) -> None:
+    """Every peer has said that datagrams of this rank have come."""
+    until(lambda: all(way.arrives for way in worker._host._peers.beats._ways.values()))
+
+
 def test_once_they_are_known_to_arrive_no_beat_goes_by_a_connection(watched: Cluster) -> None:
     def count(worker: Any) -> int:
         host, by_connection = worker._host, []
-        until(lambda: all(way.arrives for way in host._peers.beats._ways.values()))
+        all_arrive(worker)
         send = host._engine.send
 
         def counting(rank: int, said: Any) -> None:
@@ -66,6 +71,7 @@ def test_where_no_datagram_arrives_the_connections_carry_them(watched: Cluster) 
 
     def lose(worker: Any) -> None:
         beats = worker._host._peers.beats
+        all_arrive(worker)
         worker.group.barrier()
         sends = {rank: way.outbox.send for rank, way in beats._ways.items()}
         for way in beats._ways.values():
