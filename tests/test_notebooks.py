@@ -332,6 +332,7 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
 
 
 @KERNEL
+@pytest.mark.slow
 def test_the_metrics_of_a_notebook_count_what_its_own_clusters_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

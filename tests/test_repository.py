@@ -484,6 +484,7 @@ def test_with_two_gpus_all_tests_run_on_them(
     assert not any("tests/" in word for part in runner.RUNS["gpus"] for word in part.command)
 
 
+@pytest.mark.slow
 def test_what_no_gpu_can_show_is_said_in_a_sentence(tmp_path: Path) -> None:
     """And stands at the head of the report."""
     (tmp_path / "conftest.py").write_bytes((ROOT / "tests/conftest.py").read_bytes())
