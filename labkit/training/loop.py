@@ -83,7 +83,7 @@ def train(
     algorithm: str = "ring",
     bucket_bytes: int = 1 << 20,
     on_loss: str = "stop",  # or "continue" with the ranks left, as an elastic run always does
-    minimum: int = 1,  # ranks; with fewer it waits for others
+    minimum: int = 1,  # ranks; with fewer it waits. The most are the cluster's
     exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
     redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
     zero: bool | Zero = False,  # each rank keeps its part of the optimizer's state (`zero.py`)
