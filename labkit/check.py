@@ -14,6 +14,7 @@ import inspect
 import math
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MOST, SENTENCE = 60, 240
 """Characters that are shown of data, and of what was written to be read: a check's own words, and
 the text of what a case was drawn from."""
+LAST_WORDS = 1.0
+"""Seconds that a late answer has for coming to its end."""
 DATA = (list, tuple, dict, set, frozenset, bytes, np.ndarray)
 
 
@@ -218,7 +221,9 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     """The value of `function()`, or the exception it raised, or TimeoutError after `seconds`.
 
     It runs in a thread, since a fork of a kernel with torch and a live cluster in it is not safe.
-    A thread that is late is asked to stop; one that waits in C code stays behind, as a daemon.
+    A thread that is late is told to stop until it does: where it is just then, in a callback or in
+    the learner's `except:`, the first telling may be lost, and what goes on may take all memory.
+    One that waits in C code for longer than LAST_WORDS stays behind, as a daemon.
     """
     box: list[Any] = []
 
@@ -233,8 +238,11 @@ def within(seconds: float, function: Callable[[], Any]) -> Any:
     thread.join(seconds)
     if not thread.is_alive():
         return box[0]
-    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    deadline = time.monotonic() + LAST_WORDS
+    while thread.is_alive() and time.monotonic() < deadline:
+        interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        interrupt(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        thread.join(LAST_WORDS / 100)
     return TimeoutError()
 
 
