@@ -98,3 +98,4 @@ class Trials:
 
 CASES = (*CLUSTERS, *SILENT, HOST)
 QUICK = ("spare", "fork")
+SLOW = ("python",)  # seven seconds each, and without an aim: once a round

@@ -9,7 +9,6 @@ temporary folder for this; its nodes are plain processes, and keep their votes i
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 from labkit import runs
 from labkit.bench import picture, report
-from labkit.bench.peers.install import install
+from labkit.bench.peers.install import importing, install
 from labkit.bench.peers.program import Program, script
 from labkit.doctor.measure import time_fsync, time_loopback
 from labkit.views.progress import progress
@@ -60,8 +59,7 @@ def lab(mode: str, times: int, seed: int) -> list[float]:
 
 def peer(where: str, times: int, seed: int) -> list[float]:
     command = [sys.executable, script("failover_pysyncobj"), str(times), str(seed)]
-    path = os.pathsep.join([where, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return failovers(Program(*command, seconds=SECONDS, environment={"PYTHONPATH": path}), times)
+    return failovers(Program(*command, seconds=SECONDS, environment=importing(where)), times)
 
 
 def measure(

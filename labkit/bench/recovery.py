@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from typing import Any, Literal
 from msgspec import structs
 
 from labkit.bench import elastic, picture, report
+from labkit.bench.peers.install import importing, install
 from labkit.bench.peers.program import Program, script, tool, where
 from labkit.views.progress import Progress, progress
 
@@ -59,7 +61,8 @@ class Peer:
 
     name: str
     start: Callable[[], Program]
-    stays: bool = True  # survivors leave the collective and go on; else all ranks are restarted
+    stays: bool = True  # survivors go on; else all ranks are restarted
+    leaves: bool = True  # survivors tell when they have left the collective
     slow: bool = True  # takes seconds: fewer repeats
     hangs_after: float = HANGS_AFTER
 
@@ -82,11 +85,26 @@ def _ulfm() -> Program:
     return Program(*command, seconds=START_SECONDS, environment=as_root)
 
 
+def torchft(where: str) -> tuple[list[Peer], str]:
+    """Put by pip into the folder `where`, with the telemetry that it imports; why not."""
+    for package, needs in ((TORCHFT, False), (TELEMETRY, True)):
+        if missing := install(package, where, needs):
+            return [], f"{TORCHFT} could not be installed: {missing}."
+
+    def start() -> Program:
+        command = [sys.executable, script("recover_torchft"), str(RANKS)]
+        found = importing(where)
+        return Program(*command, seconds=START_SECONDS, network=False, environment=found)
+
+    return [Peer("torchft, short time-outs", start, leaves=False)], ""
+
+
+TORCHFT, TELEMETRY = "torchft==0.2.0", "opentelemetry-exporter-otlp-proto-http==1.45.2"
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 PEERS = [
     Peer("Open MPI ULFM", _ulfm, slow=False),
-    Peer("torchrun, store not shared", lambda: _torchrun(OWN_STORE), stays=False),
-    Peer("torchrun, default", _torchrun, stays=False, hangs_after=15.0),
+    Peer("torchrun, store not shared", lambda: _torchrun(OWN_STORE), stays=False, leaves=False),
+    Peer("torchrun, default", _torchrun, stays=False, leaves=False, hangs_after=15.0),
     Peer("torch.distributed alone", _plain),
 ]
 
@@ -185,7 +203,7 @@ def measure(
                 bar.update()
             for case in cases:
                 with losses.kept(elastic.NAMES[case]):
-                    trials.take(case, share, dice.randrange(1000))
+                    trials.take(case, 1 if case in elastic.SLOW else share, dice.randrange(1000))
                 bar.update()
             for peer in peers_taken:
                 with losses.kept(peer.name):
@@ -193,11 +211,11 @@ def measure(
                     found[peer.name] += killed
                 bar.update()
     limits = {peer.name: peer.hangs_after for peer in peers_taken}
-    restarts = {peer.name for peer in peers_taken if not peer.stays}
+    mute = {peer.name for peer in peers_taken if not peer.leaves}
     rows = []
     for name, all_of in found.items():  # where all broke off, there is no name
         limit = limits.get(name, START_SECONDS)
-        if name not in restarts:
+        if name not in mute:
             rows.append(_row(name + OUT, [death.out for death in all_of], limit))
         rows.append(_row(name + ON, [death.recovered for death in all_of], limit))
     resident = max((d.resident for name in LAB for d in found.get(name, [])), default=0.0)
@@ -234,7 +252,13 @@ def main(
     many aims were missed."""
     few = [peer for peer in PEERS if peer.stays]
     few = [replace(peer, hangs_after=1.0) for peer in few]
-    rows, notes, losses = measure(1, 1, 0, few, elastic.QUICK) if quick else measure()
+    with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where_to:
+        if quick:
+            rows, notes, losses = measure(1, 1, 0, few, elastic.QUICK)
+        else:
+            found, missing = torchft(where_to)
+            rows, notes, losses = measure(peers_taken=[*PEERS, *found])
+            notes += [missing] if missing else []
     report.show(rows, [*notes, *losses])
     if json:
         report.write(json, rows)
