@@ -125,7 +125,7 @@ class Driver:
                 with self.changed:
                     seat.view = View(number, members)
                     self.changed.notify_all()
-                self.supervisor.heed(seat.view)
+                self.supervisor.judge.heed(seat.view)
             case Finished(run, result, tired):
                 self._on_outcome(seat, run, result, tired)
             case Failed(run, kind, text, trace, step, error, tired):

@@ -17,24 +17,19 @@ import msgspec
 from labkit import events, faults
 from labkit.runtime import wire
 from labkit.runtime.inject import inject
-from labkit.runtime.inspect import ANSWER_SECONDS
+from labkit.runtime.judge import EXIT_SECONDS, Judge
 from labkit.runtime.launch.process import Process
-from labkit.runtime.messages import Hello, Inject, Ping, Roster, Start, Welcome
+from labkit.runtime.messages import Hello, Inject, Roster, Start, Welcome
 from labkit.runtime.restarts import Failure, GiveUp, Restart, Restarts
 from labkit.runtime.run import HARMLESS, Died, Raised, how_it_ended
 from labkit.runtime.seat import Seat
 from labkit.runtime.spares import Spares
-from labkit.runtime.stacks import Dump, standstill
 from labkit.runtime.watch import BAR_AFTER
-from labkit.view import View
 from labkit.views.progress import Progress, progress
 
 if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
 
-EXIT_SECONDS = 2.0
-SHOW_SECONDS = 0.2
-"""For `faulthandler`, whose signal handler needs nobody's lock."""
 HOST_LOST = "the loss of its host"
 
 
@@ -47,6 +42,7 @@ class Supervisor:
         self.restarts = Restarts(max_restarts, cycles=5, first=0.1, forget=5.0)
         self.processes: set[Process] = set()
         driver.launcher.on_loss = self._on_loss
+        self.judge = Judge(driver, self._lose_with_host, max_restarts > 0)
         self.spares = Spares(driver, spares, lambda number: self._start([(number, 0)])[0])
 
     # -- starting
@@ -202,7 +198,11 @@ class Supervisor:
     def _on_loss(self, members: list[tuple[int, int]]) -> None:
         for rank, life in members:
             if rank >= 0 and self.driver.seats[rank].life == life:
-                self._bury(self.driver.seats[rank], None, HOST_LOST)
+                self._lose_with_host(self.driver.seats[rank])
+
+    def _lose_with_host(self, seat: Seat) -> None:
+        """Its process cannot be reached: should it be heard again, its life is over."""
+        self._bury(seat, None, HOST_LOST)
 
     def on_close(self, connection: wire.Connection) -> None:
         seat: Seat | None = connection.peer
@@ -212,56 +212,6 @@ class Supervisor:
             self.driver.loop.call_later(EXIT_SECONDS, lambda: self._bury(seat, None))
         else:
             self._bury(seat, -signal.SIGKILL if seat.killed else None)
-
-    def heed(self, view: View) -> None:
-        """A rank whose host is lost is as good as dead once the others have gone on without it. Its
-        process cannot be reached: should it be heard again, its life is over."""
-        for seat in list(self.driver.seats.values()):
-            if 0 < seat.view.number < view.number and seat.rank not in view.members:
-                self._look_for(seat)
-
-    def _look_for(self, seat: Seat) -> None:
-        """Of a host in a namespace it is known whether its cable is out. Others are asked, for the
-        rank may be cut off from its peers alone, and then it waits. Who does not answer is lost
-        with its machine; or it hangs on this one, and is ended where the launcher replaces it."""
-        driver, connection = self.driver, seat.connection
-        if driver.links is not None:
-            if driver.links.is_down(seat):
-                self._bury(seat, None, HOST_LOST)
-        elif seat.state == "ready" and connection:
-            asked = time.monotonic()
-            connection.send(Ping())
-            here = driver.launcher.here(seat.host)
-
-            def judge() -> None:
-                if seat.heard > asked or seat.state != "ready":
-                    return
-                if here:
-                    self._end_hung(seat)
-                else:
-                    driver.launcher.lost(seat.host)
-                    self._bury(seat, None, HOST_LOST)
-
-            silence = driver.silence or EXIT_SECONDS
-            driver.loop.call_later(max(silence, ANSWER_SECONDS) if here else silence, judge)
-
-    def _end_hung(self, seat: Seat) -> None:
-        """Where an elastic run may have another life of it. Before that it is to show the line at
-        which it holds the interpreter's lock."""
-        driver = self.driver
-        if driver.elastic_run is None or not self.restarts.limit or seat.witness:
-            return
-        dump = Dump(driver, seat)
-
-        def end() -> None:
-            if seat.state == "ready" and not seat.killed:  # each word of the view had one asked
-                why = f"{seat.name} is out of the view and hangs: {standstill(dump.text)}"
-                driver.log.record("note", why)
-                driver.console.take(seat.rank, why)
-                with driver.changed:
-                    seat.send(signal.SIGKILL)
-
-        driver.loop.call_later(SHOW_SECONDS, end)
 
     def _bury(self, seat: Seat, code: int | None, cause: str | None = None) -> None:
         driver = self.driver

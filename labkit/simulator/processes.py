@@ -30,8 +30,6 @@ class Processes(Hosts):
     name, title = "hosts", "what the hosts see and do"
 
     def started(self, sim: Simulation, i: int, node: Protocol) -> None:
-        if i >= BESIDE:
-            return
         super().started(sim, i, node)
         if BESIDE + i in sim.nodes and sim.life(i) > 0:
             sim._at(sim.now, partial(self.complete, sim, i))
