@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_a_function_of_this_module_and_a_local_one_are_shipped(cluster: Cluster)
     offset = 100
     run = cluster.run(lambda worker, factor: worker.rank * factor + offset, factor=2).wait()
     assert run.results == {0: 100, 1: 102, 2: 104, 3: 106}
+
+
+def test_the_ranks_are_in_one_session_and_each_leads_a_group(cluster: Cluster) -> None:
+    """Linux shares the cores out between sessions: with one for each a step takes 10 % longer. The
+    terminal of the driver has another, and its Ctrl-C does not reach the ranks."""
+
+    def where(worker):
+        import os
+
+        return os.getsid(0), os.getpgid(0) == os.getpid()
+
+    found = set(cluster.run(where).wait().results.values())
+    assert len(found) == 1
+    session, leads = found.pop()
+    assert leads
+    assert session != os.getsid(0)
 
 
 def test_the_handle_can_be_awaited(cluster: Cluster) -> None:
