@@ -162,8 +162,8 @@ def test_what_was_computed_for_a_step_that_another_has_applied_is_dropped(
         if rank == 1:
             buckets.group.all_reduce_async = broken(buckets.group, applied, world)
 
-    def dies(buckets: Any, vote: bool, save: bool) -> None:
-        begin(buckets, vote, save)
+    def dies(buckets: Any, *words: int) -> None:
+        begin(buckets, *words)
         if buckets.next_step == LAST + 2 and buckets.group.view.number == 1:
             assert buckets.group.members[buckets.group.rank] != 1
             if buckets.group.members[buckets.group.rank] == 2:

@@ -358,11 +358,12 @@ def test_buckets_hold_the_gradient_that_torch_computes(algorithm: str, size: int
 
 
 @pytest.mark.parametrize("how", ["ring", "in_order", "exact", "twice"])
-def test_more_ranks_than_shards_and_the_one_without_has_a_vote(how: str) -> None:
-    """It may be the one that is told to leave, or whose clock wants a checkpoint."""
+def test_more_ranks_than_shards_and_the_one_without_has_words_too(how: str) -> None:
+    """It may be the one that is told to leave, or whose clock wants a checkpoint. How many shards
+    another has changes nothing in what it says."""
 
-    def work(worker: Worker) -> tuple[float, float, float]:
-        model, shares = nn.Linear(1, 1), [(0,), (1,), ()]
+    def work(worker: Worker) -> tuple[float, ...]:
+        model, shares = nn.Linear(1, 1), [(0, 2), (1,), ()]
         common: Any = model, worker.group, shares
         if how == "exact":
             buckets = ExactBuckets(*common)
@@ -372,14 +373,14 @@ def test_more_ranks_than_shards_and_the_one_without_has_a_vote(how: str) -> None
             buckets = Buckets(*common, how)
         alone = worker.rank == 2
         for _ in range(2):  # nothing is left of the first step's
-            buckets.begin(PREEMPTED * alone, alone)
+            buckets.begin(PREEMPTED * alone, alone, tells=(worker.rank + 1) * 1000)
             for _ in buckets.shards():
                 buckets.backward(model(torch.ones(1)).sum() * 0 + 0.25)
             loss = buckets.wait()
         buckets.close()
-        return loss, buckets.votes, buckets.saves
+        return loss, buckets.votes, buckets.saves, *buckets.told
 
-    assert set(World(3).run(work).values()) == {(0.5, PREEMPTED, 1.0)}
+    assert set(World(3).run(work).values()) == {(0.75, PREEMPTED, 1.0, 1000, 2000, 3000)}
 
 
 @pytest.mark.usefixtures("plain")
@@ -682,7 +683,7 @@ def test_a_step_under_the_magnifying_glass(cluster_of: Callable[[int], Cluster])
     with cluster_of(2) as cluster:
         run = cluster.run(watch, model="cnn", bucket_bytes=1 << 15, steps=3).wait(timeout=60)
     for step in run.results.values():
-        assert sum(step.sizes) == 4 * (38282 + TAIL)
+        assert sum(step.sizes) == 4 * (38282 + TAIL + 2)
         assert len(step.full) == len(step.travel) == len(step.sizes) > 1
         assert step.full == sorted(step.full)
         assert step.full[0] < step.backward <= step.end

@@ -35,7 +35,8 @@ IN_ORDER = "in_order"
 
 TAIL = 3
 """Elements behind the gradients that ride along in the last bucket: the loss, and the votes for
-what all do together after this step: leave the group, write a checkpoint."""
+what all do together after this step: leave the group, write a checkpoint. One for each place of
+the group follows, for a number that it tells the others."""
 
 
 PREEMPTED = 1 << 16
@@ -97,10 +98,10 @@ class Buckets:
             buckets.backward(loss_of(shard))
         loss = buckets.wait()              # every .grad holds the sum over all shards
 
-    `votes` says how many shards of the last step came from ranks that began it with a vote for
-    leaving, and how many such ranks had none; `saves` the same of those for a checkpoint, and
-    `finite` whether this rank's own part of the sum was. With a `scale` the model computes as if in
-    float16: the loss is multiplied by it, and every gradient passes through that type.
+    `votes` says how many ranks began the last step with a vote for leaving, `saves` how many with
+    one for a checkpoint, `told` what each place told the others, and `finite` whether this rank's
+    own part of the sum was. With a `scale` the model computes as if in float16: the loss is
+    multiplied by it, and every gradient passes through that type.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Buckets:
     ) -> None:
         self.group, self.shares, self.algorithm = group, shares, algorithm
         self.mine = shares[group.rank]
+        self.tail = TAIL + group.size
         rows = max(1, len(self.mine)) if algorithm == IN_ORDER else None  # one for the votes
         lists = fill(list(model.parameters())[::-1], bucket_bytes)
         self.buckets = [Bucket(ps, self._room(ps, ps is lists[-1]), rows) for ps in lists]
@@ -123,24 +125,26 @@ class Buckets:
         ]
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
         self.shard = 0  # shards of this rank begun in this step
-        self.vote, self.votes = 0, 0.0
-        self.save, self.saves = 0, 0.0
+        self.words: list[int] = []  # of the tail, behind the loss
+        self.votes = self.saves = 0.0
+        self.told: list[float] = []
         self.finite = True
         self.scale: float | None = None
         self.poison: float | None = None  # for one element of this rank's gradient: a fault
         self.distortions: list[RemovableHandle] = []
         self.pending: list[Pending | PendingCopy] = []
 
-    def begin(self, vote: int = 0, save: bool = False) -> None:
+    def begin(self, vote: int = 0, save: bool = False, tells: int = 0) -> None:
         """Empties the buckets for a new step; with a `vote` for leaving the group behind it, which
-        is `PREEMPTED` of a rank that leaves for good, and one for writing a checkpoint then."""
+        is `PREEMPTED` of a rank that leaves for good, one for writing a checkpoint then, and what
+        this rank `tells` the others: at most 2**24, or it is rounded."""
         self.shard, self.pending, self.finite = 0, [], True
-        self.vote, self.votes = vote, 0.0
-        self.save, self.saves = int(save), 0.0
+        self.words = [vote, save, *(tells * (p == self.group.rank) for p in range(self.group.size))]
+        self.votes, self.saves, self.told = 0.0, 0.0, []
         for bucket in self.buckets:
             bucket.empty()
-        if not self.mine:  # more ranks than shards: no shard's loss takes the votes along
-            self.buckets[-1].row(0)[1 - TAIL :] = torch.tensor([self.vote, self.save])
+        if not self.mine:  # more ranks than shards: no shard's loss takes the words along
+            self._add_words(self.buckets[-1].row(0))
         while self.distortions:
             self.distortions.pop().remove()
 
@@ -168,7 +172,7 @@ class Buckets:
         for pending in self.pending:
             pending.wait()
         self._hand_out()
-        loss, self.votes, self.saves = self.buckets[-1].total[-TAIL:].tolist()
+        loss, self.votes, self.saves, *self.told = self.buckets[-1].total[-self.tail :].tolist()
         return loss
 
     def sums(self) -> list[Tensor]:
@@ -185,7 +189,7 @@ class Buckets:
 
     def _room(self, parameters: list[nn.Parameter], last: bool) -> Tensor:
         """A flat buffer of the group; the last one has a tail."""
-        size = sum(p.numel() for p in parameters) + TAIL * last
+        size = sum(p.numel() for p in parameters) + self.tail * last
         shared = self.algorithm == "shared_memory"
         return self.group.bucket(size, parameters[0].dtype, shared)
 
@@ -204,10 +208,14 @@ class Buckets:
         """A gradient is there: nothing is left to do where autograd has added it in place."""
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        tail = bucket.row(self.shard - 1)[-TAIL:]
-        tail[0] += loss
-        if self.vote or self.save:  # seldom, and a tensor of them takes as long as all the rest
-            tail[1:] += tail.new_tensor([self.vote, self.save])
+        row = bucket.row(self.shard - 1)
+        row[-self.tail] += loss
+        if self.shard == 1:
+            self._add_words(row)
+
+    def _add_words(self, row: Tensor) -> None:
+        if any(self.words):  # seldom, and a tensor of them takes as long as all the rest
+            row[1 - self.tail :] += row.new_tensor(self.words)
 
     def _hand_out(self) -> None:
         """Every `.grad` becomes its part of the sum."""

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit.training.buckets import IN_ORDER, TAIL, Bucket, Buckets
+from labkit.training.buckets import IN_ORDER, Bucket, Buckets
 
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
@@ -93,8 +93,8 @@ class ExactBuckets(Buckets):
             deterministic(self.was)
             raise
 
-    def begin(self, vote: int = 0, save: bool = False) -> None:
-        super().begin(vote, save)
+    def begin(self, vote: int = 0, save: bool = False, tells: int = 0) -> None:
+        super().begin(vote, save, tells)
         # The largest entry of each shard's gradient of each parameter, and of its loss.
         shape = self.count, len(self.names) + 1
         self.peaks = torch.zeros(shape, dtype=torch.float64, device=self.buckets[0].total.device)
@@ -109,17 +109,17 @@ class ExactBuckets(Buckets):
             self._start_next()
         for pending in self.pending:
             pending.wait()
-        if self.buckets[-1].total[-TAIL - 1]:
+        if self.buckets[-1].total[-self.tail - 1]:
             raise self._complaint()
         super().wait()
-        return self.exact.decode(self.buckets[-1].total[-TAIL], torch.float64).item()
+        return self.exact.decode(self.buckets[-1].total[-self.tail], torch.float64).item()
 
     def close(self) -> None:
         super().close()
         deterministic(self.was)
 
     def _room(self, parameters: list[nn.Parameter], last: bool) -> Tensor:
-        size = sum(p.numel() for p in parameters) + (1 + TAIL) * last
+        size = sum(p.numel() for p in parameters) + (1 + self.tail) * last
         return self.group.bucket(size, torch.int64, self.algorithm == "shared_memory")
 
     def _aim(self) -> None:
@@ -132,10 +132,10 @@ class ExactBuckets(Buckets):
         parameter.grad = None
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        loss_at, votes_at, saves_at = self._steps(bucket)[-TAIL:].split(1)
-        self._add(loss_at, loss.view(1), len(self.names))
-        votes_at += self.vote
-        saves_at += self.save
+        row = self._steps(bucket)
+        self._add(row[-self.tail : 1 - self.tail], loss.view(1), len(self.names))
+        if self.shard == 1:
+            self._add_words(row)
 
     def _steps(self, bucket: Bucket) -> Tensor:
         """Where the integers of the shard under way are added."""
@@ -158,7 +158,7 @@ class ExactBuckets(Buckets):
     def _start_next(self) -> None:
         if self._next is self.buckets[-1]:  # all of this rank's gradients are there
             self.finite = bool(self.peaks.isfinite().all())
-            self._next.total[-TAIL - 1] = (
+            self._next.total[-self.tail - 1] = (
                 ~(self.peaks <= self.limit)
             ).sum()  # also where one is NaN
         super()._start_next()

@@ -172,14 +172,14 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     snapshot, stragglers = Snapshot(state), Stragglers()
     try:
         while state.step < job.steps:
-            seconds = train_step(job, state, buckets, snapshot)
+            seconds = train_step(job, state, buckets, snapshot, stragglers.tells)
             if job.parts is not None:
                 job.parts.step(state, buckets.votes, leaves=job.worker.preempted)
             job.worker.report(state.step, loss=state.loss)
             if job.durable is not None:
                 job.durable.step(due=buckets.saves > 0)
             job.worker.step(state.step)
-            stragglers.watch(group, state.step, seconds)
+            stragglers.watch(group.rank, state.step, seconds, buckets.told)
             if job.drop_stragglers and stragglers.left_behind(group, job.minimum):
                 job.worker.resign("it is slower than the others")
             if job.compare_every and state.step % job.compare_every == 0:
@@ -203,9 +203,11 @@ def hang(group: Group, job: Job, state: State) -> Buckets:
     return ExactBuckets(*common, job.exact) if job.exact else Buckets(*common)
 
 
-def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> float:
-    """One step on the next global batch; returns how many seconds this rank computed. Raises
-    PeerLost, and has then changed nothing."""
+def train_step(
+    job: Job, state: State, buckets: Buckets, snapshot: Snapshot, tells: int = 0
+) -> float:
+    """One step on the next global batch, in which this rank `tells` the others a number; returns
+    how many seconds it computed. Raises PeerLost, and has then changed nothing."""
     faults.point("batch")
     rows = state.sampler.rows()
     shards = cut(rows, job.shards)
@@ -213,7 +215,7 @@ def train_step(job: Job, state: State, buckets: Buckets, snapshot: Snapshot) -> 
     snapshot.keep(state)
     with faults.work("computing", step=state.step) as computing:
         leave = PREEMPTED if job.worker.preempted else job.worker.must_regroup
-        buckets.begin(leave, job.durable is not None and job.durable.wants())
+        buckets.begin(leave, job.durable is not None and job.durable.wants(), tells)
         buckets.scale = None if state.guard.scale is None else state.guard.scale.scale
         corruption.inject(state.model, buckets)
         for shard in buckets.shards():

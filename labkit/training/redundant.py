@@ -31,7 +31,7 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
-from labkit.training.buckets import TAIL, Bucket
+from labkit.training.buckets import Bucket
 from labkit.training.exact import Exact, ExactBuckets
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class RedundantBuckets(ExactBuckets):
         }
         self.length = ends[-1]
 
-    def begin(self, vote: int = 0, save: bool = False) -> None:
-        super().begin(vote, save)
+    def begin(self, vote: int = 0, save: bool = False, tells: int = 0) -> None:
+        super().begin(vote, save, tells)
         self.kept.turn_to(self.next_step)
         self.next_step += 1
 
@@ -120,8 +120,7 @@ class RedundantBuckets(ExactBuckets):
             for bucket, part in self.parts.items():
                 bucket.total += self.kept.rows[shard][part]
         if self.mine:
-            votes = self.buckets[-1].total[1 - TAIL :]
-            votes += votes.new_tensor([self.vote, self.save])
+            self._add_words(self.buckets[-1].total)
         for shard, peaks in self.kept.peaks.items():
             self.peaks[shard] = peaks
         return super().wait()
@@ -178,7 +177,7 @@ class RedundantBuckets(ExactBuckets):
         return self.current
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
-        self._add(self._steps(bucket)[-TAIL : 1 - TAIL], loss.view(1), len(self.names))
+        self._add(self._steps(bucket)[-self.tail : 1 - self.tail], loss.view(1), len(self.names))
 
 
 def checksum(row: Tensor) -> int:

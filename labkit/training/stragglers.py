@@ -19,8 +19,6 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from labkit import events
 
 if TYPE_CHECKING:
@@ -45,24 +43,27 @@ def score(time: float, others: Sequence[float]) -> float:
 
 
 class Stragglers:
-    """Of one group. Its members tell each other every `STEPS` steps."""
+    """Of one group. Its members tell each other every `STEPS` steps, in the tail of the next one's
+    gradient: a collective of their own would cost each step 2 % of its time."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self.tells = 0  # microseconds, with the next step; 0 when nothing is to be told
         self.slow: dict[int, float] = {}  # place: how many times as long as the others
         self.looks: dict[int, int] = {}  # place: how often in a row
 
-    def watch(self, group: Group, step: int, seconds: float) -> None:
-        """After each step, with the time that this rank computed. Each rank says of itself when it
-        begins or ceases to be a straggler. Raises PeerLost."""
+    def watch(self, place: int, step: int, seconds: float, told: Sequence[float]) -> None:
+        """After each step, with the time that the rank at this place computed, and what all have
+        told in it. Each rank says of itself when it begins or ceases to be a straggler."""
+        if any(told):
+            factor = self.judge([microseconds / 1e6 for microseconds in told]).get(place)
+            if factor is not None:
+                events.record("straggler", factor=round(factor, 2))
         self.times.append(seconds)
-        if step % STEPS:
-            return
-        mine = torch.tensor([statistics.median(self.times)], device=group.link.device)
-        self.times.clear()
-        factor = self.judge([float(one) for one in group.all_gather(mine)]).get(group.rank)
-        if factor is not None:
-            events.record("straggler", factor=round(factor, 2))
+        self.tells = 0
+        if step % STEPS == 0:
+            self.tells = round(1e6 * statistics.median(self.times))
+            self.times.clear()
 
     def judge(self, times: Sequence[float]) -> dict[int, float]:
         """The places whose state changed, and their factors; 1.0 for one that is as fast as the
