@@ -25,7 +25,7 @@ from labkit.training.loop import summed_loss
 from labkit.training.recipes import RECIPES
 from labkit.training.sampler import Sampler, cut
 
-RANKS, WARM_UP = 4, 20
+RANKS, WARM_UP = 4, 10
 
 
 def train(rank: int, model: str, batch: int, steps: int, zero: bool, folder: str) -> None:
