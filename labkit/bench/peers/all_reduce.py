@@ -3,7 +3,9 @@
 `all_reduce ROUNDS FOLDER SIZE…`, started by mpiexec. All contenders run in the same processes and
 take turns; the order is reversed in every other round, so that nobody always follows the same one.
 A turn is two calls, and the second is timed: as in osu_allreduce and nccl-tests, each finds the
-caches as its own kind leaves them. A time is that of the slowest rank, from a barrier on.
+caches as its own kind leaves them. A time is that of the slowest rank, from a barrier on. As in
+osu_allreduce a barrier follows too: where ranks share a core, one that is through must not keep
+another from leaving, by what it does next.
 """
 
 import os
@@ -69,6 +71,7 @@ def turn(reduce: Reduce, tensor: Tensor) -> float:
         begin = perf_counter()
         reduce(tensor)
         took = perf_counter() - begin
+    comm.Barrier()
     want = comm.size * comm.size * (comm.size + 1) / 2
     if not all(tensor[place] == want for place in (0, len(tensor) // 3, -1)):
         raise RuntimeError(f"rank {comm.rank}: wrong sum {tensor[0]:g} instead of {want:g}")
