@@ -101,7 +101,7 @@ class MpiLauncher(Launcher):
             elif line.strip():
                 on_output(None, line)
 
-        return leash.leashed(command, files, ranks, self.loop, environment, untagged, ended)
+        return leash.Leashed(command, files, ranks, self.loop, environment, untagged, ended)
 
     def _place(self, ranks: list[int]) -> Counter[str]:
         """How many of them go to which host. Last comes one that has been lost, or where those who

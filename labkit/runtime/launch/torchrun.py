@@ -36,7 +36,7 @@ class TorchrunLauncher(Launcher):
         on_exit: OnExit,
     ) -> list[Process]:
         environment = {**QUIET, **environment, "PYTHONPATH": import_path(), "PYTHONSAFEPATH": "1"}
-        started = []
+        started: list[Process] = []
         for rank, life in ranks:
             agent = self.agents.get(rank)
             if agent is not None and agent.code is None:
@@ -49,7 +49,7 @@ class TorchrunLauncher(Launcher):
                 own["LABKIT_LIFE"] = "-1"  # the driver counts
                 command = [*self._agent(files), *command[2:]]
             members = [(rank, life)]
-            process = leash.leashed(command, files, members, self.loop, own, on_output, on_exit)
+            process = leash.Leashed(command, files, members, self.loop, own, on_output, on_exit)
             if is_rank:
                 self.agents[rank] = process
             started.append(process)
