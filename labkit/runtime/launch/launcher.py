@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import socket
 from collections.abc import Callable
+
+import psutil
 
 from labkit.runtime import wire
 from labkit.runtime.launch.network import Network
@@ -37,6 +39,7 @@ class Launcher:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
+        self._met: dict[int, psutil.Process] = {}  # workers on this machine
 
     def bind(self) -> socket.socket:
         """Where the driver listens."""
@@ -58,9 +61,19 @@ class Launcher:
         """Whether the processes of the workers on this host are processes of this machine."""
         return True
 
+    def meet(self, host: str, pid: int) -> None:
+        """A worker has said where it is, a moment ago."""
+        if self.here(host):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._met[pid] = psutil.Process(pid)
+
     def signal(self, host: str, pid: int, number: int) -> None:
-        """To a process of a worker. Raises ProcessLookupError."""
-        os.kill(pid, number)
+        """To a process of a worker that was met, and to no later one with its number. Raises
+        ProcessLookupError."""
+        try:
+            self._met[pid].send_signal(number)
+        except (KeyError, psutil.NoSuchProcess):
+            raise ProcessLookupError(f"process {pid} has ended") from None
 
     def lost(self, host: str) -> None:
         """That host does not answer any more."""

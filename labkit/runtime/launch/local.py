@@ -109,7 +109,7 @@ class _Server:
             return self.on_end()
         if kind == "forked":
             process = self.asked.pop(number)
-            process.pid = value
+            process.began(value)
             self.running[value] = process
         elif kind == "refused":
             self.asked.pop(number).exited(value)

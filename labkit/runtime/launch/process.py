@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+import psutil
 
 import labkit
 from labkit.runtime.loop import Loop
@@ -64,18 +65,24 @@ class Process:
         self.members, self.loop, self.output = members, loop, output
         self.rank = members[0][0]
         self.on_output, self.on_exit = on_output, on_exit
-        self.pid: int | None = None
         self.code: int | None = None
+        self._process: psutil.Process | None = None
         self._open = True
         self._partial = b""
         os.set_blocking(output, False)
         loop.call_soon(loop.watch, output, self._read)
 
+    def began(self, pid: int) -> None:
+        """This is its number."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(pid)
+
     def end(self) -> None:
-        """SIGKILL, if it still lives."""
-        if self.pid is not None and self.code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL, if it still lives. Whoever waits for it may have done so: its number may be
+        another's, which psutil sees by when that began."""
+        if self._process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._process.kill()
 
     def become(self, member: tuple[int, int]) -> None:
         """What it says, and its end, is that of `member` from now on. The loop's thread only."""

@@ -136,7 +136,6 @@ class SlurmLauncher(Launcher):
                     env=environment,
                     start_new_session=True,
                 )
-                process.pid = step.pid
                 os.close(writing)
                 code = _code(step.wait())
             except (OSError, subprocess.SubprocessError) as error:
@@ -186,7 +185,7 @@ class SlurmLauncher(Launcher):
         """To a process of a worker, on whatever node. Does not wait; one of a kind is enough."""
         sent = host, pid, number
         if self.here(host):
-            os.kill(pid, number)
+            super().signal(host, pid, number)
         elif host in self.nodes and sent not in self._sent:
             self._sent.add(sent)
 
