@@ -44,10 +44,11 @@ class Cluster:
     time-out goes on when no rank is heard. A rank whose connections close is gone; with `silence`,
     so is one that has said nothing for so many seconds (the one sign of a lost host: unless given
     it is 1 s with `hosts`, and 3 s where the workers are on several machines), and should it only
-    have stood still it ends when it goes on. In an elastic run the launcher starts a rank that died
-    anew, `max_restarts` times in all; of `spares`, processes that have warmed up and wait, one
-    takes the rank. `protocols` are classes of `labkit.protocols` (or `functools.partial`s of them)
-    by name: each rank runs a node of each, next to its training, with a disk that outlives it.
+    have stood still it ends when it goes on. In an elastic run the launcher starts a rank that
+    died, in it or before, anew, `max_restarts` times in all; of `spares`, processes that have
+    warmed up and wait, one takes the rank. `protocols` are classes of `labkit.protocols` (or
+    `functools.partial`s of them) by name: each rank runs a node of each, next to its training, with
+    a disk that outlives it.
     Returns when all ranks are ready; raises ValueError, before anything is started, for what cannot
     work here, and PermissionError for hosts that this process may not make.
 
@@ -251,10 +252,11 @@ class Cluster:
         self._inject(faults.Heal())
 
     def restart(self, *ranks: int) -> None:
-        """New processes take the ranks and join the next view. Raises RuntimeError when there is
-        none in 30 s: as long as most voters are dead, nobody can agree on one."""
-        ranks = tuple(map(operator.index, ranks))
+        """New processes take the ranks, or those of all who are dead, and join the next view.
+        Raises RuntimeError when there is none in 30 s: as long as most voters are dead, nobody can
+        agree on one."""
         self._check_open()
+        ranks = tuple(map(operator.index, ranks)) or self._driver.dead()
         for rank in ranks:
             check(self._driver, faults.Restart(rank))
         self._driver.restart(*ranks)

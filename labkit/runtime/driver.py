@@ -109,6 +109,13 @@ class Driver:
         """The ranks that are not dead; the witness is none."""
         return self.seats.living()
 
+    def dead(self) -> tuple[int, ...]:
+        """The ranks, and the witness, that have no next life under way; those that were killed a
+        moment ago are among them."""
+        with self.changed:
+            gone = [s for s in self.seats.values() if s.state == "dead" or s.killed]
+            return tuple(seat.rank for seat in gone if not seat.replaced)
+
     # -- what workers say
 
     def _on_message(self, connection: wire.Connection, message: Any) -> None:
@@ -223,6 +230,8 @@ class Driver:
             how = payload, entries, seed, deadline, elastic
             self.start_message = Start(run.number, view.number, view.members, *how)
             self.broadcast(self.start_message, ranks)
+            if elastic:
+                self.supervisor.bring_back()
             self._timed = [
                 self.loop.call_later(entry.seconds, lambda f=entry.fault: inject(self, f))  # type: ignore[misc]
                 for entry in entries

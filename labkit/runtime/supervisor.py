@@ -242,17 +242,27 @@ class Supervisor:
         """The run does, and may have another life of the rank soon; not of one that has left in
         good order, with code 0."""
         run = self.driver.elastic_run
-        restart = None
-        if run is not None and not seat.replaced and ended.code != 0:
-            restart = self._decide(seat, ended.signal or f"exit code {ended.code}")
-        returns = seat.replaced or restart is not None
-        if run is not None and returns and not seat.witness:
+        returns = run is not None and self._returns(seat, ended)
+        if run is not None and (seat.replaced or returns) and not seat.witness:
             run.lose(seat.rank, ended)
         else:
             self.driver.end_on(seat.rank, ended)
         self._send_roster()
+
+    def bring_back(self) -> None:
+        """Those who died while there was no elastic run, as one begins."""
+        for seat in list(self.driver.seats.values()):
+            if seat.died is not None:
+                self._returns(seat, seat.died)
+
+    def _returns(self, seat: Seat, ended: Died) -> bool:
+        """Whether the launcher starts it anew, which it does soon."""
+        if seat.replaced or ended.code == 0:
+            return False
+        restart = self._decide(seat, ended.signal or f"exit code {ended.code}")
         if restart is not None and not self.driver.launcher.replaces:
             self.driver.loop.call_later(restart.after, lambda: self._start_anew(seat))
+        return restart is not None
 
     def retries(self, seat: Seat, raised: Raised) -> bool:
         """Whether a rank whose function raised is given another life; then its error is shown."""

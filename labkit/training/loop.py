@@ -126,7 +126,8 @@ def train(
     score = None
     while score is None:
         try:
-            score = train_on(worker.group, job, state)
+            if worker.group.size >= minimum:
+                score = train_on(worker.group, job, state)
         except PeerLost as lost:
             if on_loss == "stop" and not worker.elastic and not lost.goes_on:
                 raise

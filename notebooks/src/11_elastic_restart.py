@@ -83,7 +83,7 @@ run.timeline(title="All agree on view 2, and no step follows")
 # %%
 from labkit.training import train
 
-cluster.restart(1)
+cluster.restart()  # all who are dead
 job = {"model": "cnn", "batch": 512, "steps": 70 if fast else 80, "algorithm": "in_order"}
 plan = FaultPlan(At(Kill(1), step=15), At(Restart(1), step=20, on=0))
 run = cluster.run(train, elastic=True, faults=plan, **job).wait(timeout=60)
@@ -345,7 +345,7 @@ plan = FaultPlan(At(Kill(1), point="applied", count=10))
 for fence in (False, True):
     run = cluster.run(careful, steps=20, fence=fence, faults=plan).wait(timeout=60)
     print(f"with its number as a fence: {fence}, the weight is {run.results[0]}")
-    cluster.restart(1)
+    cluster.restart()
 
 # %% [markdown]
 # **Answer: (c).** At least once is not once. A retry is harmless if the step carries a number and
@@ -361,9 +361,9 @@ for fence in (False, True):
 
 # %%
 run = cluster.run(train, elastic=True, minimum=world_size, steps=30, algorithm="in_order")
-run.wait_step(10)
+run.wait_step(10, timeout=60)
 cluster.kill(1)
-cluster.restart(1)
+cluster.restart()
 run.wait(timeout=60)
 cluster.close()
 formed = [e for e in run.events if e.kind == "begin" and e.name == "forming group"]

@@ -153,8 +153,40 @@ def test_below_its_minimum_a_run_waits_for_others(cluster: Cluster, undisturbed:
     assert reached < STEPS
 
 
-def pauses(run: Run) -> list[str]:
-    return [e.name for e in run.events if e.kind == "note" and e.name.startswith("pauses: 1 more")]
+def lose(cluster: Cluster, rank: int) -> None:
+    """While there is no run."""
+    cluster.kill(rank)
+    wait_until(lambda: rank not in cluster._driver.living(), "it does not die")
+
+
+@pytest.mark.case(5)
+def test_a_run_that_begins_below_its_minimum_waits_too(cluster: Cluster, undisturbed: Any) -> None:
+    """A node that was lost before, say. `restart()` brings back whoever is dead."""
+    lose(cluster, 1)
+    lose(cluster, 2)
+
+    run = cluster.run(train, elastic=True, minimum=4, **JOB)
+    wait_until(lambda: len(pauses(run, 2)) == 2, "nobody pauses")
+    assert not run.steps
+    cluster.restart()
+    run.wait()
+
+    assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
+    assert not run.deaths, "they died before it"
+
+
+def test_the_launcher_brings_back_who_died_between_two_runs(undisturbed: Any) -> None:
+    with Cluster(3, max_restarts=2) as cluster:
+        lose(cluster, 1)
+        lose(cluster, cluster.witness)
+        run = cluster.run(train, elastic=True, minimum=3, **JOB)
+        run.wait(timeout=60)
+    assert hashes(run) == dict.fromkeys(range(3), undisturbed["hash"])
+
+
+def pauses(run: Run, missing: int = 1) -> list[str]:
+    few = f"pauses: {missing} more"
+    return [e.name for e in run.events if e.kind == "note" and e.name.startswith(few)]
 
 
 def notes(run: Run) -> str:

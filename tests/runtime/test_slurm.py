@@ -132,6 +132,26 @@ def test_a_node_is_lost_in_the_middle_of_an_elastic_training(
 
 
 @needs_slurm
+@pytest.mark.long
+def test_a_node_is_lost_between_two_runs_of_which_the_next_wants_all_ranks(
+    slurm: Path, allocate: Allocate, undisturbed: Any
+) -> None:
+    """As in a notebook whose cells share a cluster. Without a launcher that replaces it, whoever
+    runs the cells brings its rank back, on another node."""
+    allocate()
+    with Cluster(4, "gloo", "cpu", "slurm") as cluster:
+        use("lose", slurm, "n3")
+        run = cluster.run(train, elastic=True, minimum=4, **JOB)
+        wait_until(lambda: 2 not in cluster._driver.living(), "nobody misses rank 2")
+        cluster.restart()
+        run.wait(timeout=60)
+        assert cluster._driver.seats[2].host in ("n1", "n2", "n4")
+    assert sorted(run.results) == [0, 1, 2, 3]
+    assert {result["hash"] for result in run.results.values()} == {undisturbed["hash"]}
+    use("return", slurm, "n3")
+
+
+@needs_slurm
 def test_an_srun_that_cannot_be_started_is_an_error_at_once(
     allocate: Allocate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
