@@ -12,8 +12,10 @@ import os
 
 
 def warm_up() -> None:
-    """On the CPU: which GPU a spare will have is known when it is seated."""
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for GPUs must not choose one yet
+    """On the CPU: which GPU a spare will have is known when it is seated. CUDA reads it once, when
+    first asked for anything; so where there are GPUs nothing is trained, for autograd asks how many
+    (torch, Engine::start_device_threads), and an optimizer whether one records."""
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asks the driver, not CUDA
     import torch
     from torch import distributed as dist
     from torch import nn
@@ -25,8 +27,10 @@ def warm_up() -> None:
     model = nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     scores = model(torch.zeros(8, 1, 8, 8))
-    nn.functional.cross_entropy(scores, torch.zeros(8, dtype=torch.int64)).backward()
-    optimizer.step()
+    loss = nn.functional.cross_entropy(scores, torch.zeros(8, dtype=torch.int64))
+    if not torch.cuda.is_available():
+        loss.backward()
+        optimizer.step()
 
     file = io.BytesIO()
     torch.save((model.state_dict(), optimizer.state_dict()), file)
