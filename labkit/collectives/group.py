@@ -26,6 +26,7 @@ from labkit.collectives.detection import FailureDetector, Farewell, Observer
 from labkit.collectives.link import Abandoned, Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.pending import Pending, PendingCopy
+from labkit.collectives.polling import poll
 from labkit.flight import FlightRecorder, said
 from labkit.view import CollectiveTimeout, PeerLost, Superseded, View
 
@@ -238,7 +239,10 @@ class Group:
         """torch.distributed's own all-reduce, for comparison."""
         options = AllreduceOptions()
         options.reduceOp = getattr(ReduceOp, "SUM" if op == "avg" else op.upper())
-        self.process_group.allreduce([tensor], options).wait()
+        work = self.process_group.allreduce([tensor], options)
+        if self.link.grouped:
+            poll(self.link, work.is_completed)  # `wait` would only tell the GPU to
+        work.wait()
         if op == "avg":
             tensor.div_(self.size)
 

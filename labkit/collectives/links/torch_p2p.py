@@ -6,7 +6,9 @@ it can be left behind while another one is formed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +18,28 @@ from torch.distributed import Work
 from labkit.collectives.link import Link, Message, Pending, raw
 from labkit.collectives.polling import poll
 
+CONNECT_SECONDS = 30.0
+"""For all members of an NCCL group to come."""
+LEAVE_SECONDS = 5.0
+"""In which an NCCL group is normally gone from the GPU."""
+_leaving: list[threading.Thread] = []
+
+
+def wait_for_the_left() -> None:
+    """Until NCCL groups that were left are gone from the GPU, or a reasonable time has passed.
+    What frees a communicator, or makes one, may wait for every kernel on the device: also for one
+    of an old group, which waits for a dead peer (pytorch/pytorch issue 119797)."""
+    end = time.monotonic() + LEAVE_SECONDS
+    for thread in list(_leaving):
+        thread.join(max(0.0, end - time.monotonic()))
+    _leaving[:] = [thread for thread in _leaving if thread.is_alive()]
+
+
+def _in_the_background(leave: Callable[[], None], name: str) -> None:
+    thread = threading.Thread(target=leave, name=name, daemon=True)
+    _leaving.append(thread)
+    thread.start()
+
 
 class TorchLink(Link):
     """`backend` is "gloo" or "nccl"; the rank and size are the group's.
@@ -23,7 +47,7 @@ class TorchLink(Link):
     Gloo moves the memory of the processor alone, so tensors on a GPU are staged through pinned
     copies. NCCL needs all tensors on `device`, and every rank must make its link at the same time,
     since that connects them: a group whose first grouped call has only some of the ranks hangs
-    (torch.distributed.batch_isend_irecv, last note).
+    (torch.distributed.batch_isend_irecv, last note). Raises Abandoned when some do not come.
     """
 
     def __init__(
@@ -40,7 +64,36 @@ class TorchLink(Link):
         self.group = group
         self.grouped = backend == "nccl"
         if self.grouped:
-            group.eager_connect_single_device(self.device)
+            try:
+                self._connect()
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _connect(self) -> None:
+        """A communicator that does not block is made in the background; the first collective shows
+        that all members have come."""
+        self.group.eager_connect_single_device(self.device)
+        work = self.group.allreduce([torch.zeros(1, device=self.device)])
+        _NcclTransfer(self, work).wait(CONNECT_SECONDS)
+
+    def abandon(self) -> None:
+        """Also ends what NCCL has on the GPU, which would wait there for a dead peer for ever, and
+        keep others waiting behind it. May take a while, and does so on a thread of its own."""
+        super().abandon()
+        if self.grouped:
+            _in_the_background(self.group.abort, "ncclCommAbort")
+
+    def close(self) -> None:
+        """NCCL's members leave together: what one has sent may not have arrived yet."""
+        if self.grouped and not self.abandoned:
+            _in_the_background(self._leave_together, "ncclCommFinalize")
+
+    def _leave_together(self) -> None:
+        try:
+            self.group.shutdown()
+        except RuntimeError:  # one of them has died meanwhile
+            self.group.abort()
 
     def _start(self, sends: Sequence[Message], receives: Sequence[Message]) -> Pending:
         if self.grouped:
@@ -97,7 +150,7 @@ class _NcclTransfer:
     def __init__(self, link: TorchLink, work: Work | None) -> None:
         self.link, self.work = link, work
 
-    def wait(self) -> None:
+    def wait(self, deadline: float | None = None) -> None:
         if self.work is not None:
-            poll(self.link, self.work.is_completed)
+            poll(self.link, self.work.is_completed, deadline)
             self.work.wait()  # done already: orders the stream behind it, or raises its error
