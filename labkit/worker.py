@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import faulthandler
 import os
+import re
 import resource
 import signal
 import socket
@@ -66,10 +67,10 @@ def main(join: str, rank: int, life: int = 0) -> None:
         warm_up()
     try:
         host = Host(Member(rank, life), (address, int(port)), token, running.cancel)
-    except ConnectionError:
+    except OSError as error:
         if spare:  # the cluster has closed meanwhile
             os._exit(0)
-        raise
+        raise SystemExit(f"the driver at {join} cannot be reached: {error}") from None
     welcome = host.welcome.result(None if spare else WELCOME_SECONDS)
     dump_on_signal(welcome.folder, *welcome.member)
     if welcome.member.rank == welcome.world_size:
@@ -206,11 +207,21 @@ def _rank(argument: int | None) -> int:
     raise SystemExit(f"which rank? give --rank, or set one of {', '.join(RANK_VARIABLES)}")
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as node1:45123")
+    return text
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m labkit.worker", description=__doc__)
-    parser.add_argument("--join", metavar="HOST:PORT", required=True, help="the driver's address")
+    join = "the driver's address"
+    parser.add_argument("--join", metavar="HOST:PORT", type=_address, required=True, help=join)
     parser.add_argument("--rank", type=int, help="default: the launcher's variable")
     arguments = parser.parse_args()
     if "LABKIT_TOKEN" not in os.environ:
         raise SystemExit("LABKIT_TOKEN is not set: the driver's launcher passes it on")
+    if not re.fullmatch("[0-9a-fA-F]{64}", os.environ["LABKIT_TOKEN"]):
+        raise SystemExit("LABKIT_TOKEN is not the driver's: that has 64 hexadecimal digits")
     main(arguments.join, _rank(arguments.rank), int(os.environ.get("LABKIT_LIFE", "0")))

@@ -154,6 +154,23 @@ def test_on_other_machines_silence_is_a_death(
     assert launcher_for("outside")(cast(Loop, None)).silence == silence
 
 
+@pytest.mark.parametrize(
+    ("join", "token", "says"),
+    [
+        ("127.0.0.1", TOKEN, "'127.0.0.1' is no HOST:PORT, such as node1:45123"),
+        ("127.0.0.1:1", TOKEN[2:], "LABKIT_TOKEN is not the driver's: that has 64 hexadecimal"),
+        ("127.0.0.1:1", TOKEN, "the driver at 127.0.0.1:1 cannot be reached: "),
+    ],
+)
+def test_a_worker_that_is_started_wrongly_says_why(join: str, token: str, says: str) -> None:
+    command = [sys.executable, "-m", "labkit.worker", "--join", join, "--rank", "0"]
+    settings = os.environ | {"LABKIT_TOKEN": token}
+    said = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60)
+    assert said.returncode
+    assert says in said.stderr
+    assert "Traceback" not in said.stderr
+
+
 def test_unless_it_is_told_to_nothing_listens_beyond_this_machine() -> None:
     def listens(worker: Any) -> list[str]:
         import psutil
