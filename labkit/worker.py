@@ -107,6 +107,9 @@ def _settle(welcome: Welcome) -> None:
     visible = visible_there(welcome.cuda_visible_devices, welcome.slot, granted)
     if visible is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    # cuBLAS's own choice may differ from run to run, and torch refuses it where exact sums ask for
+    # deterministic algorithms (Context::alertCuBLASConfigNotDeterministic).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     sys.setswitchinterval(SWITCH_SECONDS)
     import torch
 

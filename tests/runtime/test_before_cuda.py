@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
+
+from labkit import Cluster
 
 # Each is a question to CUDA. What torch asks below Python is not seen here.
 ASKED = """
@@ -37,3 +40,15 @@ torch.Tensor.backward = torch.optim.Optimizer.zero_grad = torch.optim.SGD.step =
 from labkit.runtime.warm_up import warm_up
 warm_up()
 """)
+
+
+def test_cublas_is_told_to_be_deterministic_before_it_begins() -> None:
+    """Exact sums ask for deterministic algorithms, and torch refuses cuBLAS otherwise."""
+
+    def setting(worker: Any) -> str:
+        import os
+
+        return os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+    with Cluster(1, record=False) as cluster:
+        assert cluster.run(setting).wait().results == {0: ":4096:8"}
