@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ NAMES = [
 ]
 CPU, CUDA = Machine(), Machine(torch_cuda="12.6")
 TWO = Machine(gpus=(Gpu("GPU-1"), Gpu("GPU-2")), torch_cuda="13.0")
+SLICED = Machine(gpus=(Gpu("GPU-1", ("MIG-1", "MIG-2")),), torch_cuda="13.0")
 
 
 @pytest.fixture
@@ -95,7 +97,11 @@ def test_an_election_timeout_is_ten_times_a_slow_write(slow: float, state: str, 
         (judge.gpus(Machine(gpus=(Gpu("GPU-1"),))), "warn", "built for the CPU"),
         (judge.gpus(CPU), "ok", "docker run --gpus all"),
         (judge.nccl(CPU, "2.29"), "ok", "Gloo"),
+        (judge.gpus(replace(TWO, mask="")), "warn", "hidden by CUDA_VISIBLE_DEVICES=''"),
+        (judge.nccl(replace(TWO, mask=""), "2.29"), "ok", "no GPU that torch can use"),
         (judge.nccl(TWO, "2.29"), "ok", "up to 2 ranks"),
+        (judge.nccl(replace(TWO, mask="1"), "2.29"), "ok", "up to 1 rank"),
+        (judge.nccl(SLICED, "2.29"), "ok", "does not work between MIG slices"),
         (judge.nccl(TWO, None), "warn", "make setup"),
         (judge.fork_server(2.5, ""), "ok", "after 2.5 s"),
         (judge.fork_server(25.0, ""), "warn", "local"),

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from labkit.runtime.machine import Machine
+from labkit.runtime.placement import visible_slots
 
 TEST_CLUSTER = "`cluster/slurm/test-cluster start`"
 SLURM_PACKAGES = "apt-get install slurmctld slurmd slurm-client munge"
@@ -59,6 +60,9 @@ def mpi(mpi4py: str | None, mpiexec: str | None) -> Finding:
 
 def gpus(machine: Machine) -> Finding:
     count = len(machine.gpus)
+    if count and not visible_slots(machine):
+        found = f"{count}, hidden by CUDA_VISIBLE_DEVICES={machine.mask!r}"
+        return Finding("GPUs", "warn", found, "unset it, or name those that ranks may use")
     if count and machine.torch_cuda is None:
         advice = "this torch is built for the CPU: `make setup` without TORCH=cpu brings CUDA"
         return Finding("GPUs", "warn", f"{count}, which torch cannot use", advice)
@@ -69,13 +73,17 @@ def gpus(machine: Machine) -> Finding:
 
 def nccl(machine: Machine, version: str | None) -> Finding:
     """What groups of ranks on GPUs talk through, and with how many ranks."""
-    if machine.torch_cuda is None or not machine.gpus:
+    if machine.torch_cuda is None or not visible_slots(machine):
         return Finding("NCCL", "ok", "not needed: no GPU that torch can use, so ranks use Gloo")
     if version is None or not machine.nccl:
         advice = "a build of torch with it: `make setup`; until then GPUs talk through Gloo"
         return Finding("NCCL", "warn", "this torch has none", advice)
-    count = len(machine.gpus)
-    up_to = f"{version}, for up to {count} ranks, one a GPU"
+    slots = visible_slots(machine)
+    if any(slot.mig for slot in slots):
+        unused = "it does not work between MIG slices, so ranks talk through Gloo"
+        return Finding("NCCL", "ok", unused)
+    ranks = "1 rank" if len(slots) == 1 else f"{len(slots)} ranks"
+    up_to = f"{version}, for up to {ranks}, one a GPU"
     return Finding("NCCL", "ok", f"{up_to}; more share GPUs and talk through Gloo")
 
 
