@@ -25,9 +25,11 @@ from torch.distributed import FileStore, ProcessGroupGloo
 
 from labkit import collectives
 from labkit.collectives import Link
+from labkit.collectives.link import Abandoned
 from labkit.collectives.links import segment
 from labkit.collectives.links.shared_memory import SharedMemoryLink
-from labkit.collectives.links.torch_p2p import TorchLink
+from labkit.collectives.links.torch_p2p import TorchLink, wait_for_the_left
+from labkit.collectives.process_group import form
 
 SHAPES = [(), (0,), (7,), (3, 5), (100_003,)]
 DTYPES = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
@@ -99,24 +101,43 @@ def over_gloo_on_gpu(rank: int, size: int, folder: Path) -> str:
     return every_collective(gloo(rank, size, folder))
 
 
+def nccl(rank: int, size: int, folder: Path, gpu: int) -> Link:
+    torch.set_default_device(f"cuda:{gpu}")
+    return form("nccl", f"cuda:{gpu}", store(size, folder), rank, size, range(size))[0]
+
+
+def nccl_on_one_gpu(rank: int, size: int, folder: Path) -> Link:
+    os.environ["NCCL_HOSTID"] = f"host{rank}"
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    return nccl(rank, size, folder, gpu=0)
+
+
 def over_nccl(rank: int, size: int, folder: Path) -> str:
-    device = torch.device("cuda", rank)
-    torch.set_default_device(device)
-    torch.cuda.set_device(device)
-    options = torch.distributed.ProcessGroupNCCL.Options()
-    group = torch.distributed.ProcessGroupNCCL(store(size, folder), rank, size, options)
-    return every_collective(TorchLink(group, "nccl", device))
+    return every_collective(nccl(rank, size, folder, gpu=rank))
 
 
 def over_nccl_on_one_gpu(rank: int, size: int, folder: Path) -> str:
-    os.environ["NCCL_HOSTID"] = f"host{rank}"
-    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
-    device = torch.device("cuda", 0)
-    torch.set_default_device(device)
-    torch.cuda.set_device(device)
-    options = torch.distributed.ProcessGroupNCCL.Options()
-    group = torch.distributed.ProcessGroupNCCL(store(size, folder), rank, size, options)
-    return every_collective(TorchLink(group, "nccl", device))
+    return every_collective(nccl_on_one_gpu(rank, size, folder))
+
+
+def leave_nccl_on_one_gpu(rank: int, size: int, folder: Path) -> str:
+    """Rank 0 waits for what rank 1 never sends, and leaves."""
+    link = nccl_on_one_gpu(rank, size, folder)
+    collectives.all_reduce(link, torch.ones(8), "sum", "ring")  # connects them
+    if rank == 1:
+        while not (folder / "left").exists():
+            time.sleep(0.01)
+        return "waited"
+    pending = link.transfer(receives=[(torch.empty(1 << 20), 1)])
+    threading.Timer(0.5, link.abandon).start()
+    try:
+        pending.wait()
+    except Abandoned:
+        wait_for_the_left()
+        torch.cuda.synchronize()  # does not return while something on the GPU waits for rank 1
+        (folder / "left").touch()
+        return "left"
+    return "had what was never sent"
 
 
 def over_shared_memory(rank: int, size: int, folder: Path) -> str:

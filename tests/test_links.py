@@ -149,6 +149,11 @@ def test_several_ranks_of_nccl_share_a_gpu(start: Callable[..., Ranks]) -> None:
     assert start("over_nccl_on_one_gpu", 2).answers() == dict.fromkeys(range(2), "all right")
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 1, reason="needs a GPU")
+def test_a_group_of_nccl_that_is_left_leaves_the_gpu(start: Callable[..., Ranks]) -> None:
+    assert start("leave_nccl_on_one_gpu", 2).answers() == {0: "left", 1: "waited"}
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs a GPU for each of two ranks")
 def test_every_collective_over_nccl(start: Callable[..., Ranks]) -> None:
     assert start("over_nccl", 2).answers() == dict.fromkeys(range(2), "all right")

@@ -16,16 +16,19 @@ one = pytest.mark.skipif(GPUS < 1, reason="needs a GPU")
 several = pytest.mark.skipif(GPUS < 2, reason="needs NCCL and two GPUs or more")
 
 
-def until_lost(worker):
+def until_lost(worker, algorithm="ring"):
+    import torch
+
     from labkit import PeerLost
 
     group, tensor, step = worker.group, worker.tensor(1 << 20, fill=1.0), 0
     while True:
         step += 1
         try:
-            group.all_reduce(tensor, "avg")
+            group.all_reduce(tensor, "avg", algorithm)
         except PeerLost as lost:
             group = worker.regroup()
+            torch.cuda.synchronize()  # nothing of the old group waits on the GPU
             return lost.rank, group.all_reduce(worker.tensor(1, fill=1.0)).item()
         worker.step(step)
 
@@ -138,10 +141,11 @@ def test_nccl_with_one_gpu_a_rank() -> None:
 
 
 @several
-def test_survivors_leave_a_collective_of_nccl() -> None:
+@pytest.mark.parametrize("algorithm", ["ring", "builtin"])
+def test_survivors_leave_a_collective_of_nccl(algorithm: str) -> None:
     """58: the group is aborted, and another one formed."""
     with Cluster(GPUS) as cluster:
-        run = cluster.run(until_lost)
+        run = cluster.run(until_lost, algorithm=algorithm)
         run.wait_step(3)
         cluster.kill(GPUS - 1)
         assert run.wait().results == dict.fromkeys(range(GPUS - 1), (GPUS - 1, GPUS - 1.0))
