@@ -314,9 +314,10 @@ for name, seen in counts.items():
 # ## A step that is tried twice
 #
 # A collective that broke off is tried again. Is that safe? Here is a careful loop: it applies the
-# gradient, and then waits until all have applied it. If a rank is lost, it does the step again.
+# gradient, waits until all have applied it, and then until all know that. If a rank is lost, it does
+# the step again.
 #
-# **Predict.** Each of 20 steps adds 1 to the weight. Rank 1 dies once, after it has applied step 10. What
+# **Predict.** Each of 20 steps adds 1 to the weight. Rank 1 dies once, when all have applied step 10. What
 # is the weight at the end? (a) 19, (b) 20, (c) 21.
 
 
@@ -332,8 +333,9 @@ def careful(worker, steps, fence):
             gradient = worker.group.all_reduce(worker.tensor(1, fill=1.0)) / worker.group.size
             if not fence or step > applied:
                 weight, applied = weight + gradient.item(), step
-            faults.point("applied")
             worker.group.barrier()  # everybody has it
+            faults.point("applied")
+            worker.group.barrier()  # everybody knows
             worker.step(step)
             step += 1
         except PeerLost:
