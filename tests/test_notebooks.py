@@ -385,9 +385,23 @@ def test_a_parameter_that_a_notebook_has_not_is_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_links_of_a_page_lead_to_what_is_beside_its_notebook(tmp_path: Path) -> None:
+    words = "[rank](glossary.md#rank), [up](../README.md), [net](https://x.org/a), [here](#here)"
+    cells = [nbformat.v4.new_markdown_cell(words)]
+    page = run.as_html(nbformat.v4.new_notebook(cells=cells), tmp_path)
+    there = tmp_path.resolve().as_uri()
+    for target in (
+        f"{there}/glossary.md#rank",
+        f"{there}/../README.md",
+        "https://x.org/a",
+        "#here",
+    ):
+        assert f'href="{target}"' in page
+
+
 def test_values_on_the_command_line_keep_their_types() -> None:
-    assert run.parse(["a=8", "b=True", "c=nccl", "d=1e-3", "e=x=y"]) == {
-        "a": 8, "b": True, "c": "nccl", "d": 1e-3, "e": "x=y",
+    assert run.parse(["a=8", "b=True", "c=nccl", "d=1e-3", "e=x=y", "f=false"]) == {
+        "a": 8, "b": True, "c": "nccl", "d": 1e-3, "e": "x=y", "f": False,
     }  # fmt: skip
     with pytest.raises(NotebookError, match="NAME=VALUE"):
         run.parse(["world_size"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from labkit.notebooks.metrics import metrics
 from labkit.notebooks.source import Notebook
 
 CELL_SECONDS = 600
+BESIDE = re.compile(r"\]\((?![\w+.-]+:|[#/])")
+"""The beginning of a link to a file: not to a place on the net, nor in the same notebook."""
 
 
 @dataclass
@@ -43,12 +46,13 @@ class Outcome:
 
 
 def parse(assignments: list[str]) -> dict[str, Any]:
-    """Of "name=value" on the command line: 8 is a number, True a truth value, nccl a text."""
+    """Of "name=value" on the command line: 8 is a number, true a truth value, nccl a text."""
     parameters: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not name.isidentifier() or not equals:
             raise NotebookError(f"Write -p NAME=VALUE, as in -p world_size=8; not {assignment!r}.")
+        value = value.capitalize() if value in ("true", "false") else value
         try:
             parameters[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError):
@@ -135,7 +139,7 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     outcome.error = outcome.error or next(wrong(notebook), "")
     outcome.pictures = list(save_pictures(notebook, out / path.stem))
     outcome.html = out / f"{path.stem}.html"
-    outcome.html.write_text(as_html(notebook), encoding="utf-8")
+    outcome.html.write_text(as_html(notebook, path.parent), encoding="utf-8")
     fresh = [folder for folder in clusters_in(out) if folder not in before]
     figures = metrics(notebook, parameters, fresh)
     outcome.metrics = out / f"{path.stem}.metrics.json"
@@ -182,11 +186,15 @@ def save_pictures(notebook: Notebook, folder: Path) -> Iterator[Path]:
         yield path
 
 
-def as_html(notebook: Notebook) -> str:
-    """One page with its pictures inside. Formulas are typeset where there is a network."""
+def as_html(notebook: Notebook, folder: Path) -> str:
+    """One page with its pictures inside; what it links to is in the notebook's own `folder`.
+    Formulas are typeset where there is a network."""
     from nbconvert import HTMLExporter
 
     drop_widgets(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = BESIDE.sub(f"]({folder.resolve().as_uri()}/", cell.source)
     none = dict.fromkeys(("require_js_url", "jquery_url", "mermaid_js_url"), "")
     exporter = HTMLExporter(mermaid_layout_elk_js_url="", **none)
     return str(exporter.from_notebook_node(notebook)[0])
