@@ -28,8 +28,8 @@ from labkit.collectives.ops import combine
 # The counters of a rank: calls begun and ended, what the call is, steps taken, pieces copied out.
 BEGUN, ENDED, CALL, STEPS, COPIED = range(5)
 BLOCK = 1 << 19
-"""Bytes that are combined and handed out at a time in a bucket: what is handed out still lies in the
-cache of its core (1 MiB here), and smaller blocks cost more calls."""
+"""Bytes that are combined and handed out at a time in a bucket: what is handed out still lies in
+the cache of its core (1 MiB here), and smaller blocks cost more calls."""
 
 
 def all_reduce(link: Link, tensor: Tensor, op: str) -> None:
