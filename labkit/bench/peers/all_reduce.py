@@ -1,7 +1,8 @@
 """One rank that all-reduces with everybody in turn: the lab's algorithms, Gloo's own, and MPI's.
 
-`all_reduce ROUNDS FOLDER SIZE…`, started by mpiexec. All contenders run in the same processes and
-take turns; the order is reversed in every other round, so that nobody always follows the same one.
+`all_reduce ROUNDS FOLDER SIZE…`, started by mpiexec. All contenders run in the same processes.
+Those that are compared with each other take turns, with nobody else in between; the order is
+reversed in every other round, so that nobody always follows the same one.
 A turn is two calls, and the second is timed: as in osu_allreduce and nccl-tests, each finds the
 caches as its own kind leaves them. A time is that of the slowest rank, from a barrier on. As in
 osu_allreduce a barrier follows too: where ranks share a core, one that is through must not keep
@@ -33,8 +34,12 @@ SECONDS = 1800
 Reduce = Callable[[Tensor], object]
 
 
-def contenders(folder: Path, nbytes: int) -> dict[str, tuple[Reduce, Tensor]]:
-    """Each all-reduce with the tensor that it works on, at most `nbytes` long."""
+Contenders = dict[str, tuple[Reduce, Tensor]]
+"""Each all-reduce with the tensor that it works on."""
+
+
+def contests(folder: Path, nbytes: int) -> list[Contenders]:
+    """Who is compared with whom, on tensors of at most `nbytes`."""
     comm = MPI.COMM_WORLD
     store = FileStore(str(folder / "store"), comm.size)
     options: Any = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
@@ -48,18 +53,20 @@ def contenders(folder: Path, nbytes: int) -> dict[str, tuple[Reduce, Tensor]]:
     def ours(link: Link, algorithm: str, tensor: Tensor = private) -> tuple[Reduce, Tensor]:
         return lambda part: ALGORITHMS[algorithm](link, part, "sum"), tensor
 
-    return {
-        "ring": ours(gloo, "ring"),
-        "halving-doubling": ours(gloo, "halving_doubling"),
-        "tree": ours(gloo, "tree"),
-        "naive": ours(gloo, "naive"),
-        "Gloo's own": (lambda part: group.allreduce([part]).wait(), private),
-        "segmented ring": ours(gloo, "segmented_ring"),
-        "ring over MPI": ours(mpi, "ring"),
-        "shared memory": ours(shared, "shared_memory"),
-        "MPI's Allreduce": (lambda part: comm.Allreduce(MPI.IN_PLACE, part.numpy()), private),
-        "shared memory, bucket": ours(shared, "shared_memory", bucket),
-    }
+    textbook = ["ring", "halving_doubling", "tree", "naive"]
+    return [
+        {name.replace("_", "-"): ours(gloo, name) for name in textbook},
+        {
+            "Gloo's own": (lambda part: group.allreduce([part]).wait(), private),
+            "segmented ring": ours(gloo, "segmented_ring"),
+        },
+        {
+            "ring over MPI": ours(mpi, "ring"),
+            "shared memory": ours(shared, "shared_memory"),
+            "MPI's Allreduce": (lambda part: comm.Allreduce(MPI.IN_PLACE, part.numpy()), private),
+            "shared memory, bucket": ours(shared, "shared_memory", bucket),
+        },
+    ]
 
 
 def turn(reduce: Reduce, tensor: Tensor) -> float:
@@ -78,22 +85,28 @@ def turn(reduce: Reduce, tensor: Tensor) -> float:
     return took
 
 
+def take_turns(contest: Contenders, rounds: int, nbytes: int) -> dict[str, list[float]]:
+    """Seconds of this rank in each round, those of the warm-up first."""
+    took: dict[str, list[float]] = {name: [] for name in contest}
+    for number in range(WARM_UP + rounds):
+        for name in list(contest)[:: -1 if number % 2 else 1]:
+            reduce, tensor = contest[name]
+            took[name].append(turn(reduce, tensor[: nbytes // 4]))
+    return took
+
+
 def main(rounds: int, folder: Path, sizes: list[int]) -> None:
     comm = MPI.COMM_WORLD
     torch.set_num_threads(1)
-    everybody = contenders(folder, max(sizes))
+    everybody = contests(folder, max(sizes))
     for nbytes in sizes:
         if comm.rank == 0:
             say("size", size=nbytes)
-        took: dict[str, list[float]] = {name: [] for name in everybody}
-        for number in range(WARM_UP + rounds):
-            for name in sorted(everybody, reverse=number % 2 == 1, key=list(everybody).index):
-                reduce, tensor = everybody[name]
-                took[name].append(turn(reduce, tensor[: nbytes // 4]))
-        for name, mine in took.items():
-            slowest = [max(times) for times in zip(*comm.allgather(mine), strict=True)]
-            if comm.rank == 0:
-                say("measured", size=nbytes, name=name, seconds=slowest[WARM_UP:])
+        for contest in everybody:
+            for name, mine in take_turns(contest, rounds, nbytes).items():
+                slowest = [max(times) for times in zip(*comm.allgather(mine), strict=True)]
+                if comm.rank == 0:
+                    say("measured", size=nbytes, name=name, seconds=slowest[WARM_UP:])
     MPI.Finalize()
     os._exit(0)  # Gloo's threads must not outlive the interpreter
 
