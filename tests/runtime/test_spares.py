@@ -98,7 +98,9 @@ def test_a_spare_that_dies_is_replaced_but_not_for_ever() -> None:
         driver = cluster._driver
         driver.loop.call(driver.supervisor.spares.restock)
         assert len(set(started)) == FAILURES
-        assert len(driver.supervisor.processes) == 3  # two ranks and the witness
+        processes = driver.supervisor.processes  # a connection closes before its process has ended
+        wait_until(lambda: len(processes) <= 3, "more than two ranks and the witness")
+        assert len(processes) == 3
         cluster.kill(1)
         cluster.restart(1)
         assert cluster.run(lambda worker: worker.rank).wait().results == {0: 0, 1: 1}
