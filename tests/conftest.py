@@ -11,7 +11,7 @@ import pytest
 # Files that start many processes, open a browser, or search long. In others, slow tests are marked
 # one by one.
 SLOW_FILES = """
-    test_bad_input test_beats test_bench test_chaos test_cheats test_check test_cluster
+    test_bad_input test_bench test_chaos test_cheats test_check test_cluster
     test_commit_processes test_corners test_crashes test_detector_matrix test_detector_processes
     test_durable test_elastic test_engine test_every_row test_exercises test_finished_panel
     test_grade test_hangs test_jail test_kernel test_keys test_kubernetes test_learner test_life

@@ -183,8 +183,7 @@ class Heartbeat(Protocol):
             self.watched[peer].beat(now, delayed=self.waking or self.stood_still() > 0)
         if m.life > life or m.progress != self.advanced[peer][0]:
             self.advanced[peer] = m.progress, now
-        if peer in self.suspected:
-            yield from self.reconsider(peer)
+        yield from self.reconsider(peer)
 
     # -- from the host
 
@@ -208,8 +207,7 @@ class Heartbeat(Protocol):
             self.excuse(stalled)
         for peer in self.peers:
             yield from self.judge(peer)
-            if peer in self.suspected:
-                yield from self.reconsider(peer)
+            yield from self.reconsider(peer)
         yield from self.say()
 
     # -- helpers

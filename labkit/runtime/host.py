@@ -179,8 +179,6 @@ class Host:
             for group, factory in cloudpickle.loads(welcome.protocols).items():
                 self._engine.run(group, factory, tuple(range(size)))
         peers.listen(self._listener)
-        if self.membership.beats is not None:
-            peers.beats.of(self.membership.beats)
         trains = me.rank < size
         health.serve(self.loop, lambda: self.inspector.record() if trains else None)
 
@@ -220,8 +218,6 @@ class Host:
 
     def _from_peer(self, member: Member, message: Any) -> None:
         match message:
-            case Said(source=source) if source % CLIENTS == member.rank:  # most of them
-                self._engine.deliver(message)
             case StoreRequest():
                 self._store.serve(member.rank, message)
             case StoreReply():
@@ -235,6 +231,8 @@ class Host:
             case Regrouping(run, view, collectives, lost):
                 farewell = Farewell(view, collectives, lost, goes_on=True)
                 self.departures.regroups(run, member.rank, farewell)
+            case Said(source=source) if source % CLIENTS == member.rank:
+                self._engine.deliver(message)
             case Parcel(clock=clock):
                 events.current().witness(clock)
                 self.parcels_from(member.rank).put(message)

@@ -16,7 +16,7 @@ from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
 from labkit.protocols.journal import Codec
 from labkit.protocols.views import Connected, Expect, Views
 from labkit.protocols.views.agreement import DOUBT_SECONDS
-from labkit.runtime.engine import Engine, Node
+from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
 from labkit.view import Member, View
 
@@ -75,10 +75,9 @@ class Membership:
         self.node = engine.run(GROUP, agreeing(silence), everybody, trace=False)
         self.node.on_record = self._recorded
         self._say_connected()
-        self.beats: Node | None = None
         if silence is not None:
-            self.beats = engine.run("beats", beating(silence), everybody, trace=False)
-            self.beats.on_record = self._suspected
+            beats = engine.run("beats", beating(silence), everybody, trace=False)
+            beats.on_record = self._suspected
 
     def joined(self, member: Member) -> None:
         """A connection to `member` is open."""

@@ -165,16 +165,9 @@ class Shutdown(_Message, frozen=True):
 
 
 class PeerHello(_Message, frozen=True):
-    """Who opens a connection between workers; its beats come by datagrams with a key made of
-    `salt`, and those for it go to `port`."""
+    """Who opens a connection between workers."""
 
     member: Member
-    port: int
-    salt: bytes
-
-
-class Arrived(_Message, frozen=True):
-    """A datagram of the receiver's has come here."""
 
 
 class AmIOut(_Message, frozen=True):
@@ -248,6 +241,6 @@ class Parcel(_Message, frozen=True):
 CODEC = Codec(
     (Hello | Happened | Installed | Finished | Failed | Strike | Inspected | Time | Pong)
     | (Welcome | Roster | Start | Cancel | Inject | Inspect | Ping | Shutdown | AskTime)
-    | (PeerHello | Arrived | AmIOut | Excluded | StoreRequest | StoreReply)
+    | (PeerHello | AmIOut | Excluded | StoreRequest | StoreReply)
     | (Left | Regrouping | Said | Parcel)
 )

@@ -14,11 +14,10 @@ from typing import Any
 
 from labkit import events
 from labkit.runtime import wire
-from labkit.runtime.beats import Beats
 from labkit.runtime.line import complain
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
-from labkit.runtime.messages import CODEC, AmIOut, Arrived, Excluded, Parcel, PeerHello, Said
+from labkit.runtime.messages import CODEC, AmIOut, Excluded, Parcel, PeerHello, Said
 from labkit.runtime.outbox import Outbox
 from labkit.view import Member, View
 
@@ -32,7 +31,6 @@ class Peers:
     and `lost(member)` as connections open and close. One thread uses this, the host's."""
 
     membership: Membership  # which hears of the peers, and says who is out
-    beats: Beats  # which come and go beside the connections
 
     def __init__(
         self,
@@ -53,8 +51,6 @@ class Peers:
         self._retrying = False
 
     def listen(self, listener: Any) -> None:
-        address = listener.getsockname()[0]
-        self.beats = Beats(self.loop, self.me.rank, address, self.token)
         ours = self.loop, listener, self.token, CODEC
         wire.listen(*ours, lambda peer: None, self._receive, self._lost)
 
@@ -71,6 +67,9 @@ class Peers:
         self.membership.expect(member for member, _ in members)
 
     def _open(self, member: Member, address: tuple[str, int]) -> None:
+        def ready(peer: wire.Connection) -> None:
+            peer.send(PeerHello(self.me))
+
         def closed(peer: wire.Connection) -> None:
             self._opening.discard(member)
             if peer.peer is None:  # it stands still: try again for as long as it is expected
@@ -79,13 +78,11 @@ class Peers:
 
         self._opening.add(member)
         try:
-            wire.connect(self.loop, address, self.token, CODEC, self._greet, self._receive, closed)
+            wire.connect(self.loop, address, self.token, CODEC, ready, self._receive, closed)
         except OSError:  # it died before we met
             self._opening.discard(member)
 
     def _receive(self, peer: wire.Connection, message: Any) -> None:
-        if type(message) is Said and peer.peer is not None:  # most of them
-            return self.receive(peer.peer, message)
         match message:
             case PeerHello():
                 return self._greeted(peer, message)
@@ -97,12 +94,7 @@ class Peers:
                 return self._fence(view)
         if peer.peer is None:
             return wire.reject("out of turn")
-        if isinstance(message, Arrived):
-            return self.beats.arrived(peer.peer.rank)
         return self.receive(peer.peer, message)
-
-    def _greet(self, peer: wire.Connection) -> None:
-        peer.send(PeerHello(self.me, self.beats.port, self.beats.salt))
 
     def _greeted(self, peer: wire.Connection, hello: PeerHello) -> None:
         member = hello.member
@@ -114,10 +106,9 @@ class Peers:
             self._connections[member.rank].close()  # an earlier life of this rank
         self._connections[member.rank] = peer
         self._outboxes[member.rank] = Outbox(self.loop, self.me.rank, member.rank, peer.send)
-        self.beats.meet(member.rank, peer, hello)
         self._opening.discard(member)
         if first and not peer.connector:
-            self._greet(peer)
+            peer.send(PeerHello(self.me))
         self.joined(member)
 
     # -- sending
@@ -146,7 +137,6 @@ class Peers:
         """A fault on the links begins or ends."""
         for outbox in list(self._outboxes.values()):  # one that fails is closed, and leaves them
             outbox.flush()
-        self.beats.flush()
 
     # -- losing
 
@@ -156,7 +146,6 @@ class Peers:
             return
         del self._connections[member.rank]
         self._outboxes.pop(member.rank).close()
-        self.beats.part(member.rank)
         self.lost(member)
         self._retry_later()
 

@@ -37,8 +37,7 @@ class Divergence(AssertionError):
 
 
 class Replay(Simulation):
-    """`steps` counts what was handled, `lives` the starts of nodes. Times are those of the run.
-    With `copies` a message may come more than once, as a datagram does."""
+    """`steps` counts what was handled, `lives` the starts of nodes. Times are those of the run."""
 
     def __init__(
         self,
@@ -46,10 +45,8 @@ class Replay(Simulation):
         n: int,
         invariants: tuple[type[Invariant], ...] = (),
         clients: Mapping[int, Factory] | None = None,
-        copies: bool = False,
     ) -> None:
         super().__init__(protocol, n, invariants=invariants, clients=clients, record=True)
-        self.copies = copies
         self._queue.clear()  # nothing happens by itself
         self.steps = self.lives = 0
         self._flying: dict[tuple[int, int], Counter[bytes]] = {}
@@ -107,7 +104,7 @@ class Replay(Simulation):
         if entry.peer != node.i:  # else it is its host's word
             if flying[entry.what] == 0:
                 self._diverge(node, f"{message} arrived, and rank {entry.peer} has not sent it")
-            flying[entry.what] -= not self.copies
+            flying[entry.what] -= 1
         self._deliver(node, entry.peer, message)
 
     def _run_out(self, node: Node, timer: str, key: Hashable) -> None:
@@ -161,14 +158,13 @@ def replay(
     files: Iterable[Path],
     invariants: tuple[type[Invariant], ...] = (),
     clients: Mapping[int, Factory] | None = None,
-    copies: bool = False,
 ) -> Replay:
     """Plays the files of one group of nodes, which ran on one host. Raises Divergence where the
     model would have done something else, and Violation like any simulation."""
     lives = sorted((list(handled.read(file)) for file in files), key=_birth)
     begun = [entries[0] for entries in lives if entries]
     n = max((len(b.members) for b in begun if isinstance(b, Begun)), default=0)
-    model = Replay(protocol, n, invariants, clients, copies)
+    model = Replay(protocol, n, invariants, clients)
     steps = itertools.chain.from_iterable(_of_one_node(lives, i) for i in sorted(model.nodes))
     for i, entry, next_life in sorted(steps, key=lambda step: step[1].now):
         model.step(i, entry, next_life)

@@ -217,9 +217,7 @@ def test_a_peer_that_breaks_while_links_heal_keeps_nothing_from_the_others(
         hears = end.on_ready, end.on_message, end.on_close
         loop.call(lambda hears=hears: wire.connect(loop, address, TOKEN, CODEC, *hears))
         end.wait(lambda end=end: end.connection is not None)
-        loop.call(
-            lambda end=end, rank=rank: end.connection.send(PeerHello(Member(rank, 0), 0, b""))
-        )
+        loop.call(lambda end=end, rank=rank: end.connection.send(PeerHello(Member(rank, 0))))
         end.wait(lambda end=end: end.heard)
         faults.conditions.apply(faults.Delay(0, rank, 60.0))
         loop.call(lambda rank=rank: peers.send(rank, Cancel(rank)))

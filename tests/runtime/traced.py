@@ -23,7 +23,7 @@ def allowed(cluster: Cluster, silence: float | None) -> Replay:
     assert cluster.directory is not None
     folder = cluster.directory / "handled"
     if silence is not None:
-        replay(beating(silence), folder.glob("beats.*"), copies=True)
+        replay(beating(silence), folder.glob("beats.*"))
     savers = dict.fromkeys(range(SAVERS, SAVERS + cluster.world_size), Saver)
     files = folder.glob(f"{GROUP}.*")
     return replay(agreeing(silence), files, (*INVARIANTS, *COMMITS), savers)
