@@ -11,13 +11,13 @@ import pytest
 # Files that start many processes, open a browser, or search long. In others, slow tests are marked
 # one by one.
 SLOW_FILES = """
-    test_bad_input test_bench test_chaos test_cheats test_check test_cluster
+    test_bad_input test_before_cuda test_bench test_chaos test_cheats test_check test_cluster
     test_commit_processes test_corners test_crashes test_detector_matrix test_detector_processes
     test_durable test_elastic test_engine test_every_row test_exercises test_finished_panel
-    test_grade test_hangs test_jail test_kernel test_keys test_kubernetes test_learner test_life
-    test_links test_live_panel test_mpi_hosts test_namespaces test_numerics test_outside
+    test_grade test_hangs test_jail test_kernel test_keys test_kubernetes test_learner test_leash
+    test_life test_links test_live_panel test_mpi_hosts test_namespaces test_numerics test_outside
     test_panel_of_a_cluster test_parts test_preemption test_raft_processes test_redundant
-    test_replica test_restarts test_silence test_simulated_panel test_slurm test_spares
+    test_replica test_restarts test_signals test_silence test_simulated_panel test_slurm test_spares
     test_torchrun test_training test_wire test_words test_zero
 """
 SLOW = set(SLOW_FILES.split())
