@@ -34,6 +34,7 @@ LAB = {
     "lab, digits, rank 0 and the leader die": ("digits", "0,4"),
 }
 """The job, and who is killed; 4 is the witness, which leads the voters."""
+TORCHFT, TELEMETRY = "torchft==0.2.0", "opentelemetry-exporter-otlp-proto-http==1.45.2"
 OUT, ON = ": out", ": goes on"  # ends of rows' names
 AIMS = [
     report.Aim("lab, digits in training" + OUT, "<", 0.050),
@@ -99,7 +100,6 @@ def torchft(where: str) -> tuple[list[Peer], str]:
     return [Peer("torchft, short time-outs", start, leaves=False)], ""
 
 
-TORCHFT, TELEMETRY = "torchft==0.2.0", "opentelemetry-exporter-otlp-proto-http==1.45.2"
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 PEERS = [
     Peer("Open MPI ULFM", _ulfm, slow=False),
@@ -252,11 +252,11 @@ def main(
     many aims were missed."""
     few = [peer for peer in PEERS if peer.stays]
     few = [replace(peer, hangs_after=1.0) for peer in few]
-    with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where_to:
+    with tempfile.TemporaryDirectory(prefix="labkit-bench-") as where_peers_are:
         if quick:
             rows, notes, losses = measure(1, 1, 0, few, elastic.QUICK)
         else:
-            found, missing = torchft(where_to)
+            found, missing = torchft(where_peers_are)
             rows, notes, losses = measure(peers_taken=[*PEERS, *found])
             notes += [missing] if missing else []
     report.show(rows, [*notes, *losses])

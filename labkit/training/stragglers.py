@@ -44,7 +44,7 @@ def score(time: float, others: Sequence[float]) -> float:
 
 class Stragglers:
     """Of one group. Its members tell each other every `STEPS` steps, in the tail of the next one's
-    gradient: a collective of their own would cost each step 2 % of its time."""
+    gradient: a collective of their own would cost each step 2 to 4 % of its time."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

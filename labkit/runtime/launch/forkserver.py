@@ -7,8 +7,8 @@ sends the death signal when the *thread* that forked ends.
 
 All children are in the session of the server, which has no terminal: a Ctrl-C is the driver's
 business. A session for each would be slower. Linux shares the cores out between sessions first
-(`autogroup`, sched(7)), and then ranks that wait for one another have steps 10 % longer than in one
-session, by measurement.
+(`autogroup`, sched(7)), and then ranks that wait for one another have steps 13 to 15 % longer than
+in one session, by measurement.
 
 Requests come on a Unix socket: 4 bytes of length with file descriptors (the child's output, and the
 namespaces that it is to enter), then msgpack. What goes back is `("forked", id, pid)`, or
