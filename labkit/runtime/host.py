@@ -27,6 +27,7 @@ from labkit.runtime.committer import Desk
 from labkit.runtime.departures import Departures
 from labkit.runtime.engine import CLIENTS, Engine
 from labkit.runtime.inspect import Inspector
+from labkit.runtime.launch.courier import began
 from labkit.runtime.line import Line, complain
 from labkit.runtime.loop import Loop
 from labkit.runtime.membership import Membership
@@ -106,7 +107,7 @@ class Host:
 
     def _on_driver(self, driver: wire.Connection) -> None:
         address = self._listener.getsockname()[:2]
-        driver.send(Hello(self.me, os.getpid(), host_name(), address))
+        driver.send(Hello(self.me, os.getpid(), began(), host_name(), address))
 
     def _from_driver(self, driver: wire.Connection, message: Any) -> None:
         match message:

@@ -23,10 +23,11 @@ class _Message(Struct, frozen=True, tag=True):
 
 
 class Hello(_Message, frozen=True):
-    """First words of a worker: who it is and where its peers reach it."""
+    """First words of a worker: who it is and where its peers reach it. `began`: see `courier`."""
 
     member: Member
     pid: int
+    began: int
     host: str
     address: tuple[str, int]
 

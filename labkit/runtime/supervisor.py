@@ -120,7 +120,7 @@ class Supervisor:
         connection.peer = seat
         seat.connection, seat.address = connection, hello.address
         seat.pid, seat.host = hello.pid, hello.host
-        driver.launcher.meet(hello.host, hello.pid)
+        driver.launcher.meet(hello.host, hello.pid, hello.began)
         if driver.directory is not None:
             seat.file = driver.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         start = self._start_for_joiner(seat)

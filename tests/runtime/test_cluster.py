@@ -550,6 +550,10 @@ def test_mpiexec_starts_the_same_workers(
     monkeypatch.setattr("labkit.runtime.launch.mpi.find_mpiexec", lambda: str(wordy))
     container = Container(tmp_path)
     monkeypatch.setenv("LABKIT_PREFIX", f"{container.prefix} MODE='so to speak'")
+    # In an allocation of Slurm mpiexec would have `srun` start them, on its nodes.
+    words = {"JOB_ID": "7", "JOBID": "7", "NODELIST": "big[1-2]", "TASKS_PER_NODE": "2(x2)"}
+    for name, value in words.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
     with Cluster(3, launcher="mpi") as cluster:
         assert cluster.run(total).wait().results == dict.fromkeys(range(3), 6.0)
         mpis_own = cluster.run(stopwatch.mpi_all_reduces, sizes=[4096], repeats=1)

@@ -100,6 +100,8 @@ with Cluster(4, "gloo", "cpu", max_restarts=2) as cluster:
     before = [[seats[rank].host, seats[rank].address[0]] for rank in range(5)]
     run = cluster.run(train, elastic=True, minimum=4, **job)
     run.wait_step(10)
+    cluster.pause(3)
+    cluster.resume(3)
     cluster.kill(2)
     run.wait(timeout=60)
     after = [[seats[rank].host, seats[rank].address[0]] for rank in range(5)]
@@ -160,6 +162,7 @@ with Cluster(4, "gloo", "cpu", max_restarts=4) as cluster:
     run.wait_step(10)
     print("it trains", flush=True)
     sys.stdin.readline()
+    cluster.kill(2)
     run.wait_step(max(run.steps.values()) + 20, timeout=60)
     hosts = [cluster._driver.seats[rank].host for rank in range(4)]
     lost = sorted(rank for rank in run.deaths if "host" in str(run.deaths[rank]))
@@ -170,7 +173,8 @@ with Cluster(4, "gloo", "cpu", max_restarts=4) as cluster:
 
 @needs_hosts
 def test_the_ranks_of_a_lost_host_begin_anew_on_another(machines: Machines) -> None:
-    """Its cable is pulled: no connection closes, and mpiexec does not know either."""
+    """Its cable is pulled: no connection closes, and mpiexec does not know either, nor the one
+    that is to carry a signal there."""
     driver = machines.driver(LOSS)
     assert driver.stdout is not None
     assert driver.stdin is not None

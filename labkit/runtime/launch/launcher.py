@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 
 from labkit.runtime import wire
+from labkit.runtime.launch.courier import Courier
 from labkit.runtime.launch.network import Network
 from labkit.runtime.launch.process import OnExit, OnOutput, Process
 from labkit.runtime.loop import Loop
@@ -40,6 +42,8 @@ class Launcher:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self._met: dict[int, psutil.Process] = {}  # workers on this machine
+        self._began: dict[tuple[str, int], int] = {}  # those of others
+        self._couriers: dict[tuple[str, int], Courier] = {}  # to them
 
     def bind(self) -> socket.socket:
         """Where the driver listens."""
@@ -61,19 +65,28 @@ class Launcher:
         """Whether the processes of the workers on this host are processes of this machine."""
         return True
 
-    def meet(self, host: str, pid: int) -> None:
+    def meet(self, host: str, pid: int, began: int) -> None:
         """A worker has said where it is, a moment ago."""
-        if self.here(host):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._met[pid] = psutil.Process(pid)
+        if not self.here(host):
+            self._began[host, pid] = began
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._met[pid] = psutil.Process(pid)
 
     def signal(self, host: str, pid: int, number: int) -> None:
-        """To a process of a worker that was met, and to no later one with its number. Raises
-        ProcessLookupError."""
+        """To a process of a worker that was met, and to no later one with its number. Does not
+        wait. Raises ProcessLookupError where it is known to have ended."""
         try:
-            self._met[pid].send_signal(number)
+            if self.here(host):
+                self._met[pid].send_signal(number)
+            else:
+                began, new = self._began[host, pid], Courier(partial(self.run_on, host))
+                self._couriers.setdefault((host, pid), new).send((number, began, pid))
         except (KeyError, psutil.NoSuchProcess):
             raise ProcessLookupError(f"process {pid} has ended") from None
+
+    def run_on(self, host: str, command: list[str]) -> None:
+        """Runs a command on another host, to its end. Where nobody can, does nothing."""
 
     def lost(self, host: str) -> None:
         """That host does not answer any more."""

@@ -8,6 +8,7 @@ COMMAND…`, which ends the program then. The program and its workers do not inh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from labkit.runtime.loop import Loop
 PATIENCE = 5.0
 """Seconds. Asked to end, an mpiexec waits for the word of all its hosts, and so for ever for one
 that is lost."""
+RUN_SECONDS = 60.0
 
 # -- the driver's end
 
@@ -70,6 +72,21 @@ class Leashed(Process):
         """Lets go, as when the driver dies. Does not wait; any thread, any number of times."""
         if self.leash is not None:
             self.leash.close()
+
+
+def run(command: list[str], files: Path, environment: dict[str, str]) -> None:
+    """Runs a program to its end, or for a minute at most; its words are lost."""
+    holder = subprocess.Popen(
+        [*python(__name__), str(files), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        holder.wait(RUN_SECONDS)
+    holder.communicate()
 
 
 # -- between the driver and the program

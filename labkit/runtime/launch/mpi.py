@@ -15,10 +15,9 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
-import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from labkit.runtime import wire
@@ -71,8 +70,7 @@ class MpiLauncher(Launcher):
         on_exit: OnExit,
     ) -> Process:
         files = leash.folder()
-        environment = {**QUIET, **environment, **as_root(), "PYTHONPATH": import_path()}
-        environment["PRTE_MCA_prte_tmpdir_base"] = str(files)
+        environment = for_mpiexec({**QUIET, **environment, "PYTHONPATH": import_path()}, files)
         alone = len(ranks) == 1
         if alone:
             environment |= {"LABKIT_RANK": str(ranks[0][0]), "LABKIT_LIFE": str(ranks[0][1])}
@@ -122,21 +120,21 @@ class MpiLauncher(Launcher):
     def here(self, host: str) -> bool:
         return host not in self.others
 
-    def signal(self, host: str, pid: int, number: int) -> None:
-        """To a process of a worker, on whatever host: there mpiexec takes it. Does not wait."""
-        if self.here(host):
-            return super().signal(host, pid, number)
-        kill = ["--host", host, "-n", "1", "sh", "-c", f"kill -{number} {pid}"]
-        command = [self.mpiexec, *kill]
-        send = lambda: subprocess.run(command, env=os.environ | as_root(), capture_output=True)  # noqa: E731
-        threading.Thread(target=send, name="signal", daemon=True).start()
+    def run_on(self, host: str, command: list[str]) -> None:
+        files = leash.folder()
+        environment = for_mpiexec(os.environ, files) | {"PYTHONPATH": import_path()}
+        leash.run([self.mpiexec, "--host", host, "-n", "1", *command], files, environment)
 
 
-def as_root() -> dict[str, str]:
-    """mpiexec asks twice."""
-    if os.geteuid() != 0:
-        return {}
-    return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+def for_mpiexec(environment: Mapping[str, str], files: Path | None = None) -> dict[str, str]:
+    """What mpiexec is to find, with its files in `files`. Root is asked twice. And an allocation of
+    Slurm, in which this process may be, it would take for its hosts, and start its ranks there."""
+    own = {name: value for name, value in environment.items() if not name.startswith("SLURM")}
+    if files is not None:
+        own["PRTE_MCA_prte_tmpdir_base"] = str(files)
+    if os.geteuid() == 0:
+        own |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return own
 
 
 def host_file() -> list[str]:

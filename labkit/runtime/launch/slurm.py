@@ -77,7 +77,6 @@ class SlurmLauncher(Launcher):
         self.silence = AWAY_SILENCE if len(self.nodes) > 1 else None
         self.where: dict[int, str] = {}
         self._placing = threading.Lock()
-        self._sent: set[tuple[str, int, int]] = set()  # signals on their way
 
     def bind(self) -> socket.socket:
         """Where the driver listens: at the address of its route to the last node, which is not this
@@ -176,27 +175,12 @@ class SlurmLauncher(Launcher):
             self.where[rank] = node
         return ["-N1", "-n1", f"--nodelist={node}"]
 
-    # -- signals
-
     def here(self, host: str) -> bool:
         return host == host_name()
 
-    def signal(self, host: str, pid: int, number: int) -> None:
-        """To a process of a worker, on whatever node. Does not wait; one of a kind is enough."""
-        sent = host, pid, number
-        if self.here(host):
-            super().signal(host, pid, number)
-        elif host in self.nodes and sent not in self._sent:
-            self._sent.add(sent)
-
-            def send() -> None:
-                try:
-                    kill = ["sh", "-c", f"kill -{number} {pid}"]
-                    _said("srun", "--overlap", "-N1", "-n1", f"--nodelist={host}", "-Q", *kill)
-                finally:
-                    self._sent.discard(sent)
-
-            threading.Thread(target=send, name=signal.Signals(number).name, daemon=True).start()
+    def run_on(self, host: str, command: list[str]) -> None:
+        if host in self.nodes:
+            _said("srun", "--overlap", "-N1", "-n1", f"--nodelist={host}", "-Q", *command)
 
 
 def nodes_up() -> list[str]:
@@ -210,10 +194,14 @@ def nodes_up() -> list[str]:
 
 
 def _said(*command: str) -> str:
-    """What a command of Slurm prints; nothing where that fails, for the node may be the reason."""
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
-    ).stdout
+    """What a command of Slurm prints; nothing where that fails, or does not end within a minute,
+    for the node may be the reason."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        ).stdout
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def _hostnames(nodelist: str) -> list[str]:
