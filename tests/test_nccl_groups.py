@@ -3,6 +3,7 @@ whose work ends when the test says so. What NCCL makes of it only GPUs show (`ma
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributed import DistBackendError
 
-from labkit.collectives.detection import Listener
+from labkit.collectives import group as group_of_all
+from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
 from labkit.collectives.link import Abandoned
 from labkit.collectives.links import torch_p2p
@@ -120,10 +122,86 @@ def test_who_does_not_come_ends_the_forming_and_what_is_on_the_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch_p2p, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(group_of_all, "GRACE", 0.1)  # nobody explains it
     nccl = StandIn(others=False)
     with pytest.raises(Abandoned, match="heard nothing"):
-        TorchLink(nccl, "nccl")
+        formed(nccl, Told())
     assert nccl.aborted.wait(10)
+
+
+def test_a_member_that_dies_ends_the_forming_and_what_is_on_the_gpu() -> None:
+    """Long before those who connect would give up."""
+    nccl, told = StandIn(others=False), Told()
+    connecting = threading.Event()
+    nccl.allreduce = lambda tensors, options=None: connecting.set() or nccl  # type: ignore[assignment, method-assign, func-returns-value]
+
+    def die() -> None:
+        assert connecting.wait(10)
+        told.listener.on_death(1)
+
+    threading.Thread(target=die).start()
+    with pytest.raises(PeerLost):
+        formed(nccl, told)
+    assert nccl.aborted.wait(10)
+
+
+def test_a_group_that_is_left_before_it_has_a_link_is_aborted_when_it_has() -> None:
+    nccl, told = StandIn(others=False), Told()
+    made, left = threading.Event(), threading.Event()
+
+    def form() -> tuple[TorchLink, StandIn]:
+        made.set()
+        assert left.wait(10)  # as in the store, where it waits for a member
+        return TorchLink(nccl, "nccl"), nccl
+
+    def die() -> None:
+        assert made.wait(10)
+        told.listener.on_death(1)
+
+    threading.Thread(target=die).start()
+    with pytest.raises(PeerLost):
+        Group(PAIR, 0, form, told)
+    left.set()
+    assert nccl.aborted.wait(10)
+    assert nccl.asked.count("abort") == 1
+
+
+def test_who_has_completed_a_collective_and_died_may_not_have_sent_all() -> None:
+    """Its data are in a buffer of its GPU, and are gone. Over sockets they are on their way."""
+    nccl, told = StandIn(), Told()
+    group = formed(nccl, told)
+    nccl.others.clear()
+    pending = group.all_reduce_async(torch.ones(8))
+    group.on_farewell(1, Farewell(PAIR, group.started))
+    assert group._missing(pending.pending) is None
+    group.on_death(1)
+    with pytest.raises(PeerLost):
+        pending.wait()
+
+
+def test_the_groups_thread_gives_its_work_to_the_callers_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else NCCL might send what the caller has yet to compute."""
+    nccl = StandIn()
+    group = formed(nccl, Told())
+    mine, threads = object(), []
+
+    @contextlib.contextmanager
+    def stream(used: object) -> Iterator[None]:
+        assert used is mine
+        threads.append(threading.current_thread())
+        nccl.asked.append("into the caller's stream")
+        yield
+        nccl.asked.append("out of it")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: mine)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    group.all_reduce(torch.ones(8), algorithm="builtin")
+    assert threads == [group.thread]
+    assert nccl.asked[-3:] == ["into the caller's stream", "all-reduce", "out of it"]
+    group.close()
 
 
 @pytest.mark.parametrize("algorithm", ["ring", "builtin"])

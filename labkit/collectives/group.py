@@ -44,7 +44,8 @@ class Group:
     """The members of `view`, connected by `form()`'s link.
 
     `form() -> (link, process group or None)` runs on the group's own thread, since it blocks when
-    a member does not come; so does `share() -> SharedMemoryLink`, when it is first needed.
+    a member does not come; so do the link's `connect()`, which a group that is left behind ends,
+    and `share() -> SharedMemoryLink`, when it is first needed.
     `deadline` is in seconds of time in which this process was awake: a laptop that sleeps does not
     use it up. When it has passed `observer` explains.
     """
@@ -83,9 +84,9 @@ class Group:
         if observer is not None:
             observer.watch(self)
         with events.span("forming group", view=view.number, members=view.members):
-            forming = self.submit(form, "forming the group")
+            forming = self.submit(lambda: self._form(form), "forming the group")
             try:
-                self.link, self.process_group = forming.wait()
+                forming.wait()
             except BaseException:  # also an interrupt: nothing of it may stay subscribed
                 self.abandon()
                 raise
@@ -184,11 +185,11 @@ class Group:
                 return
             self.abandoned = True
             left_behind.append(self)
+            links = [link for link in (getattr(self, "link", None), self._shared) if link]
             self.changed.notify_all()
         self._unsubscribe()
-        for link in (getattr(self, "link", None), self._shared):
-            if link is not None:
-                link.abandon()
+        for link in links:
+            link.abandon()
         self._tasks.put(None)
 
     def close(self) -> None:
@@ -216,6 +217,16 @@ class Group:
                 # It broke off half-way. What comes after it would reach peers that are still in it,
                 # and Gloo ends a process that receives more bytes than it expects.
                 return
+
+    def _form(self, form: Callable[[], tuple[Link, Any]]) -> None:
+        """From here on whoever leaves the group ends what it waits for."""
+        link, process_group = form()
+        with self.changed:
+            self.link, self.process_group = link, process_group
+            left = self.abandoned
+        if left:
+            link.abandon()
+        link.connect()
 
     def _run(self, name: str, *arguments: Any) -> Any:
         collective = getattr(collectives, name)
@@ -281,7 +292,10 @@ class Group:
     def _missing(self, pending: Pending) -> int | None:
         """A member that does not come to this collective: dead, or gone before it. Who had
         completed it before its process ended has sent all that the others wait for; unless they
-        find it broken."""
+        find it broken, or it died with a GPU, which had yet to send (NCCL's sends end when the data
+        are in a buffer)."""
+        if self.dead and getattr(getattr(self, "link", None), "grouped", False):
+            return self.lost
         for rank in [*self.dead, *self.farewells]:
             farewell = self.farewells.get(rank)
             left = None if farewell is None else farewell.view

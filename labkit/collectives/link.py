@@ -94,6 +94,9 @@ class Link(ABC):
         """The neighbour after this rank, around the ring."""
         return (self.rank + 1) % self.size
 
+    def connect(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Waits for the other members, where that is not done when the link is made."""
+
     def transfer(self, sends: Sequence[Message] = (), receives: Sequence[Message] = ()) -> Pending:
         """Starts a group of sends `(tensor, to)` and receives `(tensor, source)` together.
 

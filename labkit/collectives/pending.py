@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class Pending:
         self.value: Any = None
         self.error: BaseException | None = None
         self.ended = False
+        self.stream = _stream()
         group.started += 1
         self.number = group.started  # the same on all members, which call in the same order
         self.call = group.flight.queued(self.number, what)
@@ -33,7 +36,8 @@ class Pending:
     def run(self) -> None:
         self.call.turn("started")
         try:
-            self.value = self.task()
+            with self.stream:
+                self.value = self.task()
         except BaseException as error:
             self.error = error
         self.call.turn("completed" if self.error is None else "failed")
@@ -42,6 +46,14 @@ class Pending:
             if self.error is None:
                 self.group.completed = self.number
             self.group.changed.notify_all()
+
+
+def _stream() -> AbstractContextManager[Any]:
+    """Has another thread's work follow what this thread has given the GPU so far: each thread has
+    a present stream of its own, and streams are not in order with each other."""
+    if not torch.cuda.is_initialized():
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.current_stream())
 
 
 class PendingCopy:

@@ -45,9 +45,13 @@ class TorchLink(Link):
     """`backend` is "gloo" or "nccl"; the rank and size are the group's.
 
     Gloo moves the memory of the processor alone, so tensors on a GPU are staged through pinned
-    copies. NCCL needs all tensors on `device`, and every rank must make its link at the same time,
-    since that connects them: a group whose first grouped call has only some of the ranks hangs
-    (torch.distributed.batch_isend_irecv, last note). Raises Abandoned when some do not come.
+    copies. NCCL needs all tensors on `device`, and every rank must `connect` its link at the same
+    time: a group whose first grouped call has only some of the ranks hangs
+    (torch.distributed.batch_isend_irecv, last note).
+
+    What NCCL cannot do: the first message between two ranks connects them inside its C++, for up to
+    CONNECT_SECONDS where one of them has died. The caller leaves when the detector speaks; the
+    group's thread stays behind until then.
     """
 
     def __init__(
@@ -63,19 +67,14 @@ class TorchLink(Link):
         self.device = torch.device(device)
         self.group = group
         self.grouped = backend == "nccl"
-        if self.grouped:
-            try:
-                self._connect()
-            except BaseException:
-                self.abandon()
-                raise
 
-    def _connect(self) -> None:
-        """A communicator that does not block is made in the background; the first collective shows
-        that all members have come."""
-        self.group.eager_connect_single_device(self.device)
-        work = self.group.allreduce([torch.zeros(1, device=self.device)])
-        _NcclTransfer(self, work).wait(CONNECT_SECONDS)
+    def connect(self) -> None:
+        """An NCCL communicator that does not block is made in the background; the first collective
+        shows that all members have come. Raises Abandoned when some do not."""
+        if self.grouped:
+            self.group.eager_connect_single_device(self.device)
+            work = self.group.allreduce([torch.zeros(1, device=self.device)])
+            _NcclTransfer(self, work).wait(CONNECT_SECONDS)
 
     def abandon(self) -> None:
         """Also ends what NCCL has on the GPU, which would wait there for a dead peer for ever, and
