@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from labkit.flight import Record
+from labkit.runtime.line import complain
 from labkit.runtime.loop import Loop
 
 LONGEST = 4096
@@ -25,13 +26,19 @@ Answer = tuple[int, Mapping[str, object]]
 
 
 def serve(loop: Loop, record: Callable[[], Record | None]) -> None:
-    """Serves what `record()` says of the training (None: there is none here), if it is wanted. The
-    loop's thread only. Raises OSError when the place is taken."""
+    """Serves what `record()` says of the training (None: there is none here), if it is wanted; says
+    why where it cannot, and the rank does without. The loop's thread only."""
     where = os.environ.get("LABKIT_HTTP")
     if where is None:
-        return
+        return None
     address, _, port = where.rpartition(":")
-    server = socket.create_server((address, int(port)))
+    try:
+        server = socket.create_server((address, int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        return complain(
+            f"LABKIT_HTTP={where}: this rank serves no /health and /progress ({error}). It is an "
+            "ADDRESS:PORT of its own for each rank, such as 0.0.0.0:8080 where each has a host\n"
+        )
     server.setblocking(False)
     loop.watch(server, lambda mask: _accept(loop, server, record))
 

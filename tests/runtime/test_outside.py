@@ -26,6 +26,7 @@ from labkit.runtime import health
 from labkit.runtime.clocks import offset
 from labkit.runtime.launch import launcher_for, namespaces, network
 from labkit.runtime.launch.launcher import AWAY_SILENCE
+from labkit.runtime.line import complain
 from labkit.runtime.loop import Loop
 
 WHY_NOT = namespaces.why_not()
@@ -248,3 +249,15 @@ def test_progress_is_the_age_of_the_last_step() -> None:
     assert health.answer("/progress?most=12", None) == (200, {"training": False})
     assert health.answer("/else", record)[0] == 404
     assert health.answer("/health?x=1", record)[0] == 200
+
+
+@pytest.mark.parametrize("where", ["nonsense", "127.0.0.1:", "127.0.0.1:99999", "192.0.2.7:80"])
+def test_a_rank_that_cannot_serve_its_probes_says_so_and_goes_on(
+    where: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABKIT_HTTP", where)
+    loop = Loop("served", complain)
+    loop.start()
+    loop.call(lambda: health.serve(loop, lambda: None))
+    loop.stop()
+    assert capfd.readouterr().err.startswith(f"LABKIT_HTTP={where}: this rank serves no /health")

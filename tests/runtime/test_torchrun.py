@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
+from outside import workers
+
 from labkit import Cluster
 from labkit.training.loop import train
 
@@ -27,6 +30,8 @@ def test_the_agent_of_a_dead_rank_starts_it_anew_and_the_others_stay() -> None:
 
         run = cluster.run(train, elastic=True, minimum=2, **JOB)
         run.wait_step(10)
+        sockets = [c for process in workers() for c in process.net_connections("tcp")]
+        assert {c.laddr.ip for c in sockets if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         cluster.kill(1)
         run.wait(timeout=60)
         assert {result["hash"] for result in run.results.values()} == {undisturbed["hash"]}

@@ -2,7 +2,9 @@
 
 An agent restarts *all* of its workers when one of them dies (torch.distributed.elastic, "Train
 script"); with one worker an agent that is the right thing, as a pod of its own is in Kubernetes.
-Agents of one node each need no rendezvous with the others: the lab's workers find each other.
+Agents of one node each need no rendezvous with the others: the lab's workers find each other. So
+each has its own, in a file: torch's `--standalone` would have two servers listen at all addresses
+of this machine (TCPStore), for whoever finds them.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class TorchrunLauncher(Launcher):
             command = [*python("labkit.worker"), "--join", join]
             if is_rank := 0 <= rank < self.world_size:
                 own["LABKIT_LIFE"] = "-1"  # the driver counts
+                own["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # the other server
                 command = [*self._agent(files), *command[2:]]
             members = [(rank, life)]
             process = leash.Leashed(command, files, members, self.loop, own, on_output, on_exit)
@@ -58,6 +61,8 @@ class TorchrunLauncher(Launcher):
     def _agent(self, files: Path) -> list[str]:
         return [
             *python("torch.distributed.run"),
-            *("--standalone", "--nnodes=1", "--nproc-per-node=1", "--monitor-interval=0.1"),
+            *("--nnodes=1", "--nproc-per-node=1", "--monitor-interval=0.1"),
+            *("--rdzv-backend=c10d", "--rdzv-conf=store_type=file"),
+            *(f"--rdzv-endpoint={files / 'rendezvous'}", f"--rdzv-id={files.name}"),
             *(f"--max-restarts={self.max_restarts}", f"--log-dir={files}"),
         ]
