@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -16,11 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from outside import wait_until
 
 from labkit import events, worker
+from labkit.faults import Preempt
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = {
@@ -38,7 +42,9 @@ def free_port() -> int:
 class Kubelet:
     """Of a StatefulSet and a Job. Pods share this machine's network, so each has its own port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *around: str) -> None:
+        """`around`: what runs each container."""
+        self.around = around
         self.folder, self.join = folder, free_port()
         self.workers = LAB["StatefulSet", "labkit-worker"]
         self.http = [free_port() for _ in range(self.workers["replicas"])]
@@ -70,7 +76,7 @@ class Kubelet:
             for v in container["env"]
         }
         return subprocess.Popen(
-            [self.here(word, pod) for word in container["command"]],
+            [*self.around, *(self.here(word, pod) for word in container["command"])],
             env=os.environ | {"PYTHONPATH": str(ROOT)} | known | more,
             cwd=ROOT,  # of which the image has a copy in workingDir
         )
@@ -102,13 +108,24 @@ class Kubelet:
         except urllib.error.URLError:
             return {}
 
+    def tell_to_stop(self, pod: int) -> float:
+        """What comes before SIGTERM, to its end or the container's; the seconds that it takes."""
+        (container,) = self.workers["template"]["spec"]["containers"]
+        (first,) = psutil.Process(self.pods[pod].pid).children()
+        inside = ["nsenter", f"--target={first.pid}", "--pid", "--mount"]
+        grace = self.workers["template"]["spec"]["terminationGracePeriodSeconds"]
+        begin = time.monotonic()
+        command = container["lifecycle"]["preStop"]["exec"]["command"]
+        subprocess.run([*inside, *command], timeout=grace, stderr=subprocess.DEVNULL)
+        return time.monotonic() - begin
+
     def step(self, pod: int) -> int:
         return self.asks(pod, "livenessProbe").get("step") or 0
 
-    def steps(self) -> list[list[int]]:
+    def steps(self, kind: str = "step") -> list[list[int]]:
         """That ranks have told of, for each driver in turn."""
         runs = sorted(self.folder.glob("*/events"))
-        told = [{e.data["step"] for e in events.read(run) if e.kind == "step"} for run in runs]
+        told = [{e.data["step"] for e in events.read(run) if e.kind == kind} for run in runs]
         return [sorted(steps) for steps in told]
 
     def close(self) -> None:
@@ -155,6 +172,32 @@ def test_a_lost_worker_comes_back_and_a_lost_driver_goes_on_from_its_checkpoint(
     assert first[-1] < 400
     assert second[0] in range(51, first[-1] + 2, 50), "not from a checkpoint of every fiftieth step"
     assert second[-1] == 400
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("nsenter") is None,
+    reason="needs root, unshare and nsenter: containers have process numbers of their own",
+)
+def test_a_pod_that_is_drained_completes_its_step_and_leaves_within_its_grace(
+    tmp_path: Path,
+) -> None:
+    """All write a checkpoint for it, and its next life goes on."""
+    kubelet = Kubelet(tmp_path, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    try:
+        kubelet.keep_workers()
+        driver = kubelet.driver(STEPS="400", MINIMUM="4")
+        wait_until(lambda: kubelet.step(0) >= 10, "no training", 60)
+        before = kubelet.pods[2]
+        took = kubelet.tell_to_stop(2)
+        assert before.wait(5) == 0, "it did not leave by itself"
+        assert took < Preempt(2).grace
+        assert driver.wait(120) == 0
+        (steps,), (saved,) = kubelet.steps(), kubelet.steps("checkpoint")
+        assert any(step % 50 for step in saved), f"none but those of every fiftieth step: {saved}"
+        assert steps[-1] == 400
+        assert kubelet.starts[2] >= 2
+    finally:
+        kubelet.close()
 
 
 def test_a_worker_that_comes_before_its_driver_waits_for_it(
