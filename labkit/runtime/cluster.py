@@ -45,10 +45,10 @@ class Cluster:
     so is one that has said nothing for so many seconds (the one sign of a lost host: unless given
     it is 1 s with `hosts`, and 3 s where the workers are on several machines), and should it only
     have stood still it ends when it goes on. In an elastic run the launcher starts a rank that
-    died, in it or before, anew, `max_restarts` times in all; of `spares`, processes that have
-    warmed up and wait, one takes the rank. `protocols` are classes of `labkit.protocols` (or
-    `functools.partial`s of them) by name: each rank runs a node of each, next to its training, with
-    a disk that outlives it.
+    died, in it or before, anew, `max_restarts` times in all (torchrun's agents: each its rank); of
+    `spares`, processes that have warmed up and wait, one takes the rank. `protocols` are classes of
+    `labkit.protocols` (or `functools.partial`s of them) by name: each rank runs a node of each,
+    next to its training, with a disk that outlives it.
     Returns when all ranks are ready; raises ValueError, before anything is started, for what cannot
     work here, and PermissionError for hosts that this process may not make.
 

@@ -58,15 +58,16 @@ class GiveUp:
 
 @dataclass
 class Restarts:
-    """Of one job. At most `limit` restarts, and `cycles` of them in a row of ranks that did no
-    step since; waits of `first` seconds, doubled up to `longest` until a life of the rank has
-    lasted `forget` seconds."""
+    """Of one job. At most `limit` restarts, or so many of `each` rank, and `cycles` in a row of
+    ranks that did no step since; waits of `first` seconds, doubled up to `longest` until a life of
+    the rank has lasted `forget` seconds."""
 
     limit: int = 10
     cycles: int = 3
     first: float = 1.0
     longest: float = 60.0
     forget: float = 600.0
+    each: bool = False
     failures: list[Failure] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     fruitless: int = 0
@@ -79,8 +80,10 @@ class Restarts:
             return self._end("more memory will not be there the next time: use a smaller batch")
         if BROKEN_DEVICE.search(failure.cause):
             self.excluded.add(failure.host)
-        if len(self.failures) > self.limit:
-            return self._end(f"{self.limit} restarts are used up")
+        counted = [f for f in self.failures if f.rank == failure.rank or not self.each]
+        if len(counted) > self.limit:
+            whose = f" of rank {failure.rank}" if self.each else ""
+            return self._end(f"{self.limit} restarts{whose} are used up")
         if self.fruitless > self.cycles:
             return self._end(f"{self.cycles} restarts in a row came to no step")
         return Restart(self._wait(failure), frozenset(self.excluded))

@@ -39,7 +39,8 @@ class Supervisor:
 
     def __init__(self, driver: Driver, max_restarts: int, spares: int) -> None:
         self.driver = driver
-        self.restarts = Restarts(max_restarts, cycles=5, first=0.1, forget=5.0)
+        each = driver.launcher.replaces
+        self.restarts = Restarts(max_restarts, cycles=5, first=0.1, forget=5.0, each=each)
         self.processes: set[Process] = set()
         driver.launcher.on_loss = self._on_loss
         self.judge = Judge(driver, self._lose_with_host, max_restarts > 0)

@@ -24,6 +24,16 @@ def test_an_exception_is_restarted_and_counted() -> None:
     )
 
 
+def test_where_each_rank_has_an_agent_restarts_are_counted_for_each() -> None:
+    """What the one has used up is still there for the other."""
+    restarts = Restarts(limit=1, each=True)
+    assert restarts.decide(failing("SIGKILL")) == Restart(0.0)
+    assert restarts.decide(failing("SIGKILL", rank=2)) == Restart(0.0)
+    end = restarts.decide(failing("SIGKILL", 700.0, rank=2))
+    assert isinstance(end, GiveUp)
+    assert "1 restarts of rank 2 are used up" in end.why
+
+
 @pytest.mark.case(13)
 @pytest.mark.parametrize(
     "cause",

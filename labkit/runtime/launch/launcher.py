@@ -25,7 +25,8 @@ class Launcher:
 
     name: str
     replaces = False
-    """Whether it starts a dead rank anew by itself: nobody else is to do it then."""
+    """Whether it starts a dead rank anew by itself, and counts for each how often: nobody else is
+    to do it then."""
     network: Network | None = None
     """Of the hosts, where they are not this machine."""
     token: bytes | None = None
