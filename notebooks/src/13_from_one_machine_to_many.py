@@ -115,10 +115,7 @@ picture
 # below it, and tells the controller, as a health check would.
 
 # %% tags=["nbval-ignore-output"]
-import os
 import runpy
-import tempfile
-from pathlib import Path
 
 slurm = runpy.run_path("../cluster/slurm/test-cluster")
 missing = [name for name in slurm["NEEDED"] if not slurm["program"](name)]
@@ -127,19 +124,12 @@ if missing:
     print(f"There is no {missing[0]} here, so the next cell shows a run of another machine.")
     print(f"To have it here: {slurm['PACKAGES']}")
 else:
-    folder = Path(tempfile.mkdtemp(prefix="slurm-lab-"))
-    slurm["start"](folder)
-    try:
-        os.environ |= slurm["allocate"](folder)
+    with slurm["running"]() as folder, slurm["allocated"](folder):
         with Cluster(world_size, "gloo", "cpu", "slurm", max_restarts=4, seed=seed) as cluster:
             run = survive(cluster, lambda: slurm["lose"](folder, "n2"), "Slurm")
             nodes = [row["host"] for row in cluster.status().rows[:world_size]]
             print(f"ranks are on {', '.join(nodes)} at the end")
             picture = run.timeline(title="Node n2 is lost: its rank comes back on another node")
-    finally:
-        slurm["stop"](folder)
-        for name in slurm["ALLOCATED"]:
-            os.environ.pop(name, None)
 
 # %% tags=["nbval-ignore-output"]
 from IPython.display import Image
@@ -176,8 +166,8 @@ run.timeline(title="Under mpiexec: the same picture, with a slower start of the 
 # ## ⤳ Revoke, shrink, agree
 #
 # And with MPI's own means? Four calls of ULFM do what this course has built: an error instead of a
-# hang, `Revoke` to get everybody out of the collective (the neighbours know of the death, the rank
-# opposite does not), `Shrink` to agree on the survivors, and `Agree` on one word, which is yes only if
+# hang, `Revoke` to get everybody out (the neighbours know of the death, the rank opposite need
+# not), `Shrink` to agree on the survivors, and `Agree` on one word, which is yes only if
 # all say so.
 #
 # | ULFM | the lab |
@@ -219,10 +209,11 @@ os._exit(0)                                       # MPI_Finalize waits for the d
 """
 
 # %%
+import os
 import subprocess
 import sys
 
-from labkit.runtime.launch.mpi import as_root, find_mpiexec
+from labkit.runtime.launch.mpi import find_mpiexec, for_mpiexec
 
 options = [
     "-n",
@@ -235,13 +226,15 @@ options = [
 ]
 mpiexec = [find_mpiexec(), *options, sys.executable, "-c", program]
 done = subprocess.run(
-    mpiexec, env=os.environ | as_root(), capture_output=True, text=True, timeout=60
+    mpiexec, env=for_mpiexec(os.environ), capture_output=True, text=True, timeout=60
 )
 print(done.stdout.strip().splitlines()[-1])
 
 # %% [markdown]
-# One rank died and the others did all steps. What MPI does not give: somebody who starts a new rank
-# 1, a state for it, and a majority. `Shrink` believes whoever cannot be reached to be dead; in a network
+# One rank died and the others did all steps. (In an `Allreduce` Open MPI tells everybody of the death:
+# here it ends without `Revoke`, too. A ring of `Sendrecv` without it hangs: the neighbours have left,
+# and the others wait for them.) What MPI does not give: somebody who starts a new rank 1, a state for
+# it, and a majority. `Shrink` believes whoever cannot be reached to be dead; in a network
 # that is cut in two, both halves shrink, and both go on.
 #
 # ## Why it hangs on two machines
@@ -340,7 +333,7 @@ for place, verdict in verdicts.items():
 # neighbour.</details>
 #
 # <details><summary>What does MPI_Comm_revoke do that an error code does not?</summary>
-# Only ranks that talk to the dead one get the error. The others wait in the same collective for
+# Only ranks that talk to the dead one are sure to get the error. The others may wait for
 # somebody who has left it. Revoke interrupts them, too.</details>
 #
 # <details><summary>Why is a liveness probe on a TCP port worse than none?</summary>

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,15 +55,13 @@ def slurm() -> Iterator[Path]:
 
 
 def running(slurm: Path) -> dict[str, list[int]]:
-    """The processes on nodes that are up, without the keepers and their slurmd's."""
-    keepers = SLURM["remembered"](slurm)
-    up = [node for node in SLURM["NODES"] if node in keepers]
-    found = {node: SLURM["family"](keepers[node][0])[2:] for node in up}
-    return {node: processes for node, processes in found.items() if processes}
+    """The processes on nodes without their daemons, of which each has its keeper and a slurmd."""
+    found = {node: SLURM["on_node"](slurm, node) for node in SLURM["NODES"]}
+    return {node: processes for node, processes in found.items() if len(processes) > 2}
 
 
 def said(slurm: Path, *command: str) -> str:
-    settings = os.environ | SLURM["settings"](slurm)
+    settings = SLURM["environment"](slurm)
     done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -70,24 +71,71 @@ Allocate = Callable[..., None]
 
 
 @pytest.fixture
-def allocate(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Allocate]:
+def allocate(slurm: Path) -> Iterator[Allocate]:
     """Grants nodes, all unless they are named; this process is the driver of the last."""
-    jobs = []
-
-    def allocate(*nodes: str) -> None:
-        granted = SLURM["allocate"](slurm, nodes or SLURM["NODES"])
-        jobs.append(granted["SLURM_JOB_ID"])
-        for name, value in granted.items():
-            monkeypatch.setenv(name, value)
-
-    yield allocate
-    said(slurm, "scancel", *jobs)
+    with contextlib.ExitStack() as jobs:
+        yield lambda *nodes: jobs.enter_context(SLURM["allocated"](slurm, nodes or SLURM["NODES"]))
 
 
 @pytest.fixture(scope="module")
 def undisturbed() -> Any:
     with Cluster(1, record=False) as one:
         return one.run(train, **JOB).wait().results[0]
+
+
+@needs_slurm
+def test_the_small_slurm_says_why_it_does_not_do_what_it_is_told(
+    slurm: Path, tmp_path: Path
+) -> None:
+    """And goes on as before."""
+    refused = {
+        ("start", slurm): "already: use it, or `test-cluster stop",
+        ("return", slurm, "n3"): f"n3 of {slurm} is there",
+        ("lose", tmp_path, "n3"): "n3 of .* is lost already, or was never there",
+        ("stop", tmp_path): "no Slurm runs in",
+        ("start", "/proc/nowhere"): "cannot be made",
+    }
+    for words, sentence in refused.items():
+        told = subprocess.run([TEST_CLUSTER, *map(str, words)], capture_output=True, text=True)
+        assert told.returncode == 1
+        assert re.search(sentence, told.stderr), told.stderr
+        assert "Traceback" not in told.stderr
+    assert said(slurm, "srun", "-N4", "echo", "there").split() == ["there"] * 4
+
+
+@needs_slurm
+def test_it_is_stopped_whole_although_its_keepers_have_been_killed(tmp_path: Path) -> None:
+    """With what they kept: the daemons, and the step of a job."""
+    use("start", tmp_path)
+    inside = SLURM["environment"](tmp_path)
+    step = subprocess.Popen(["srun", "-N4", "sleep", "600"], env=inside, start_new_session=True)
+    nodes = lambda: [SLURM["on_node"](tmp_path, node) for node in SLURM["NODES"]]  # noqa: E731
+    wait_until(lambda: all(len(node) > 3 for node in nodes()), "the step does not begin")
+    there = SLURM["family"](*(pid for pids in SLURM["daemons"](tmp_path).values() for pid in pids))
+    for keeper in filter(SLURM["keeps"], there):
+        os.kill(keeper, signal.SIGKILL)
+    use("stop", tmp_path)
+    assert not [pid for pid in there if SLURM["family"](pid)]
+    step.kill()
+    step.wait()
+    use("start", tmp_path)  # what is left of it keeps nobody from making another there
+    use("stop", tmp_path)
+
+
+@needs_slurm
+def test_within_an_allocation_of_another_slurm_that_ones_words_are_left_out(
+    slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook of a job. There `srun` would take them for its own."""
+    others = {"SLURM_JOBID": "77", "SLURM_NTASKS": "3", "SLURM_NODELIST": "big[1-9]"}
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    with SLURM["allocated"](slurm):
+        assert subprocess.run(["srun", "-N4", "true"], env=os.environ).returncode == 0
+        assert os.environ["SLURM_CONF"] == f"{slurm}/slurm.conf"
+        assert not set(others) & set(os.environ)
+    assert others.items() <= os.environ.items()
+    assert "SLURM_JOB_ID" not in os.environ
 
 
 def where(worker: Any) -> tuple[str, str, str, bool]:
@@ -267,7 +315,7 @@ class Job:
         script = str(ROOT / "cluster/slurm/notebook.sbatch")
         answer = subprocess.run(
             ["sbatch", "--parsable", script, "job.ipynb"],
-            env=os.environ | settings | SLURM["settings"](slurm),
+            env=SLURM["environment"](slurm) | settings,
             cwd=folder, capture_output=True, text=True, check=True,
         )  # fmt: skip
         self.number = answer.stdout.strip()
