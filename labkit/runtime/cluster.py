@@ -17,7 +17,7 @@ from labkit import faults
 from labkit.runs import new_run
 from labkit.runtime import notebook
 from labkit.runtime.driver import Driver
-from labkit.runtime.inject import check, checked, inject
+from labkit.runtime.inject import check, check_reach, checked, inject
 from labkit.runtime.launch import launcher_for, machines_of
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
@@ -259,6 +259,7 @@ class Cluster:
         ranks = tuple(map(operator.index, ranks)) or self._driver.dead()
         for rank in ranks:
             check(self._driver, faults.Restart(rank))
+            check_reach(self._driver, faults.Restart(rank))
         self._driver.restart(*ranks)
 
     def inject(self, fault: faults.Fault) -> None:
@@ -297,6 +298,7 @@ class Cluster:
     def _inject(self, fault: faults.Fault) -> None:
         self._check_open()
         check(self._driver, fault)
+        check_reach(self._driver, fault)
         inject(self._driver, fault)
 
     def _check_open(self) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from labkit.runtime.driver import Driver
 
 REAP_SECONDS = 0.01
+SIGNALS = (faults.Kill, faults.Pause, faults.Resume, faults.Preempt, faults.Restart)
 
 
 def inject(driver: Driver, fault: faults.Fault) -> None:
@@ -43,6 +44,23 @@ def check(driver: Driver, fault: faults.Fault) -> None:
         raise ValueError(
             f"{fault}: there is no rank {strange[0]}; this cluster has ranks 0 to "
             f"{driver.world_size - 1}, and {driver.witness} is the witness"
+        )
+
+
+def check_reach(driver: Driver, fault: faults.Fault) -> None:
+    """Raises ValueError where the fault is a signal, and none from here reaches the process."""
+    seat = driver.seats[fault.rank] if isinstance(fault, SIGNALS) else None
+    if seat is None or seat.state not in ("ready", "paused"):
+        return
+    if not driver.launcher.reaches(seat.host):
+        raise ValueError(
+            f"{fault}: {seat.name} is on {seat.host}, where launcher={driver.launcher.name!r} can "
+            "start nothing: send the signal there, or delete its pod"
+        )
+    if seat.pid is None:
+        raise ValueError(
+            f"{fault}: the container of {seat.name} has process numbers of its own, and no signal "
+            "from here reaches it: have it share those of its host, as docker does with --pid=host"
         )
 
 

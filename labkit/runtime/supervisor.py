@@ -120,8 +120,9 @@ class Supervisor:
         driver = self.driver
         connection.peer = seat
         seat.connection, seat.address = connection, hello.address
-        seat.pid, seat.host = hello.pid, hello.host
-        driver.launcher.meet(hello.host, hello.pid, hello.began)
+        seat.host = hello.host
+        if driver.launcher.meet(hello.host, hello.pid, hello.began):
+            seat.pid = hello.pid
         if driver.directory is not None:
             seat.file = driver.directory / "events" / f"rank{seat.rank}.{seat.life}.jsonl"
         start = self._start_for_joiner(seat)

@@ -113,6 +113,16 @@ def test_they_are_seated_again_their_clocks_are_read_and_they_say_how_they_do(
         steps = {e.rank: e.time for e in run.events if e.kind == "step"}
         assert abs(steps[1] - steps[0]) < 60, "rank 1 is drawn in another quarter of an hour"
 
+        seat = cluster._driver.seats[1]
+        for known, says in (({"host": "node7"}, "rank 1 is on node7, .* delete its pod"),
+                            ({"pid": None}, "numbers of its own.*--pid=host")):  # fmt: skip
+            before = {name: getattr(seat, name) for name in known}
+            vars(seat).update(known)
+            for strike in (cluster.kill, cluster.pause, cluster.restart):
+                with pytest.raises(ValueError, match=says):
+                    strike(1)
+            vars(seat).update(before)
+
         run = cluster.run(hang)
         run.wait_step(3)
         wait_until(lambda: outside.get("/progress?most=0.5")[0] == 503, "it hangs, and says not so")

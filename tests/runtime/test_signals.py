@@ -53,7 +53,7 @@ def lives(process):
     return process.returncode == 0
 
 worker, launcher, process = start(), Launcher(None), Process.__new__(Process)
-launcher.meet("this one", worker.pid, worker.began)
+assert launcher.meet("this one", worker.pid, worker.began)
 process.began(worker.pid)
 launcher.signal("this one", worker.pid, signal.SIGKILL)
 assert worker.wait() == -signal.SIGKILL
@@ -64,6 +64,13 @@ try:
 except ProcessLookupError as error:
     print(error)
 assert lives(stranger), "it was struck"
+
+worker, launcher = start(), Launcher(None)
+assert not launcher.meet("this one", worker.pid, worker.began + 1), "that of a container"
+try:
+    launcher.signal("this one", worker.pid, signal.SIGKILL)
+except ProcessLookupError:
+    assert lives(worker)
 
 worker, launcher = start(), Elsewhere(None)
 launcher.meet("another", worker.pid, worker.began)

@@ -26,11 +26,11 @@ set -- "$@" ${stat##*) }
 """
 
 
-def began() -> int:
-    """When this process did, in the kernel's ticks since the host's boot; 0 where there is no
-    /proc: such a process is sent nothing."""
+def began(pid: int | str = "self") -> int:
+    """When a process did, in the kernel's ticks since the host's boot; 0 where there is no such
+    process, or no /proc: it is sent nothing from other hosts."""
     try:
-        words = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
     return int(words[19])

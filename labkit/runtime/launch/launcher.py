@@ -10,6 +10,7 @@ from functools import partial
 import psutil
 
 from labkit.runtime import wire
+from labkit.runtime.launch import courier
 from labkit.runtime.launch.courier import Courier
 from labkit.runtime.launch.network import Network
 from labkit.runtime.launch.process import OnExit, OnOutput, Process
@@ -66,13 +67,17 @@ class Launcher:
         """Whether the processes of the workers on this host are processes of this machine."""
         return True
 
-    def meet(self, host: str, pid: int, began: int) -> None:
-        """A worker has said where it is, a moment ago."""
+    def meet(self, host: str, pid: int, began: int) -> bool:
+        """A worker has said where it is, a moment ago. False if another process has that number
+        here, as where a container counts for itself: no signal reaches the worker then."""
         if not self.here(host):
             self._began[host, pid] = began
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._met[pid] = psutil.Process(pid)
+        elif courier.began(pid) not in (began, 0):  # 0: it has just ended
+            return False
+        else:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._met[pid] = psutil.Process(pid)
+        return True
 
     def signal(self, host: str, pid: int, number: int) -> None:
         """To a process of a worker that was met, and to no later one with its number. Does not
@@ -86,8 +91,12 @@ class Launcher:
         except (KeyError, psutil.NoSuchProcess):
             raise ProcessLookupError(f"process {pid} has ended") from None
 
+    def reaches(self, host: str) -> bool:
+        """Whether it can send signals to processes there."""
+        return True
+
     def run_on(self, host: str, command: list[str]) -> None:
-        """Runs a command on another host, to its end. Where nobody can, does nothing."""
+        """Runs a command on another host, to its end."""
 
     def lost(self, host: str) -> None:
         """That host does not answer any more."""

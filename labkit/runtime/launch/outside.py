@@ -55,3 +55,6 @@ class OutsideLauncher(Launcher):
 
     def here(self, host: str) -> bool:
         return host == host_name()
+
+    def reaches(self, host: str) -> bool:
+        return self.here(host)
