@@ -129,3 +129,19 @@ def test_a_signal_that_is_on_its_way_is_not_sent_again() -> None:
     come.set()
     assert gone.wait(10)
     assert arrived == [signal.SIGKILL, signal.SIGUSR1]
+
+
+def test_a_signal_that_cannot_be_carried_keeps_no_later_one_from_coming() -> None:
+    arrived, come = list[int](), threading.Event()
+
+    def run(command: list[str]) -> None:
+        arrived.append(int(command[4]))
+        if arrived[-1] == signal.SIGSTOP:
+            raise OSError("no srun")
+        come.set()
+
+    courier = Courier(run)
+    courier.send((signal.SIGSTOP, 1, 2))
+    courier.send((signal.SIGCONT, 1, 2))
+    assert come.wait(10)
+    assert arrived == [signal.SIGSTOP, signal.SIGCONT]

@@ -10,6 +10,7 @@ To each process they go one after the other: a SIGCONT is not to overtake the SI
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,8 @@ class Courier:
     def _carry(self) -> None:
         letter: Letter | None = self._letters[0]
         while letter is not None:
-            self.run(program(letter))
+            with contextlib.suppress(OSError):  # this one is lost, as with its host; not the next
+                self.run(program(letter))
             with self._lock:
                 del self._letters[0]
                 letter = self._letters[0] if self._letters else None
