@@ -156,6 +156,10 @@ picture or Image("../notebooks/pictures/13_slurm.png")
 # The MPI standard has no word for a dead rank: by default it takes the whole job along
 # (`MPI_ERRORS_ARE_FATAL`). Open MPI's ULFM asks to be told instead: `mpiexec --with-ft ulfm`. The lab's
 # workers under it use no MPI at all, and survive as everywhere.
+#
+# Below only the process of rank 1 dies, since `mpiexec` has this one machine. With a host file it may be
+# the whole host: the ranks on it are missed after three seconds of silence, and begin anew on another;
+# `mpiexec` itself waits for the lost one for ever, and is ended.
 
 # %% tags=["nbval-ignore-output"]
 with Cluster(world_size, "gloo", "cpu", "mpi", max_restarts=2, seed=seed) as cluster:
