@@ -72,6 +72,16 @@ def test_a_run_without_faults_has_all_of_its_goodput():
     assert text_of(timeline(quiet.steps(12).finished()), "goodput") == "100 %"
 
 
+def test_a_death_that_nobody_injected_costs_as_much():
+    run = synthetic.Run(4)
+    run.start()
+    run.steps(8).kill(2)
+    run.until(run.time - synthetic.START + 3.0).restart(2)
+    events = run.steps(20).finished()
+    unasked = [event for event in events if event.kind != "fault"]
+    assert text_of(timeline(unasked), "goodput") == text_of(timeline(events), "goodput") != "100 %"
+
+
 def test_where_no_step_follows_a_death_the_time_after_it_is_lost():
     run = synthetic.Run(3)
     run.start()
@@ -103,6 +113,23 @@ def test_a_hang_is_told():
     assert "the deadline of 3 s has passed" in written
     assert "no step since" in text_of(picture, "took:")
     assert_legible(picture)
+
+
+def test_what_all_ranks_say_at_once_is_written_once():
+    run = synthetic.Run(4)
+    run.start()
+    for _ in range(2):  # two deaths of one rank, and each time the others find the same
+        run.steps(2).kill(3)
+        for rank in range(3):
+            run.record(rank, run.time + 0.001 * rank, "note", "pauses: 1 more must come back")
+        run.until(run.time + 1.0).restart(3)
+    run.steps(4).record(0, run.time, "note", "and this is another word")
+    picture = timeline(run.finished())
+    written = [text for text, _ in words(picture)]
+    assert written.count("pauses: 1 more must come back") == 2
+    assert written.count("and this is another word") == 1
+    assert len(with_gid(picture, "note")) == 3
+    assert text_of(picture, "left out") is None or "notes" not in text_of(picture, "left out")
 
 
 def test_an_unknown_span_gets_a_colour_and_an_entry():

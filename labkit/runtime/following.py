@@ -71,5 +71,5 @@ class Following:
     def _why_too_few(self, minimum: int) -> str | None:
         """What the members that are left wait for, if they are too few to go on."""
         missing = minimum - len(self.host.view.members)
-        few = f"{missing} more of {minimum} ranks are needed: restart the dead"
+        few = f"{missing} more of {minimum} ranks must come back"
         return self.host.membership.why_no_view() or (few if missing > 0 else None)

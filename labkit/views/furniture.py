@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labkit.views import marks, style
-from labkit.views.history import History
+from labkit.views.history import History, Mark
 from labkit.views.injected import Injected
 from labkit.views.labels import Hanging, height_of, pack, width_of
-from labkit.views.recovery import Recovery
+from labkit.views.recovery import Recovery, recovery
 from labkit.views.sheet import MARGIN, Sheet, lane_name
 from labkit.views.style import LOOKS, ROLES, Look, looks
 
@@ -181,6 +181,17 @@ def trouble_end(past: History, fault: Injected, after: Recovery) -> float:
     return fault.end
 
 
+def troubles(past: History) -> list[tuple[float, float]]:
+    """When the faults slowed the run, and the deaths that none of them was to cause: a machine that
+    was lost, say."""
+    unasked = [
+        Injected(death.cause, "Kill", (death.rank,), death.time, death.time, death.event)
+        for death in past.deaths
+        if not death.expected
+    ]
+    return [(f.begin, trouble_end(past, f, recovery(past, f))) for f in past.faults + unasked]
+
+
 # ---- moments, below the lanes ------------------------------------------------------------------
 
 
@@ -238,9 +249,24 @@ NOTES = 6
 """Sentences on one page; more than that is a log, not a picture."""
 
 
-def note_moments(past: History) -> list[Moment]:
-    notes = past.marks["note"][:NOTES]
+def note_moments(notes: list[Mark]) -> list[Moment]:
     return [Moment(n.time, _short(n.name), style.GREY, "note", dotted=True) for n in notes]
+
+
+def occasions(past: History) -> list[Mark]:
+    """The notes, and of those that are one occasion the first: ranks in the same view find the same
+    and say the same, each of them once. One that repeats itself speaks of another occasion."""
+    first: list[Mark] = []
+    speakers: dict[tuple[str, int], set[int]] = {}
+    for note in past.marks["note"]:
+        mine = (v for v in past.views if v.rank == note.rank and v.time <= note.time)
+        occasion = note.name, max((v.data.get("number", 0) for v in mine), default=0)
+        before = speakers.get(occasion)
+        if before is None or note.rank in before:
+            first.append(note)
+            speakers[occasion] = before = set()
+        before.add(note.rank)
+    return first
 
 
 def _short(text: str) -> str:

@@ -33,9 +33,13 @@ class Injected:
 
 @dataclass(frozen=True)
 class Death:
+    """`event` is how the driver recorded it; `expected` if a fault was to end the process."""
+
     rank: int
     time: float
     cause: str
+    event: Event
+    expected: bool
 
 
 def plain(event: Event) -> dict[str, Any]:
@@ -124,7 +128,8 @@ def deaths(
             if f.kind in ("Kill", "Restart") and rank in f.ranks and since < f.begin <= event.time
         ]
         last = max((e.time for e in words.get(rank, []) if e.time <= event.time), default=0.0)
-        found.append(Death(rank, max(kills[-1], last) if kills else event.time, cause(event)))
+        moment = max(kills[-1], last) if kills else event.time
+        found.append(Death(rank, moment, cause(event), event, bool(kills)))
     return found
 
 

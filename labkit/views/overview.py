@@ -25,16 +25,16 @@ GOODPUT = 0.85
 def draw_overview(past: History, title: str | None, width: float) -> Figure:
     sheet = new_sheet(past, (0.0, max(past.end, 1e-3)), width, right_margin=GOODPUT)
     recoveries = [recovery(past, f) for f in past.faults]
-    pairs = zip(past.faults, recoveries, strict=True)
-    progress = counted(past, [(f.begin, furniture.trouble_end(past, f, r)) for f, r in pairs])
+    progress = counted(past, furniture.troubles(past))
     # Where everything goes, from top to bottom, before anything is drawn.
     shown = furniture.shown_looks(sheet)
     legend = furniture.legend(sheet, shown, sheet.title_bottom(title))
     faults = furniture.fault_rows(sheet, recoveries, legend.bottom)
     checkpoints = checkpoint_row(sheet, faults.bottom)
     sheet.top, sheet.first = legend.bottom, checkpoints.bottom + 0.04 + sheet.pitch / 2
-    notes = furniture.note_moments(past)
-    below = furniture.moment_rows(sheet, furniture.view_moments(past) + notes, sheet.floor)
+    notes = furniture.occasions(past)
+    moments = furniture.view_moments(past) + furniture.note_moments(notes[: furniture.NOTES])
+    below = furniture.moment_rows(sheet, moments, sheet.floor)
     sheet.bottom = below.bottom + 0.05
     top, bottom = sheet.bottom + 0.1, sheet.bottom + 0.1 + (CURVE if progress else 0.02)
 
@@ -55,7 +55,7 @@ def draw_overview(past: History, title: str | None, width: float) -> Figure:
         {
             furniture.MERGED: merged,
             "messages not drawn": crowded,
-            "notes not drawn": len(past.marks["note"]) - len(notes),
+            "notes not drawn": max(0, len(notes) - furniture.NOTES),
             "labels left out": faults.missing + below.missing + unnamed,
         },
     )
