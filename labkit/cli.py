@@ -129,7 +129,13 @@ def run(
         raise fail(error) from None
     out = (out or runs.new_run()).absolute()
     os.environ["LABKIT_RUNS"] = str(out / "clusters")
-    outcomes = run_all(chosen, parameters, out)
+    try:
+        outcomes = run_all(chosen, parameters, out)
+    except NotebookError as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        print(f"What was done is in {out / 'index.html'}")
+        raise typer.Exit(130) from None
     print(f"{out / 'index.html'}")
     if not all(outcome.passed for outcome in outcomes):
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 
 from labkit import runs
@@ -332,6 +333,42 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
 
 
 @KERNEL
+def test_ctrl_c_ends_all_and_leaves_a_page_of_what_was_done(tmp_path: Path) -> None:
+    draws = notebook(tmp_path, "01_draws", "import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    say = f"open({str(tmp_path / 'here')!r}, 'w').close()"
+    endless = notebook(tmp_path, "02_endless", f"{say}\nimport time\nwhile True: time.sleep(1)")
+    never = notebook(tmp_path, "03_never", "pass")
+    command = [sys.executable, "-m", "labkit.cli", "run", *map(str, (draws, endless, never))]
+    out = tmp_path / "out"
+    # In a session of its own, as a terminal's: Ctrl-C goes to the kernel's parent alone.
+    program = subprocess.Popen(
+        [*command, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "here").exists():
+        assert program.poll() is None
+        time.sleep(0.05)
+    kernels = psutil.Process(program.pid).children(recursive=True)
+    program.send_signal(signal.SIGINT)
+    said, errors = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "Traceback" not in errors
+    assert [line.split()[:2] for line in said.splitlines()[:2]] == [
+        ["passed", "01_draws"],
+        ["FAILED", "02_endless"],
+    ]
+    assert f"What was done is in {out / 'index.html'}" in said
+    page = (out / "index.html").read_text()
+    assert "2 notebooks, 1 failed" in page
+    assert "interrupted" in page
+    assert (out / "02_endless.html").is_file()
+    assert not psutil.wait_procs(kernels, timeout=10)[1]
+
+
+@KERNEL
 @pytest.mark.slow
 def test_the_metrics_of_a_notebook_count_what_its_own_clusters_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -600,6 +637,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["run", "-p", "world_size"], "NAME=VALUE"),
         (["run", "-p", "world_size", "8", "-p", "seed=3", "99"], "There is no notebook '99'"),
         (["run", "02", "-p", "worlds", "8"], "has no parameter 'worlds'"),
+        (["run", "02", "--out", __file__], "cannot be the folder of this run: File exists"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(arguments: list[str], words: str) -> None:

@@ -153,7 +153,7 @@ def memory(free: float) -> Finding:
 
 
 def limits(processes: float, files: float) -> Finding:
-    found = f"up to {processes:g} and {files:g}"
+    found = f"up to {processes:g} processes, {files:g} open files in each"
     if processes < 200 or files < 1024:
         advice = "raise them (ulimit -u 4096, ulimit -n 4096, or the container's pids limit)"
         return Finding("limits", "warn", found, advice)

@@ -13,8 +13,9 @@ REPOSITORY = Path(labkit.__file__).parents[1]
 NOTEBOOKS = REPOSITORY / "notebooks"
 
 
-QUIET_KERNEL = ["--IPKernelApp.log_level=40"]
-"""Errors alone: a kernel warns at every start that it talks to this machine over plain TCP."""
+QUIET_KERNEL = ["--IPKernelApp.log_level=50"]
+"""A kernel warns at every start that it talks to this machine over plain TCP, and calls it an error
+that it is interrupted at its end. What a cell prints and raises is in the notebook."""
 
 
 class NotebookError(Exception):

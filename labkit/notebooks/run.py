@@ -22,6 +22,7 @@ from labkit.notebooks.metrics import metrics
 from labkit.notebooks.source import Notebook
 
 CELL_SECONDS = 600
+INTERRUPTED = "interrupted"
 BESIDE = re.compile(r"\]\((?![\w+.-]+:|[#/])")
 """The beginning of a link to a file: not to a place on the net, nor in the same notebook."""
 
@@ -81,11 +82,15 @@ def run(
     out: Path,
     say: Callable[[str], None] = print,
 ) -> list[Outcome]:
-    """Runs all, also after one that fails, and writes `out`/index.html after each."""
+    """Runs all, also after one that fails, and writes `out`/index.html after each. Interrupted, it
+    does so for the one that was, and raises KeyboardInterrupt."""
     from labkit.notebooks.index import write_index
 
     require_parameters(notebooks, parameters)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotebookError(f"{out} cannot be the folder of this run: {error.strerror}.") from None
     outcomes: list[Outcome] = []
     for path in notebooks:
         outcome = run_one(path, parameters, out)
@@ -95,6 +100,8 @@ def run(
             f"{'passed' if outcome.passed else 'FAILED'}  {outcome.name}  {outcome.seconds:.1f} s"
             + (f"  {outcome.error}" if outcome.error else "")
         )
+        if outcome.error == INTERRUPTED:
+            raise KeyboardInterrupt
     return outcomes
 
 
@@ -127,6 +134,9 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
             )
     except papermill.PapermillExecutionError:
         pass  # of a cell, in the stored notebook: `wrong` tells whether it was meant
+    except KeyboardInterrupt:
+        outcome.error = INTERRUPTED
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of what nbclient leaves behind
     except Exception as error:  # nbclient, the kernel, the file system: each has its own
         outcome.error = f"{type(error).__name__}: {error}".splitlines()[0]
     outcome.seconds = time.monotonic() - begin
