@@ -9,6 +9,7 @@ import pytest
 from labkit import events
 from labkit.events import Event, EventLog
 from labkit.runtime.run import Run
+from labkit.view import View
 
 
 def test_what_is_recorded_is_read_back(tmp_path):
@@ -112,7 +113,7 @@ def test_the_log_of_the_process_is_the_one_in_use(tmp_path):
 
 def test_a_run_is_told_nothing_of_the_one_before_it():
     """The step of an earlier run may still be on its way when the next one begins."""
-    run = Run(driver=None, number=2, ranks=(0, 1), name="train")
+    run = Run(driver=None, number=2, ranks=(0, 1), name="train", view=View(1, (0, 1)))
     before = Event(run.started - 0.001, 5, 1, "step", data={"step": 99})
     begun = Event(run.started, 6, 0, "step", data={"step": 0})
     run.add([before, begun])

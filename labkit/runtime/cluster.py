@@ -24,6 +24,7 @@ from labkit.runtime.machine import detect
 from labkit.runtime.placement import Placement, place
 from labkit.runtime.run import Run
 from labkit.runtime.ship import pack, pack_protocols
+from labkit.runtime.spelling import spelled
 
 
 class Cluster:
@@ -189,6 +190,7 @@ class Cluster:
         name = getattr(function, "__name__", type(function).__name__)
         driver = self._driver
         run = driver.start(payload, name, plan, driver.seed, driver.deadline, elastic)
+        run.plan, run.call = plan, spelled(name, elastic, arguments)
         with run.changed:
             run.keep = None if run.done else self
         return run

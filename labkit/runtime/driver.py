@@ -218,7 +218,7 @@ class Driver:
             view = self.seats[ranks[0]].view if ranks else View(0, ())
         if not ranks:
             raise RuntimeError("every rank is dead: cluster.restart(0), or make a new cluster")
-        run = Run(self, next(self._numbers), ranks, name)
+        run = Run(self, next(self._numbers), ranks, name, view)
 
         def begin() -> None:
             self.run = run

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from labkit.events import Event
+from labkit.faults import FaultPlan
 from labkit.runtime.interrupt import Interruptible
 from labkit.runtime.watch import Watch
+from labkit.view import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,8 +89,13 @@ class Run:
     with the worker's whole traceback.
     """
 
-    def __init__(self, driver: Driver, number: int, ranks: tuple[int, ...], name: str) -> None:
+    def __init__(
+        self, driver: Driver, number: int, ranks: tuple[int, ...], name: str, view: View
+    ) -> None:
         self.number, self.name = number, name
+        self.view = view  # in which it began
+        self.plan = FaultPlan()
+        self.call = ""  # what starts another one like it
         self.waiting = frozenset(ranks)
         self.deaths: dict[int, Died] = {}
         self._results: dict[int, Any] = {}
@@ -272,7 +279,8 @@ class Run:
         """The run to scrub through in a notebook: a slider, and who knew what at that time."""
         from labkit.views.panel.finished import FinishedPanel
 
-        return FinishedPanel(self.events, f"run {self.number}: {self.name}", present)
+        title, view = f"run {self.number}: {self.name}", self.view
+        return FinishedPanel(self.events, title, present, view.number, view.members)
 
     def write_chrome_trace(self, path: str) -> None:
         """For chrome://tracing or https://ui.perfetto.dev."""

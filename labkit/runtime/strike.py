@@ -22,13 +22,12 @@ def strike(host: Host, fault: faults.Fault) -> None:
     """A planned fault whose moment this rank has reached. The training thread."""
     me = host.me.rank
     match fault:
-        case faults.Kill(rank) if rank == me:
+        case faults.Kill(rank) | faults.HoldGIL(rank) if rank == me:
             events.record("fault", str(fault), **faults.describe(fault))
+            if isinstance(fault, faults.HoldGIL):
+                return hold_lock(fault.seconds)
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
-        case faults.HoldGIL(rank, seconds) if rank == me:
-            events.record("fault", str(fault), **faults.describe(fault))
-            hold_lock(seconds)
         case faults.LinkDown(rank) if rank == me:
             host.strike(fault)  # and will not be heard to say that it is in force
         case _:

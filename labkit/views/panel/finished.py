@@ -19,7 +19,15 @@ ARROWS = 600
 class FinishedPanel:
     """`run.panel()`. All is told at once; afterwards the kernel only answers."""
 
-    def __init__(self, events: Sequence[Event], title: str = "", present: bool = False) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        title: str = "",
+        present: bool = False,
+        view: int | None = None,
+        members: Sequence[int] = (),
+    ) -> None:
+        self.view, self.members = view, tuple(members)  # in which the run began
         self.events = sorted(events, key=lambda e: (e.time, e.clock))
         if not self.events:
             raise ValueError("this run has no events: there is nothing to look at")
@@ -61,12 +69,12 @@ class FinishedPanel:
 
     def at(self, seconds: float) -> list[dict[str, Any]]:
         """Who knows what, so many seconds after the run's first event."""
-        return known_at(self.events, self.begin + seconds)
+        return known_at(self.events, self.begin + seconds, self.view, self.members)
 
     def _hear(self, _: Any, wish: dict[str, Any], buffers: Any) -> None:
         match wish["kind"]:
             case "hello":
-                self.front.send({"kind": "frame", "frame": self.frame})
+                self.front.send({"kind": "frame", "frame": self.frame, "view": wish.get("view")})
                 self.front.send({"kind": "knowledge", "t": 0.0, "rows": self.at(0.0)})
             case "at":
                 t = float(wish["t"])

@@ -6,7 +6,7 @@ records lie side by side, so what a rank does *not* know yet can be said as well
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,15 +45,19 @@ class Known:
                 self.told.append(int(data.get("rank", event.rank)))
 
 
-def known_at(events: Iterable[Event], time: float) -> list[dict[str, Any]]:
-    """A row for each rank, and one for the driver, at `time` on the events' own clock: `rank`,
-    `state`, `step`, `view`, and in words what it knows and what it cannot know yet."""
+def known_at(
+    events: Iterable[Event], time: float, view: int | None = None, members: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """A row for each rank of the events, and one for the driver, at `time` on the events' own
+    clock: `rank`, `state`, `step`, `view`, and in words what it knows and what it cannot know yet.
+    The `members` of the `view` in which the run began knew it from its beginning."""
     before = sorted((e for e in events if e.time <= time), key=lambda e: (e.time, e.clock))
-    known: dict[int, Known] = {}
+    known = {rank: Known(rank) for rank in {DRIVER, *members, *(e.rank for e in events)}}
+    for rank in members:
+        known[rank].view, known[rank].members = view, tuple(members)
     words: dict[int, list[Event]] = {}
     for event in before:
-        at = known.setdefault(event.rank, Known(event.rank))
-        at.hear(event)
+        known[event.rank].hear(event)
         if event.rank != DRIVER and event.kind not in ("fault", "death", "heal"):
             words.setdefault(event.rank, []).append(event)
     struck = injected(_of(before, "fault"), _of(before, "heal"), time)

@@ -7,6 +7,7 @@ who records says the kind, and mostly the name, in so many words, so the line ca
 from __future__ import annotations
 
 import ast
+import linecache
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,11 +42,20 @@ class Place:
 
 def where(event: Event, simulated: bool = False) -> str:
     """`labkit/runtime/host.py:183  events.record("view", …)`, or all lines that it may be."""
-    found = places_of(event, simulated)
     said = event.name if event.name.startswith(event.kind) else f"{event.kind} {event.name}".strip()
+    if at := event.data.get("at"):
+        return f"{said}: recorded at {at}{_text(str(at))}"
+    found = places_of(event, simulated)
     if not found:
         return f"{said}: recorded outside of labkit's own code"
     return f"{said}: recorded at " + " or ".join(f"{p.file}:{p.line}  {p.text}" for p in found)
+
+
+def _text(place: str) -> str:
+    """What stands there, if it is the lab's own."""
+    file, _, number = place.rpartition(":")
+    text = linecache.getline(str(LABKIT.parent / file), int(number)).strip()
+    return f"  {text}" if text else ""
 
 
 def places_of(event: Event, simulated: bool = False) -> list[Place]:
