@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from labkit.events import DRIVER, Event
+from labkit.events import DRIVER, Event, EventLog
 from labkit.faults import (
     At,
     Cut,
@@ -27,11 +28,12 @@ from labkit.faults import (
 )
 from labkit.protocols.raft import Raft
 from labkit.runtime.panel import ClusterStage
+from labkit.runtime.spelling import spelled
 from labkit.simulator.simulation import Simulation
 from labkit.views.panel.knowledge import known_at
 from labkit.views.panel.live import LivePanel
 from labkit.views.panel.pace import Pace
-from labkit.views.panel.script import Script, line
+from labkit.views.panel.script import Click, Script, line
 from labkit.views.panel.sources import where
 from labkit.views.panel.strip import Strip
 
@@ -166,6 +168,12 @@ def test_messages_are_told_when_they_arrive_and_counted_when_they_are_many() -> 
     assert strip.in_flight() == {}
 
 
+def test_an_event_that_a_function_made_up_harms_no_panel() -> None:
+    strip = Strip(range(2), 0.0)
+    kinds = ("mark", "gone", "t", "advance_all", "band of my own")
+    assert "marks" not in told(strip, 1.0, *(event(0.1, 0, kind, "mine") for kind in kinds))
+
+
 def test_goodput_is_one_without_faults_and_falls_while_no_step_counts() -> None:
     pace = Pace()
     for step in range(1, 21):
@@ -182,18 +190,41 @@ def test_goodput_is_one_without_faults_and_falls_while_no_step_counts() -> None:
 
 
 def test_every_click_is_a_line_and_all_of_them_a_plan() -> None:
+    before = SimpleNamespace(number=1, call="before", plan=FaultPlan())
+    planned = FaultPlan(At(Slow(1, 2.0), step=5))
+    run = SimpleNamespace(number=2, call="run = begin(faults=plan)", plan=planned)
     script = Script()
-    script.add(Kill(2), 1.234, "run 1, step 40")
-    script.add(Partition(((1,), (0, 2, 3))), 2.0, "run 1, step 52")
-    script.add(Heal(), None, "between runs")
-    code = script.code()
-    assert "cluster.kill(2)" in code
-    assert "# run 1, step 40" in code
-    assert "cluster.partition([1], [0, 2, 3])" in code
-    names: dict[str, Any] = {}
-    exec(code[code.index("from labkit") :], names)
-    entries = names["plan"].entries
-    assert entries == (At(Kill(2), seconds=1.23), At(Partition(((1,), (0, 2, 3))), seconds=2.0))
+    assert script.plan() == script.lines() == ""
+    script.clicks.append(Click(Kill(0), "run 1, step 7", before, 0.5))
+    script.clicks.append(Click(Kill(2), "run 2, step 40", run, 1.234))
+    script.clicks.append(Click(Partition(((1,), (0, 2, 3))), "run 2, step 52", run, 2.0))
+    script.clicks.append(Click(Heal(), "between runs"))
+    assert script.lines().splitlines()[1:] == [
+        "cluster.kill(2)                    # run 2, step 40",
+        "cluster.partition([1], [0, 2, 3])  # run 2, step 52",
+        "cluster.heal()                     # between runs",
+    ]
+    names: dict[str, Any] = {"begin": lambda faults: faults}
+    exec(script.plan(), names)
+    struck = (At(Kill(2), seconds=1.23), At(Partition(((1,), (0, 2, 3))), seconds=2.0))
+    assert names["run"].entries == planned.entries + struck, "those of its plan, and the clicks"
+
+
+def test_a_run_is_spelled_as_it_was_started() -> None:
+    """As far as an argument is plain; the others are named."""
+    assert (
+        spelled("train", True, {"steps": 30, "algorithm": "in_order", "widths": (8, 4)})
+        == "run = cluster.run(train, elastic=True, steps=30, algorithm='in_order', widths=(8, 4), "
+        "faults=plan)"
+    )
+    many = {"data": list(range(1000)), "model": object(), "rate": math.inf, "seed": 3}
+    assert spelled("job", False, many) == (
+        "run = cluster.run(job, seed=3, faults=plan)  # and data, model, rate, as before"
+    )
+    assert spelled("<lambda>", False, {}).startswith("# ")
+
+
+def test_clicks_again_line_by_line() -> None:
     assert line(Slow(1, 4.0)) == "cluster.slow(1, 4.0)"
     assert line(Kill(0), "sim") == "sim.inject(Kill(rank=0))"
 
@@ -320,6 +351,18 @@ def test_a_message_of_a_protocol_is_traced_to_who_sends_it() -> None:
     assert "outside" in where(event(0, 0, "unheard of"))
 
 
+def test_a_note_names_the_line_that_wrote_it() -> None:
+    """Whatever it says: its words may come from anywhere."""
+    told: list[Event] = []
+    log = EventLog(stream=told.append)
+    log.record("note", "a remark")
+    with log.span("computing"):
+        pass
+    assert where(told[0]).startswith("note a remark: recorded at tests/test_panel.py:")
+    assert where(told[0]).endswith('log.record("note", "a remark")')
+    assert "at" not in told[1].data
+
+
 # -- who knew what
 
 
@@ -348,6 +391,16 @@ def test_between_a_death_and_the_news_of_it_nobody_knows() -> None:
     assert knows(1.35)[1] == "does not know that rank 2 is dead"
     states = {row["rank"]: row["state"] for row in known_at(story, 1.05)}
     assert states[2] == "dead"
+
+
+def test_before_the_first_view_of_a_run_they_know_the_one_in_which_it_began() -> None:
+    story = [event(0.5, 0, "step", step=1), fault(1.0, Kill(1)), death(1.2, 1)]
+    rows = {row["rank"]: row for row in known_at(story, 1.1, 1, (0, 1))}
+    assert rows[0]["view"] == rows[1]["view"] == "1 {0,1}"
+    assert rows[0]["knows"] == "does not know that rank 1 is dead"
+    early = {row["rank"]: row for row in known_at(story, 0.1, 1, (0, 1))}
+    assert early.keys() == rows.keys(), "a row for all, whatever the slider showed before"
+    assert early[0]["step"] is None
 
 
 # -- a simulation, led by hand
@@ -382,10 +435,12 @@ def test_the_code_of_the_clicks_leads_to_the_same_place(panel: Any) -> None:
     panel.click("deliver", panel.sim.flying()[-1].number)
     for _ in range(30):
         panel.step()
-    sim = Simulation(Raft, n=3, seed=5, record=True)
-    exec(panel.code, {"sim": sim})
-    assert sim.recorder is not None
-    assert sim.recorder.hash() == panel.sim.recorder.hash()
+    panel.click("inject", Kill(1))
+    panel.step()
+    assert "from labkit.protocols.raft import Raft\n" in panel.code
+    names: dict[str, Any] = {}
+    exec(panel.code, names)
+    assert names["sim"].recorder.hash() == panel.sim.recorder.hash()
 
 
 def test_a_message_that_was_dropped_never_arrives(panel: Any) -> None:

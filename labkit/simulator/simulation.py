@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -131,7 +132,21 @@ class Simulation(Stepping):
         faults, and the fate of single messages."""
         from labkit.views.panel.simulated import SimulatedPanel
 
-        return SimulatedPanel(self._again, present)
+        return SimulatedPanel(self._again, present, self._spelled())
+
+    def _spelled(self) -> str:
+        """The code that makes one like it, which is recorded; what no short code says is named."""
+        protocol, n, seed, *others = self._again.args
+        words = ("faults", "network", "invariants", "clients", "spares", "wire")
+        left = [word for word, value in zip(words, others, strict=True) if value]
+        left += ["storage"] if self._again.keywords["storage"] is not Storage else []
+        if not isinstance(protocol, type):
+            return f"# sim is a new one: Simulation(…, n={n}, seed={seed}, record=True)"
+        home, name = _public(protocol)
+        lines = [f"from {home} import {name}"] if home != "__main__" else []
+        lines += ["from labkit.simulator.simulation import Simulation", ""]
+        lines += [f"sim = Simulation({name}, n={n}, seed={seed}, record=True)"]
+        return "\n".join(lines) + (f"  # and {', '.join(left)}, as before" if left else "")
 
     # -- what is done to it
 
@@ -245,3 +260,12 @@ class Simulation(Stepping):
         for node in self._nodes.values():
             if node.machine is None and node.life >= 0:
                 self._start(node)
+
+
+def _public(protocol: type) -> tuple[str, str]:
+    """The package that offers it, or else its own module, and its name there."""
+    package = sys.modules.get(protocol.__module__.rpartition(".")[0])
+    for name, value in vars(package).items() if package else ():
+        if value is protocol:
+            return protocol.__module__.rpartition(".")[0], name
+    return protocol.__module__, protocol.__qualname__

@@ -93,7 +93,7 @@ BACKGROUND = frozenset({"run"})
 COLLECTIVES = frozenset({"all reduce", "reduce scatter", "all gather", "collective"})
 
 # Colours left for spans that the lab has no word for, in the order in which they are met.
-_SPARE = (YELLOW, "#44AA99", "#BBBBBB", "#AA4499", "#999933", "#332288", "#882255", "#117733")
+SPARE = (YELLOW, "#44AA99", "#BBBBBB", "#AA4499", "#999933", "#332288", "#882255", "#117733")
 
 
 def activity(name: str) -> str:
@@ -106,7 +106,7 @@ def looks(activities: list[str]) -> dict[str, Look]:
     """The look of each activity, unknown ones with a spare colour in order of appearance."""
     known = LOOKS | ROLES
     unknown = [a for a in activities if a not in known]
-    spare = {a: Look(a, _SPARE[i % len(_SPARE)]) for i, a in enumerate(unknown)}
+    spare = {a: Look(a, SPARE[i % len(SPARE)]) for i, a in enumerate(unknown)}
     return {a: known.get(a) or spare[a] for a in activities}
 
 

@@ -63,7 +63,7 @@ class Notebook:
     """An open notebook: `page` is Playwright's, `path` the file."""
 
     def __init__(self, page: Any, path: Path) -> None:
-        self.page = page
+        self.page, self.path = page, path
         self.cells = nbformat.read(path, 4).cells
 
     def find(self, text: str) -> int:

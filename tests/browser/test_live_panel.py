@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import nbformat
 from playwright.sync_api import expect
 
 from .pages import Lab, Notebook, Open
@@ -74,6 +75,49 @@ def test_many_faults_at_once_have_room(lab: Lab, notebook: Open) -> None:
     assert panel.evaluate(TOO_WIDE) == []
 
 
+AFTERWARDS = """
+from labkit import Cluster
+from labkit.training import train
+cluster = Cluster(2)
+cluster.panel()
+"""
+
+
+def test_a_page_that_is_loaded_again_shows_what_has_been(notebook: Open) -> None:
+    run = "cluster.run(train, steps=30).wait();"
+    book = notebook("again.ipynb", AFTERWARDS, run, "cluster.run(train, steps=100_000);")
+    for i in range(2):
+        book.run(i)
+        book.done(i)
+    picture = book.panel.locator("img.picture")
+    expect(picture).to_be_visible()
+    kept = book.cell(0).locator(".jp-RenderedImage img")
+    expect(kept).to_have_count(1)
+    expect(kept).to_be_hidden()  # the panel shows it; the file keeps it for a page without kernel
+    book.page.keyboard.press("Control+s")
+    book.page.locator('.lm-TabBar-tab:has-text("again.ipynb"):not(.jp-mod-dirty)').wait_for()
+    outputs = nbformat.read(book.path, 4).cells[0].outputs
+    assert "image/png" in outputs[1]["data"]
+
+    book.page.reload()
+    expect(book.panel.locator(".run")).to_have_text("run 1: train")
+    expect(picture).to_be_visible()
+    book.run(2)
+    book.done(2)
+    expect(book.panel.locator(".run")).to_have_text("run 2: train")
+    expect(picture).to_be_hidden()
+
+
+def test_a_kernel_that_is_gone_is_said_to_be(notebook: Open) -> None:
+    book = notebook("gone.ipynb", AFTERWARDS, "import os; os._exit(1)")
+    book.run(0)
+    book.done(0)
+    said = book.panel.locator(".said")
+    expect(said).to_have_text("")
+    book.run(1)
+    expect(said).to_contain_text("Nothing is heard of this notebook's kernel")
+
+
 TOO_WIDE = """panel => {
     const copy = panel.parentNode.appendChild(panel.cloneNode(true));
     const longest = { state: "○ restarting", step: "100000", view: "100", heard: "99.9 s ago",
@@ -88,7 +132,7 @@ TOO_WIDE = """panel => {
         copy.classList.toggle("present", present);
         for (const gpu of [false, true]) {
             copy.querySelector("table").classList.toggle("no-gpu", !gpu);
-            for (let em = 45; em <= 100; em += 1) {
+            for (let em = 34; em <= 100; em += 1) {
                 copy.style.width = `${em}em`;
                 if (copy.scrollWidth > copy.clientWidth) wide.push({ em, present, gpu });
             }

@@ -57,6 +57,16 @@ class Kernel:
     def run(self, code: str) -> str:
         return self.finish(self.start(code))
 
+    def control(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+        self.client.control_channel.send(self.client.session.msg(kind, content))
+        answer: dict[str, Any] = self.client.get_control_msg(timeout=60)["content"]
+        return answer
+
+    def sent_by_widgets(self, count: int) -> None:
+        """Waits until so many messages have come from a widget in the kernel."""
+        while count:
+            count -= self.client.get_iopub_msg(timeout=60)["msg_type"] == "comm_msg"
+
     def family(self) -> list[psutil.Process]:
         pid = self.manager.provisioner.pid  # type: ignore[union-attr]
         return psutil.Process(pid).children(recursive=True)
@@ -150,3 +160,42 @@ def test_restarting_the_kernel_leaves_no_worker(kernel: Kernel, now: bool) -> No
     assert len(family) == 6
     kernel.manager.restart_kernel(now=now)
     wait_until(lambda: not any(map(running, family)), f"some of {family} still run")
+
+
+PANEL = """
+from labkit.simulator.simulation import Simulation
+from labkit.protocols.raft import Raft
+from labkit.views.panel.live import LivePanel
+import threading
+class Stage:
+    ranks, silence, closed, struck = (0, 1), None, False, threading.Event()
+    def listen(self, call): pass
+    def rows(self): return []
+    def run(self): return None
+    def inject(self, fault): self.struck.set()
+stage = Stage()
+panel = LivePanel(stage)
+print(panel.front.comm.comm_id)
+"""
+
+
+def test_a_click_is_heard_after_the_thread_of_another_page_has_ended(kernel: Kernel) -> None:
+    """JupyterLab has a subshell, a thread in the kernel, for the widgets of a page, and ends some
+    when the page is loaded again. The panel's own thread sends ten times a second; the kernel
+    awaits the answers wherever it takes the request to come from that is being answered."""
+    comm = kernel.run(PANEL).strip()
+    session, client = kernel.client.session, kernel.client
+    subshell = kernel.control("create_subshell_request", {})["subshell_id"]
+    message = session.msg("comm_info_request", {})
+    message["header"]["subshell_id"] = subshell
+    client.shell_channel.send(message)
+    kernel.finish(message["header"]["msg_id"])
+    kernel.sent_by_widgets(2)
+    kernel.control("delete_subshell_request", {"subshell_id": subshell})
+
+    data = {"method": "custom", "content": {"kind": "kill", "rank": 0}}
+    click = session.msg("comm_msg", {"comm_id": comm, "data": data})
+    client.shell_channel.send(click)
+    kernel.finish(click["header"]["msg_id"])
+    assert kernel.run("print(stage.struck.wait(10))").strip() == "True"
+    kernel.run("stage.closed = True; panel.leave()")

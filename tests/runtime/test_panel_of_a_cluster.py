@@ -125,3 +125,44 @@ def test_the_picture_of_a_run_that_is_over_is_sent_once(cluster: Cluster) -> Non
     end = len(browser.heard) + 5
     browser.wait(lambda: len(browser.heard) >= end, "five more updates")
     assert sum(m["kind"] == "picture" for m in browser.heard) == 1
+
+
+def test_a_view_that_is_opened_late_hears_of_the_run_and_its_picture(cluster: Cluster) -> None:
+    """Or a page that is loaded again; the views that were there are told nothing twice."""
+    browser = Browser(cluster.panel())
+    cluster.run(train, steps=5).wait()
+    browser.wait(lambda: any(m["kind"] == "picture" for m in browser.heard), "the picture")
+    begin = len(browser.heard)
+    browser.click("hello", view=7)
+    browser.wait(lambda: [m for m in browser.heard[begin:] if m["kind"] == "picture"], "another")
+    mine = {m["kind"]: m for m in browser.heard[begin:] if "view" in m}
+    assert {m["view"] for m in mine.values()} == {7}
+    assert mine["frames"]["run"] == {"number": 1, "name": "train"}
+    assert "picture" in mine
+    began = [m["frame"]["run"] for m in browser.heard if "run" in m.get("frame", ())]
+    assert began == [mine["frames"]["run"]]
+
+
+def test_the_clicks_of_a_run_are_a_plan_that_strikes_again_as_they_did(cluster: Cluster) -> None:
+    browser = Browser(panel := cluster.panel())
+    first = cluster.run(train, steps=60, on_loss="continue", elastic=True)
+    first.wait_step(20, timeout=DEADLINE)
+    browser.click("kill", rank=2)
+    browser.wait(lambda: panel.script.clicks, "the click")
+    first.wait(timeout=DEADLINE)
+    cluster.restart(2)
+    names = {"cluster": cluster, "train": train}
+    exec(panel.script.plan(), names)
+    again: Any = names["run"]
+    again.wait(timeout=DEADLINE)
+
+    def killed(run: Any) -> float:
+        """Seconds after its beginning."""
+        (moment,) = (e.time for e in run.events if e.kind == "fault" and e.name == "Kill(rank=2)")
+        return float(moment - run.started)
+
+    assert again.number == first.number + 1
+    (planned,) = (entry.seconds for entry in names["plan"].entries)
+    assert planned == pytest.approx(killed(first), abs=0.1)
+    assert planned <= killed(again)
+    assert again.results.keys() == {0, 1}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,19 @@ class Front(anywidget.AnyWidget):
     def __init__(self, **settings: Any) -> None:
         names = {**style.LOOKS, **style.ROLES}
         colours = {name: look(found) for name, found in names.items()}
-        super().__init__(colours={"looks": colours, "ranks": list(style.RANKS)}, **settings)
+        lists = {"ranks": list(style.RANKS), "spare": list(style.SPARE)}
+        super().__init__(colours={"looks": colours, **lists}, **settings)
 
 
 def look(found: style.Look) -> list[str]:
     """Label, colour, and the colour of the hatch, if there is one."""
     return [found.label, found.colour, found.hatch_colour if found.hatch else ""]
+
+
+def thread(target: Callable[[], None]) -> threading.Thread:
+    """Runs `target` for a panel, in the context of the cell that makes it. A kernel (ipykernel 7)
+    expects the answers to what a thread sends where the request came from that the thread serves;
+    without a context that is whichever came last, and the clicks of a page that has been loaded
+    again would go to a thread of the kernel that is no more."""
+    run = contextvars.copy_context().run
+    return threading.Thread(target=run, args=(target,), name="labkit panel", daemon=True)

@@ -16,9 +16,9 @@ from labkit import faults
 from labkit.chaos import random_plan
 from labkit.events import Event
 from labkit.faults import Fault
-from labkit.views.panel.front import Front
+from labkit.views.panel.front import Front, thread
 from labkit.views.panel.pace import Pace
-from labkit.views.panel.script import Script
+from labkit.views.panel.script import Click, Script
 from labkit.views.panel.sources import where
 from labkit.views.panel.strip import Strip
 
@@ -35,6 +35,9 @@ LEAVES = 10.0
 NOBODY_NOTICES = (
     "No connection closes, so the others wait. With Cluster(silence=1.0) they would do without it."
 )
+NOTHING = {"text/plain": ""}
+"""What is below the panel until a run is over. The page hides the picture there, since the panel
+has it too; a page without a kernel shows only what is stored."""
 DRAWS = 100
 """Random faults that are looked at until one of them strikes no dead rank."""
 AT_ONCE = ("kill", "pause", "slow", "delay", "drop", "cut", "partition")
@@ -55,7 +58,7 @@ class Stage(Protocol):
 
 
 class LivePanel:
-    """`cluster.panel()`. Shows itself; `code` is what has been clicked so far."""
+    """`cluster.panel()`. Shows itself; `code` is what has been clicked so far, a line a click."""
 
     def __init__(self, stage: Stage, present: bool = False) -> None:
         self.stage = stage
@@ -65,19 +68,22 @@ class LivePanel:
         self.fresh: deque[list[Event]] = deque()
         self.frames: deque[dict[str, Any]] = deque(maxlen=round(KEPT / TICK))
         self.run: Any = None
-        self.drawn = True  # the picture of the run
+        self.picture: bytes | None = None  # of the run, once it is over
+        self._timeline: Any = None  # the same, for the notebook
         self._ended: float | None = None  # when the run was seen to be over
+        self._shown: list[tuple[Any, Any]] = []  # where the panel stands, and the picture below it
         self._rows: list[dict[str, Any]] = []
         self._dice = 0
         self._wishes: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._woken = threading.Event()
+        self._left = False  # the thread is at its end
         lanes = [
             {"id": rank, "name": f"rank {rank}", "witness": False} for rank in stage.ranks[:-1]
         ] + [{"id": stage.ranks[-1], "name": "witness", "witness": True}]
         self.front = Front(mode="live", lanes=lanes, present=present)
         self.front.on_msg(self._hear)
         stage.listen(self.fresh.append)
-        self.thread = threading.Thread(target=self._live, name="labkit panel", daemon=True)
+        self.thread = thread(self._live)
         self.thread.start()
 
     def __repr__(self) -> str:
@@ -86,13 +92,14 @@ class LivePanel:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        self._shown = display(self.front, display_id=True)
-
-    _shown: Any = None
+        shown = display(self.front, display_id=True)
+        below = NOTHING if self._timeline is None else self._timeline
+        kept = display(below, raw=below is NOTHING, display_id=True)
+        self._shown.append((shown, kept))
 
     @property
     def code(self) -> str:
-        return self.script.code()
+        return self.script.lines()
 
     def leave(self) -> None:
         """Waits until the picture of the last run has taken its place; the cluster is closed."""
@@ -114,17 +121,19 @@ class LivePanel:
             self._woken.clear()
         self.tick(time.monotonic())
         self._leave_picture()
+        self._left = True
+        self._act()
 
     def tick(self, now: float) -> None:
         """Tells the browser what is new."""
-        self._follow(now)
+        began = self._follow(now)
         for batch in [self.fresh.popleft() for _ in range(len(self.fresh))]:
             for event in batch:
                 self.strip.take(event)
                 self.pace.take(event)
-        frame = self.strip.news(now)
+        frame = self.strip.news(now) | began
         goodput, recent = self.pace.goodput(now), self.pace.goodput(now, seconds=2.0)
-        if goodput is not None and not self.drawn:
+        if goodput is not None and self.picture is None:
             frame["goodput"] = [round(goodput, 3), None if recent is None else round(recent, 3)]
         rows = self.stage.rows()
         if rows != self._rows:
@@ -132,43 +141,59 @@ class LivePanel:
         self.frames.append(frame)
         self.front.send({"kind": "frame", "frame": frame})
 
-    def _follow(self, now: float) -> None:
-        """Notices when a run begins, and when it is over."""
+    def _follow(self, now: float) -> dict[str, Any]:
+        """Notices when a run begins, and when it is over: what the browser is told of that."""
         run = self.stage.run()
         if run is not self.run:
-            self.run, self.drawn, self._ended, self.pace = run, False, None, Pace()
-            began = {"number": run.number, "name": run.name, "t": run.started - self.began}
-            self.front.send({"kind": "run", **began})
-        if run is None or self.drawn or not run.done:
-            return
-        self._ended = self._ended or now
-        if now - self._ended > RESTS:
-            self.drawn = True
-            self._send_picture(run)
+            self.run, self.picture, self._ended, self.pace = run, None, None, Pace()
+            return {"run": self._title()}
+        if run is not None and run.done and self.picture is None:
+            self._ended = self._ended or now
+            if now - self._ended > RESTS:
+                self._draw(run)
+        return {}
 
-    def _send_picture(self, run: Any) -> None:
+    def _title(self) -> dict[str, Any]:
+        return {"number": self.run.number, "name": self.run.name}
+
+    def _draw(self, run: Any) -> None:
+        """In the panel, and beside it, where it is kept with the notebook."""
+        self.picture = b""  # one try
         try:
-            picture = run.timeline().png()
+            self._timeline = run.timeline()
+            self.picture = self._timeline.png()
         except Exception as error:  # the panel goes on without it
             self._say(f"the picture of run {run.number} could not be drawn: {error}")
-        else:
-            self.front.send({"kind": "picture", "number": run.number}, [picture])
+            return
+        self._send_picture()
+        for _, kept in self._shown:
+            kept.update(self._timeline)
+
+    def _send_picture(self, **whom: Any) -> None:
+        if self.picture:
+            self.front.send({"kind": "picture", **whom}, [self.picture])
 
     def _leave_picture(self) -> None:
         """The cluster is closed: in the notebook the picture of the last run takes this place."""
         self.front.send({"kind": "closed"})
-        if self.run is None or self._shown is None:
+        if self.run is None or not self._shown:
             return
         try:
-            self._shown.update(self.run.timeline())
+            timeline = self.run.timeline()
         except Exception as error:
             self._say(f"the picture of run {self.run.number} could not be drawn: {error}")
+            return
+        for shown, kept in self._shown:
+            shown.update(timeline)
+            kept.update(NOTHING, raw=True)
 
     # -- what is clicked
 
     def _hear(self, _: Any, wish: dict[str, Any], buffers: Any) -> None:
         self._wishes.put(wish)
         self._woken.set()
+        if self._left:
+            self._act()
 
     def _act(self) -> None:
         while True:
@@ -184,7 +209,7 @@ class LivePanel:
     def _do(self, wish: dict[str, Any]) -> None:
         match wish["kind"]:
             case "hello":
-                self._catch_up()
+                self._catch_up(wish.get("view"))
             case "event":
                 event = self.strip.events.get(wish["id"])
                 self._say("that was too long ago" if event is None else where(event))
@@ -221,22 +246,32 @@ class LivePanel:
 
     def inject(self, fault: Fault) -> None:
         """As if it had been clicked."""
-        self.stage.inject(fault)
-        run = self.run
-        seconds, moment = None, "between runs"
+        run, moment = self.run, time.monotonic()
+        click = Click(fault, "between runs")
         if run is not None and not run.done:
-            seconds = time.monotonic() - run.started
-            moment = f"run {run.number}, step {max(run.steps.values(), default=0)}"
-        self.script.add(fault, seconds, moment)
-        self.front.send({"kind": "code", "code": self.code})
+            where = f"run {run.number}, step {max(run.steps.values(), default=0)}"
+            click = Click(fault, where, run, moment - run.started)
+        self.stage.inject(fault)
+        self.script.clicks.append(click)
+        self._send_code()
         stands = isinstance(fault, faults.Pause) and fault.seconds is None
         silent = stands or isinstance(fault, faults.Partition)
         self._say(NOBODY_NOTICES if silent and self.stage.silence is None else "")
 
-    def _catch_up(self) -> None:
-        """A view has been opened, or the page has been loaded again."""
-        self.front.send({"kind": "frames", "frames": list(self.frames), "rows": self._rows})
-        self.front.send({"kind": "code", "code": self.code})
+    def _catch_up(self, view: Any) -> None:
+        """A view has been opened, or the page has been loaded again; the others know all that."""
+        past: dict[str, Any] = {"frames": list(self.frames), "rows": self._rows}
+        if self.run is not None:
+            past["run"] = self._title()
+        self.front.send({"kind": "frames", "view": view, **past})
+        self._send_code()
+        self._send_picture(view=view)
+        if self._left:
+            self.front.send({"kind": "closed", "view": view})
+
+    def _send_code(self) -> None:
+        lines, plan = self.script.lines(), self.script.plan()
+        self.front.send({"kind": "code", "code": lines, "plan": plan})
 
     def _say(self, text: str) -> None:
         self.front.send({"kind": "said", "text": text})

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from labkit import faults
-from labkit.views.panel.front import Front
+from labkit.views.panel.front import Front, thread
 from labkit.views.panel.live import SLOWER, TICK
 from labkit.views.panel.sources import where
 from labkit.views.panel.strip import Strip
@@ -29,10 +29,11 @@ Click = tuple[int, str, tuple[Any, ...]]
 
 
 class SimulatedPanel:
-    """`make()` gives the simulation at its beginning. `sim` is where it has come to, `code` how."""
+    """`make()` gives the simulation at its beginning, and so does the code `begin`. `sim` is where
+    it has come to, `code` how."""
 
-    def __init__(self, make: Callable[[], Any], present: bool = False) -> None:
-        self.make = make
+    def __init__(self, make: Callable[[], Any], present: bool = False, begin: str = "") -> None:
+        self.make, self.begin = make, begin
         self.clicks: list[Click] = []
         self.playing, self.speed = False, 0.1
         self.wishes: SimpleQueue[dict[str, Any]] = SimpleQueue()
@@ -46,7 +47,7 @@ class SimulatedPanel:
         ]
         self.front = Front(mode="simulated", lanes=lanes, present=present, window=0.2)
         self.front.on_msg(self._hear)
-        self.thread = threading.Thread(target=self._live, name="labkit panel", daemon=True)
+        self.thread = thread(self._live)
         self.thread.start()
 
     def __repr__(self) -> str:
@@ -65,8 +66,12 @@ class SimulatedPanel:
 
     @property
     def code(self) -> str:
-        """What leads a fresh simulation to the same place."""
-        lines, before = [], 0
+        """A simulation that is led to the same place."""
+        if not self.steps and not self.clicks:
+            return ""
+        faulty = {type(v).__name__ for _, _, values in self.clicks for v in values if is_fault(v)}
+        lines = [f"from labkit.faults import {', '.join(sorted(faulty))}"] if faulty else []
+        lines, before = lines + ([self.begin] if self.begin else []), 0
         for steps, method, values in [*self.clicks, (self.steps, "", ())]:
             if steps > before:
                 lines.append(f"sim.advance({steps - before})")
@@ -244,6 +249,10 @@ class SimulatedPanel:
             "restart": faults.Restart(rank),
         }
         return table[act]
+
+
+def is_fault(value: Any) -> bool:
+    return isinstance(value, faults.Fault)
 
 
 def _entries(count: int) -> str:

@@ -28,6 +28,12 @@ ARROWS = 60
 CUTS = ("Partition", "LinkDown")
 """Through which nothing passes, so that every collective that would has to wait."""
 
+TOLD = (
+    *("start", "death", "view", "checkpoint", "lost", "suspect", "role", "note"),
+    *("heal", "fault", "send", "receive"),
+)
+"""Kinds of events besides activities and steps; a function may record others, of its own."""
+
 word = lru_cache(1024)(activity)
 
 
@@ -82,8 +88,8 @@ class Strip:
             self._span(event, kind)
         elif kind == "step":
             self.lanes[event.rank].step = [self._t(event), event.data["step"]]
-        elif (act := getattr(self, f"_{kind}", None)) is not None:
-            act(event)
+        elif kind in TOLD:
+            getattr(self, f"_{kind}")(event)
 
     def _t(self, event: Event) -> float:
         return round(event.time - self.begin, 4)

@@ -96,6 +96,15 @@ class Curves {
     }
     paint.fill();
     paint.globalAlpha = 1;
+    this.explainGoodput(paint);
+  }
+
+  /** In the corner where the steps seldom are. */
+  explainGoodput(paint) {
+    const [x, size] = [this.diagram.left + 6, this.diagram.present ? 15 : 11];
+    paint.textAlign = "left";
+    paint.fillStyle = this.ink;
+    paint.fillText("▒ goodput of the last seconds, at most 100 %", x, 6 + size);
   }
 
   visible(some, begin, end) {

@@ -7,7 +7,8 @@ class Diagram {
   constructor(model, tell) {
     this.tell = tell;
     this.lanes = model.get("lanes");
-    this.looks = model.get("colours").looks;
+    this.looks = { ...model.get("colours").looks };
+    this.spare = [...model.get("colours").spare];
     this.live = model.get("mode") === "live";
     this.window = model.get("window");
     this.range = null; // a fixed one, of a finished run
@@ -15,6 +16,7 @@ class Diagram {
     this.width = 0.05;
     this.now = 0;
     this.skew = null;
+    this.arrived = performance.now();
     this.marks = new Map();
     this.arrows = new Map();
     this.ahead = model.get("mode") === "simulated" ? 0.2 : 0; // share of the window in the future
@@ -31,6 +33,11 @@ class Diagram {
     this.words = new Words(this, this.layers.words);
     this.element = element("div", { class: "diagram" }, this.canvas, this.svg);
     this.svg.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Label, colour and hatch of an activity; one without a word of its own gets a spare colour. */
+  look(name) {
+    return (this.looks[name] ??= [name, this.spare.shift() ?? "#999933", ""]);
   }
 
   // -- what comes

@@ -8,7 +8,6 @@ class Knobs {
     this.said = element("div", { class: "said", role: "status", "aria-live": "polite" });
     this.legend = element("div", { class: "legend" });
     this.shown = new Set();
-    this.looks = model.get("colours").looks;
     const mode = model.get("mode");
     const windows = (mode === "simulated" ? [0.05, 0.2, 1, 5] : [5, 10, 15, 30]).map((s) => element("option", { value: s }, `last ${s} s`));
     this.window = element("select", { "aria-label": "how much of the past is shown",
@@ -23,16 +22,24 @@ class Knobs {
     if (mode === "simulated") knobs.push(...this.steering(tell));
     this.bar = element("div", { class: "bar" }, this.run, this.goodput, element("span", { class: "space" }),
       ...knobs, ...(mode === "finished" ? [] : [this.window]));
-    this.code = element("pre", { class: "code", tabindex: 0, "aria-label": "your clicks as code" });
-    const copy = button("copy", "copy the code", () => {
-      const text = this.code.textContent;
-      (navigator.clipboard ? navigator.clipboard.writeText(text) : Promise.reject()).then(
+    this.code = this.block("code", mode === "simulated" ? "the way to here" : "click by click, at once");
+    this.plan = this.block("plan", "the same once more, at the same moments of a new run");
+    this.pane = element("details", { class: "pane" }, element("summary", {}, "your clicks as code"),
+      this.code.parentNode, this.plan.parentNode);
+    this.pane.style.display = "none";
+  }
+
+  /** Code to paste, and a button that copies it. */
+  block(name, title) {
+    const code = element("pre", { class: name, tabindex: 0, "aria-label": title });
+    const copy = button("copy", `copy the code: ${title}`, () => {
+      (navigator.clipboard ? navigator.clipboard.writeText(code.textContent) : Promise.reject()).then(
         () => (this.said.textContent = "copied"),
-        () => getSelection().selectAllChildren(this.code),
+        () => getSelection().selectAllChildren(code),
       );
     });
-    this.pane = element("details", { class: "pane" }, element("summary", {}, "your clicks as code"), copy, this.code);
-    this.pane.style.display = "none";
+    element("div", { class: "block" }, element("div", { class: "head" }, `${title} `, copy), code);
+    return code;
   }
 
   take(frame) {
@@ -53,7 +60,7 @@ class Knobs {
 
   explain(name) {
     this.shown.add(name);
-    const [label, colour, hatch] = this.looks[name] || [name, "#999933", ""];
+    const [label, colour, hatch] = this.diagram.look(name);
     const sign = element("span", { class: name === "paused" ? "swatch paused" : "swatch" });
     if (name !== "paused") {
       sign.style.background = hatch
@@ -94,9 +101,9 @@ class Knobs {
   flight([number, source, target, , due, name, text], now) {
     const way = `${name} from ${source} to ${target}`;
     const fate = (kind, words) => button(words, `${words}: ${way}`, () => this.tell({ kind, number }), { "data-act": kind });
-    const when = `arrives in ${(1000 * (due - now)).toFixed(1)} ms`;
+    const when = `${name} ${source} → ${target}, in ${(1000 * (due - now)).toFixed(1)} ms`;
     return element("li", { "data-number": number, title: text }, fate("deliver", "deliver now"),
-      fate("drop", "drop"), `${way}, ${when}`);
+      fate("drop", "drop"), when);
   }
 
   choose(number) {
@@ -107,15 +114,20 @@ class Knobs {
     }
   }
 
-  begin(message) {
-    this.run.textContent = `run ${message.number}: ${message.name}`;
+  begin({ number, name }) {
+    if (this.number === number) return;
+    this.number = number;
+    this.run.textContent = `run ${number}: ${name}`;
     this.goodput.textContent = "";
   }
 
-  setCode(code) {
-    this.code.textContent = code;
+  setCode({ code, plan = "" }) {
+    for (const [block, text] of [[this.code, code], [this.plan, plan]]) {
+      block.textContent = text;
+      block.parentNode.style.display = text ? "" : "none";
+      block.scrollTop = block.scrollHeight;
+    }
     this.pane.style.display = code ? "" : "none";
-    this.code.scrollTop = this.code.scrollHeight;
     if (code && !this.opened) this.opened = this.pane.open = true;
   }
 }

@@ -21,13 +21,13 @@ function drawLanes(diagram) {
       if (from + diagram.width < begin || from > end) continue;
       const a = Math.max(diagram.x(from), diagram.left);
       const wide = Math.min(diagram.x(from + diagram.width), diagram.right) - a;
-      drawBin(paint, diagram.looks, shares, rule, [a, wide, above, thick]);
+      drawBin(paint, diagram, shares, rule, [a, wide, above, thick]);
     }
   }
 }
 
 /** Activities are stacked from below, each as high as its share of the time. */
-function drawBin(paint, looks, shares, rule, [x, wide, above, thick]) {
+function drawBin(paint, diagram, shares, rule, [x, wide, above, thick]) {
   let low = above + thick;
   const sum = shares.reduce((all, [, share]) => all + share, 0);
   for (const [name, share] of shares) {
@@ -39,7 +39,7 @@ function drawBin(paint, looks, shares, rule, [x, wide, above, thick]) {
       paint.fillRect(x, above + thick - 1.5, wide * 0.6, 1.5);
       continue;
     }
-    const [, colour, hatch] = looks[name] || [name, "#999933", ""];
+    const [, colour, hatch] = diagram.look(name);
     paint.fillStyle = hatch ? hatched(paint, colour, hatch) : colour;
     paint.fillRect(x, low, wide + 0.4, high);
   }

@@ -1,12 +1,15 @@
 // Puts the parts together, and hears the kernel.
 
+const SILENCE = 3000; // milliseconds: ten updates a second come as long as the kernel lives
+
 function render({ model, el }) {
   const send = (message) => {
     if (message.kind === "look") knobs.said.textContent = message.text;
     else if (message.kind === "choose") knobs.choose(message.number);
-    else model.send(message);
+    else if (!root.classList.contains("silent")) model.send(message);
   };
   const mode = model.get("mode");
+  const view = crypto.getRandomValues(new Uint32Array(1))[0] + 1; // of this page, maybe of several
   const diagram = new Diagram(model, send);
   const curves = new Curves(model, diagram);
   const table = new Table(model, send);
@@ -25,34 +28,38 @@ function render({ model, el }) {
     for (const part of [diagram.element, curves.element, knobs.legend]) part.style.display = on ? "" : "none";
     image.style.display = on ? "none" : "";
   };
+  const begin = (run) => {
+    knobs.begin(run);
+    live(true);
+    root.dataset.run = run.number;
+  };
   const take = (frame) => {
+    if (frame.run) curves.begin();
     diagram.take(frame);
     curves.take(frame);
     knobs.take(frame);
     if (frame.rows) table.take(frame.rows);
+    if (frame.run) begin(frame.run);
     if (frame.bands) table.cuts(frame.bands);
     if (mode === "simulated") knobs.steer(frame);
     root.dataset.now = frame.now;
     if (frame.range) root.querySelector(".scrubber").dataset.seconds = frame.range[1];
   };
   const hear = (message, buffers) => {
+    if (message.view && message.view !== view) return; // the answer to another view's hello
     root.dataset.heard = message.kind;
     if (message.kind === "frame") take(message.frame);
     else if (message.kind === "frames") {
       message.frames.forEach(take);
       table.take(message.rows);
+      if (message.run) begin(message.run);
     } else if (message.kind === "reset") diagram.reset();
     else if (message.kind === "knowledge") {
       table.take(message.rows);
       root.dataset.at = message.t;
-    } else if (message.kind === "code") knobs.setCode(message.code);
+    } else if (message.kind === "code") knobs.setCode(message);
     else if (message.kind === "said") knobs.said.textContent = message.text;
-    else if (message.kind === "run") {
-      knobs.begin(message);
-      curves.begin();
-      live(true);
-      root.dataset.run = message.number;
-    } else if (message.kind === "picture") {
+    else if (message.kind === "picture") {
       const data = buffers[0];
       URL.revokeObjectURL(image.src);
       image.src = URL.createObjectURL(new Blob([data.buffer ?? data], { type: "image/png" }));
@@ -71,7 +78,7 @@ function render({ model, el }) {
   model.on("change:present", present);
   present();
 
-  let [last, over, seen] = [0, false, true];
+  let [last, over, seen, silent] = [0, false, true, false];
   const watch = new IntersectionObserver((entries) => (seen = entries[entries.length - 1].isIntersecting));
   watch.observe(root);
   const draw = (time) => {
@@ -81,9 +88,14 @@ function render({ model, el }) {
     last = time;
     diagram.draw();
     curves.draw();
+    if (mode === "live" && silent !== performance.now() - diagram.arrived > SILENCE) {
+      silent = !silent;
+      root.classList.toggle("silent", silent);
+      knobs.said.textContent = silent ? "Nothing is heard of this notebook's kernel. Was it restarted? Run the cell again." : "";
+    }
   };
   requestAnimationFrame(draw);
-  model.send({ kind: "hello" });
+  model.send({ kind: "hello", view });
   return () => {
     over = true;
     watch.disconnect();
