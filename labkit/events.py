@@ -130,10 +130,20 @@ class Span:
 
     def __init__(self, log: EventLog, name: str, data: dict[str, Any]) -> None:
         self.log, self.name, self.data = log, name, data
+        self._open: list[None] = []  # or one element; `pop` lets only one thread end it
 
     def __enter__(self) -> Span:
         self.log.record("begin", self.name, **self.data)
+        self._open.append(None)
         return self
+
+    def end(self, **how: Any) -> None:
+        """Now, if it has not ended: the block's thread may be stuck in it, and be left behind."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        self.log.record("end", self.name, **how)
 
     def __exit__(
         self,
@@ -141,8 +151,7 @@ class Span:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        failed = {} if kind is None else {"error": kind.__name__}
-        self.log.record("end", self.name, **failed)
+        self.end(**({} if kind is None else {"error": kind.__name__}))
 
 
 # One process is one rank, so its log is global: collectives and training record without carrying a

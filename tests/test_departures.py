@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from labkit import events
 from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
 from labkit.collectives.links.memory import memory_links
+from labkit.events import Event, EventLog
 from labkit.runtime.departures import Departures
 from labkit.view import Member, PeerLost, Superseded, View
 
@@ -230,3 +232,31 @@ def _barrier(link: Any) -> None:
     from labkit import collectives
 
     collectives.barrier(link)
+
+
+def test_the_record_shows_no_collective_beyond_the_group_that_was_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though the group's own thread may be stuck in it for long, as in Gloo."""
+    stuck, never = threading.Event(), threading.Event()
+
+    def collective(*_: Any) -> None:
+        stuck.set()
+        never.wait(20)
+
+    monkeypatch.setattr("labkit.collectives.group.collectives.all_reduce", collective)
+    heard: list[Event] = []
+    before = events.current()
+    events.use(EventLog(stream=heard.append))
+    try:
+        group = Group(PAIR, 0, lambda: (memory_links(2)[0], None), Told())
+        group.all_reduce_async(torch.zeros(1))
+        assert stuck.wait(10)
+        group.abandon()
+        spans = [(e.kind, e.data.get("error")) for e in heard if e.name == "all-reduce"]
+        assert spans == [("begin", None), ("end", "Abandoned")]
+        never.set()
+        group.thread.join(10)
+        assert [e.kind for e in heard if e.name == "all-reduce"] == ["begin", "end"], "once"
+    finally:
+        events.use(before)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import Any
 
@@ -78,6 +78,7 @@ class Group:
         self._shared: SharedMemoryLink | None = None
         self._buckets: list[Tensor] = []
         self._tasks: SimpleQueue[Pending | None] = SimpleQueue()
+        self._beside: events.Span | None = None  # what the group's own thread is in
         self.thread = threading.Thread(target=self._serve, name=f"group of {view}", daemon=True)
         self._unsubscribe = detector.subscribe(view, self)
         self.thread.start()
@@ -113,12 +114,14 @@ class Group:
         tensor: Tensor,
         op: str,
         algorithm: str,
-        span: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (it holds no state)
+        span: events.Span | None = None,
     ) -> PendingCopy:
         own = self._own(tensor)
 
         def task() -> None:
-            with span:
+            self._beside = span
+            with span or nullcontext():
+                self._end_what_is_left()
                 if algorithm == "builtin":
                     self._builtin(own, op)
                 else:
@@ -191,6 +194,12 @@ class Group:
         for link in links:
             link.abandon()
         self._tasks.put(None)
+        self._end_what_is_left()
+
+    def _end_what_is_left(self) -> None:
+        """The record shall not show for ever what the group's thread is stuck in."""
+        if self.abandoned and self._beside is not None:
+            self._beside.end(error="Abandoned")
 
     def close(self) -> None:
         """Ends a group in which nothing is stuck, and gives its threads and descriptors back."""
