@@ -278,6 +278,31 @@ def test_a_random_fault_strikes_the_living_and_no_two_are_alike() -> None:
     assert not panel.thread.is_alive()
 
 
+def test_a_run_that_begins_while_the_last_ones_picture_is_drawn_begins_with_its_name() -> None:
+    stage = Stage()
+    stage.closed = True
+    panel, said = LivePanel(stage), []
+    panel.leave()
+    panel.front.send = lambda message, buffers=None: said.append(message.get("frame", {}))
+    panel.began = panel.strip.begin = 0.0
+
+    def draw() -> Any:
+        stage.run = lambda: following
+        late = event(8.9, 0, "step", step=99)  # of the run before
+        panel.fresh.append([late, *(event(9.1 + 0.1 * i, 0, "step", step=i) for i in range(5))])
+        return SimpleNamespace(png=lambda: b"")
+
+    first = SimpleNamespace(number=1, name="first", started=0.0, done=True, timeline=draw)
+    following = SimpleNamespace(number=2, name="following", started=9.0, done=False)
+    stage.run = lambda: first
+    for now in (1.0, 8.0, 9.6, 10.0):
+        panel.tick(now)
+    frames = [frame for frame in said if "run" in frame or "steps" in frame]
+    assert [frame["run"]["number"] for frame in frames] == [1, 2]
+    assert "steps" in frames[1]
+    assert panel.pace.done == 5, "a step of the run before is none of this one"
+
+
 # -- the rows
 
 

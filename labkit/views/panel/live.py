@@ -126,10 +126,15 @@ class LivePanel:
 
     def tick(self, now: float) -> None:
         """Tells the browser what is new."""
+        # First what there is: to follow takes a while when a picture is drawn, and the steps of the
+        # next run shall not come before its name.
+        events = [
+            e for batch in [self.fresh.popleft() for _ in range(len(self.fresh))] for e in batch
+        ]
         began = self._follow(now)
-        for batch in [self.fresh.popleft() for _ in range(len(self.fresh))]:
-            for event in batch:
-                self.strip.take(event)
+        for event in events:
+            self.strip.take(event)
+            if self.run is not None and event.time >= self.run.started:
                 self.pace.take(event)
         frame = self.strip.news(now) | began
         goodput, recent = self.pace.goodput(now), self.pace.goodput(now, seconds=2.0)
