@@ -426,6 +426,7 @@ def test_before_the_first_view_of_a_run_they_know_the_one_in_which_it_began() ->
     early = {row["rank"]: row for row in known_at(story, 0.1, 1, (0, 1))}
     assert early.keys() == rows.keys(), "a row for all, whatever the slider showed before"
     assert early[0]["step"] is None
+    assert [row["rank"] for row in known_at(story, 0.1)] == [0, DRIVER], "also who is silent yet"
 
 
 # -- a simulation, led by hand
