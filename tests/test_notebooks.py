@@ -248,6 +248,15 @@ def test_a_stored_notebook_that_does_not_match_is_found(
     assert any(words in line for line in build.problems(source))
 
 
+def test_of_a_panel_a_page_keeps_the_picture() -> None:
+    shown = ({build.WIDGET: {}}, {"text/plain": ""}, {"image/png": "x"}, {"text/plain": "y"})
+    outputs = [nbformat.v4.new_output("display_data", data) for data in shown]
+    outputs.append(nbformat.v4.new_output("stream", text="z"))
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("panel", outputs=outputs)])
+    build.drop_widgets(page)
+    assert [dict(o.get("data", {})) for o in page.cells[0].outputs] == [*shown[2:], {}]
+
+
 def test_a_source_without_notebook_and_a_notebook_without_source_are_found(course: Path) -> None:
     (course / "08_lost.ipynb").write_text("{}")
     assert "has not been built" in build.problems(course / "src/07_sample.py")[0]

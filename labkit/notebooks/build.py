@@ -11,6 +11,7 @@ import copy
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 
 from labkit.notebooks import QUIET_KERNEL, NotebookError
@@ -87,10 +88,13 @@ def tidy(notebook: Notebook) -> None:
 
 
 def drop_widgets(notebook: Notebook) -> None:
-    """A stored widget is an error message, or the name of a class, to whoever reads the page."""
+    """A stored widget is an error message, or the name of a class, to whoever reads the page; and
+    the place that a panel keeps below itself for a picture is an empty line."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+            data = [dict(o.get("data", {})) for o in cell.outputs]
+            shown = [WIDGET not in some and some != {"text/plain": ""} for some in data]
+            cell.outputs = list(compress(cell.outputs, shown))
 
 
 def widgets_without_tag(notebook: Notebook) -> list[str]:

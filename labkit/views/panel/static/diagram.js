@@ -287,7 +287,9 @@ class Diagram {
     if (!shown) return;
     const y1 = this.y(source);
     const y2 = lost ? (y1 + this.y(target)) / 2 : this.y(target);
-    const d = `M${x1.toFixed(1)} ${y1}L${x2.toFixed(1)} ${y2}`;
+    const from = Math.max(x1, this.left); // not over the names of the lanes
+    const high = y1 + ((from - x1) / Math.max(x2 - x1, 1e-9)) * (y2 - y1);
+    const d = `M${from.toFixed(1)} ${high.toFixed(1)}L${x2.toFixed(1)} ${y2}`;
     node.children[1].setAttribute("d", d);
     node.children[2].setAttribute("d", d);
     const turn = (Math.atan2(y2 - y1, x2 - x1) * 180) / Math.PI;
