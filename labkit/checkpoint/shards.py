@@ -82,7 +82,11 @@ class Cut(NamedTuple):
 def dtype_name(tensor: Tensor, name: str) -> str:
     """As safetensors has it. Raises TypeError for a tensor that it cannot hold."""
     if tensor.dtype not in _NAMES or tensor.layout != torch.strided:
-        raise TypeError(f"{name}: safetensors has no {tensor.dtype} {tensor.layout}")
+        kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout)
+        raise TypeError(
+            f"{name}: safetensors has no {kind.removeprefix('torch.')} tensors. Give it as others: "
+            "a complex one by torch.view_as_real, say, a sparse one as its indices and values"
+        )
     return _NAMES[tensor.dtype]
 
 
@@ -96,6 +100,8 @@ def cuts(leaves: Mapping[str, Tensor | Portion], place: int = 0, size: int = 1) 
         if values.numel()
     ]
     tensors = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, Tensor)}
+    for name, tensor in tensors.items():
+        dtype_name(tensor, name)
     if size == 1:
         return found + [Cut(name, tensor, 0, tensor.numel()) for name, tensor in tensors.items()]
     total = sum(tensor.nbytes for tensor in tensors.values())

@@ -18,8 +18,6 @@ A *safe point* is a place between two steps where no piece has moved without the
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import random
 import sys
 from collections.abc import Mapping
@@ -27,7 +25,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 Pieces = Mapping[str, Any]
 """Objects by name. Each has `state_dict()` and `load_state_dict(state)`, as torch's own do, or
@@ -130,22 +127,3 @@ class Random:
 
 def _number(value: Any) -> int | float:
     return float(value) if isinstance(value, float) else int(value)
-
-
-# -- fingerprints: is it the same training that goes on?
-
-
-def fingerprint(*parts: Any) -> str:
-    """16 hexadecimal digits. What counts is, of a tensor, type, shape and bytes; of a function, a
-    class or a module, its source; of anything else its `repr`."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        if isinstance(part, Tensor):
-            whole = part.detach().cpu().contiguous()
-            digest.update(repr((whole.dtype, tuple(whole.shape))).encode())
-            digest.update(whole.flatten().view(torch.uint8).numpy().data)
-        elif inspect.ismodule(part) or inspect.isroutine(part) or inspect.isclass(part):
-            digest.update(inspect.getsource(part).encode())
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()

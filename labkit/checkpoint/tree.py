@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -45,9 +46,9 @@ def _plain(node: Any, way: str, tensors: Leaves) -> Any:
         return {"$tensor": way}
     if isinstance(node, bool | str | None):
         return node
-    if isinstance(node, int):
+    if isinstance(node, Integral):  # also NumPy's
         return int(node)
-    if isinstance(node, float):
+    if isinstance(node, Real):
         return float(node) if math.isfinite(node) else {"$float": repr(float(node))}
     if isinstance(node, list):
         return [_plain(item, _join(way, i), tensors) for i, item in enumerate(node)]

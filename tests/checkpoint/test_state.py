@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -199,3 +202,74 @@ def test_fingerprints_tell_data_and_code_apart() -> None:
     assert fingerprint(inputs, targets) != same
     assert fingerprint(model) == fingerprint(model) != fingerprint(pieces)
     assert fingerprint(nn.Linear) != fingerprint(nn.Conv1d)
+
+
+def test_a_fingerprint_leaves_nothing_out() -> None:
+    """What NumPy, torch and long lists show of themselves has dots in its middle."""
+    one, other = np.arange(5000.0), np.arange(5000.0)
+    other[2500] = 0
+    for wrap in (
+        lambda x: x,
+        torch.from_numpy,
+        lambda x: [torch.from_numpy(x)],
+        lambda x: {"x": x},
+    ):
+        assert fingerprint(wrap(one)) == fingerprint(wrap(one.copy())) != fingerprint(wrap(other))
+    assert fingerprint(Kind(one)) == fingerprint(Kind(one.copy())) != fingerprint(Kind(other))
+    assert fingerprint(one) != fingerprint(one.reshape(50, 100))
+    assert fingerprint([1, [2]]) != fingerprint([[1], 2])
+
+
+@dataclass
+class Kind:
+    samples: np.ndarray
+
+
+def test_what_shows_less_than_it_is_has_no_fingerprint() -> None:
+    samples = torch.utils.data.TensorDataset(torch.ones(3))
+    with pytest.raises(TypeError, match=r"a TensorDataset leaves out .* Give what it is made of"):
+        fingerprint(samples)
+    fingerprint(samples.tensors, "...", nn.Linear(2, 3))
+
+
+BODY = """
+scale = 2
+class Model:
+    def forward(self, x): return [x * scale, x in {"a", "b", "c"}, (lambda y: y + NUMBER)(x)]
+def schedule(step): return NUMBER
+"""
+
+
+@pytest.mark.parametrize("name", ["Model", "schedule"])
+def test_code_without_a_source_has_a_fingerprint_too(name: str) -> None:
+    """As a worker has what a notebook defines."""
+
+    def compiled(number: int) -> Any:
+        namespace: dict[str, Any] = {"__name__": "somewhere"}
+        exec(BODY.replace("NUMBER", str(number)), namespace)
+        return namespace[name]
+
+    assert fingerprint(compiled(1)) == fingerprint(compiled(1)) != fingerprint(compiled(2))
+    assert fingerprint(partial(compiled(1), 3)) != fingerprint(partial(compiled(1), 4))
+    assert fingerprint(len) != fingerprint(max)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    """A counter of tokens that was summed up with NumPy."""
+    counters = {"tokens": np.int64(12), "share": np.float32(0.5), "seen": np.float64(3)}
+    store = Store(tmp_path)
+    store.save({"progress": {"counters": counters}}, 1)
+    loaded = store.load()
+    assert loaded is not None
+    assert loaded.state["progress"]["counters"] == {"tokens": 12, "share": 0.5, "seen": 3.0}
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.eye(3).to_sparse(), torch.ones(2, dtype=torch.complex128)]
+)
+def test_a_tensor_that_the_format_cannot_hold_is_named(
+    tmp_path: Path, tensor: torch.Tensor
+) -> None:
+    kind = "(sparse_coo|complex128)"
+    with pytest.raises(TypeError, match=f"model/w: safetensors has no {kind} tensors. Give it as"):
+        Store(tmp_path).save({"model": {"w": tensor}}, 1)
