@@ -16,17 +16,20 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException as DCPFailed
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save, torch_save_to_dcp
 
 from labkit.checkpoint.files import publish
 from labkit.checkpoint.manifest import BadCheckpoint
 from labkit.disk import RealDisk
 
+EMPTY = "$empty"
 Way = str | os.PathLike[str]
 
 
@@ -66,9 +69,11 @@ def _first_sentence(error: Exception) -> str:
 
 
 def export_dcp(state: Mapping[str, Any], folder: Way) -> None:
-    """A folder as `dcp.save` writes it, of one rank."""
+    """A folder as `dcp.save` writes it, of one rank. DCP forgets mappings that are empty, as the
+    state of an optimizer that has made no step: where they were stands under the key "$empty"."""
+    empty = [list(way) for way in _empty(state)]
     with tempfile.TemporaryDirectory() as name:
-        export_torch(state, Path(name, "state.pt"))
+        export_torch({**state, EMPTY: empty} if empty else state, Path(name, "state.pt"))
         torch_save_to_dcp(Path(name, "state.pt"), folder)
 
 
@@ -77,12 +82,57 @@ def import_dcp(folder: Way) -> Any:
     `.metadata`: import only what you would also run.
 
     DCP makes words of all keys. An optimizer that is given its state under "0" in place of 0 says
-    nothing and begins without it, so these are made numbers again.
+    nothing and begins without it, and so does a schedule with its milestones; so these are made
+    numbers again (`_numbered`). Raises BadCheckpoint for a folder that is none of DCP's, or damaged
+    so that it shows.
     """
+    where = Path(folder)
+    if not (where / ".metadata").is_file():
+        raise BadCheckpoint(
+            f"{where}: torch.distributed.checkpoint has written nothing here that is whole, since "
+            "there is no .metadata. Give the folder that dcp.save was given."
+        )
     with tempfile.TemporaryDirectory() as name:
-        dcp_to_torch_save(folder, Path(name, "state.pt"))
+        try:
+            dcp_to_torch_save(where, Path(name, "state.pt"))
+        except (DCPFailed, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise BadCheckpoint(
+                f"{where}: torch.distributed.checkpoint cannot read it ({_last_line(error)}). "
+                "Bring it back from a copy."
+            ) from error
         state = import_torch(Path(name, "state.pt"))
-    if "optimizer" in state and "state" in state["optimizer"]:
-        kept = state["optimizer"]["state"]
-        state["optimizer"]["state"] = {int(k) if k.isdigit() else k: v for k, v in kept.items()}
-    return state
+    for *way, last in state.pop(EMPTY, []):
+        inside = state
+        for key in way:
+            inside = inside.setdefault(key, {})
+        inside[last] = {}
+    return _numbered(state)
+
+
+def _empty(tree: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The ways to the empty mappings in it."""
+    if isinstance(tree, Mapping):
+        if not tree and way:
+            yield way
+        for key, value in tree.items():
+            yield from _empty(value, (*way, str(key)))
+
+
+def _last_line(error: BaseException) -> str:
+    """DCP's exceptions quote a traceback, of which this is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+
+
+def _numbered(tree: Any) -> Any:
+    """Mappings all of whose keys are numbers in words get numbers for keys; except where tensors
+    hang on them, as on the words of an nn.ParameterList."""
+    if isinstance(tree, list | tuple):
+        return type(tree)(map(_numbered, tree))
+    if not isinstance(tree, Mapping):
+        return tree
+    inside = {key: _numbered(value) for key, value in tree.items()}
+    words = all(isinstance(key, str) and key.isdecimal() for key in inside)
+    if words and not any(isinstance(value, Tensor) for value in inside.values()):
+        return {int(key): value for key, value in inside.items()}
+    return inside

@@ -80,3 +80,36 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
             import_torch(short)
     with pytest.raises(FileNotFoundError):
         import_torch(tmp_path / "none.pt")
+
+
+def test_every_optimizer_and_schedule_comes_through_dcp(tmp_path: Path) -> None:
+    """They all know their things by numbers, and say nothing when words come in their place."""
+    network = torch.nn.Linear(2, 2)
+    pieces = {}
+    for name in ("generator", "critic"):
+        pieces[name] = torch.optim.Adam(network.parameters())
+        pieces[f"{name} schedule"] = torch.optim.lr_scheduler.MultiStepLR(pieces[name], [3, 5])
+    pieces["numbers"] = torch.nn.ParameterList([torch.ones(2), torch.zeros(3)])
+    network(torch.ones(2)).sum().backward()
+    pieces["generator"].step()
+    state = capture(pieces)
+    assert state["critic"]["state"] == {}  # which DCP forgets
+    export_dcp(state, tmp_path)
+    back = import_dcp(tmp_path)
+    assert list(back["generator"]["state"]) == [0, 1]
+    assert back["generator schedule"] == state["generator schedule"]
+    assert back.keys() == state.keys()
+    restore(pieces, back)
+
+
+def test_a_folder_that_is_none_of_dcps_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match=r"nothing here that is whole.*Give the folder"):
+        import_dcp(tmp_path / "nowhere")
+    export_dcp({"w": torch.ones(3)}, tmp_path)
+    for file in tmp_path.glob("*.distcp"):
+        file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(BadCheckpoint, match=r"cannot read it \(.+\)\. Bring it back from a copy"):
+        import_dcp(tmp_path)
+    (tmp_path / ".metadata").write_bytes(b"xx")
+    with pytest.raises(BadCheckpoint, match=r"cannot read it \(.+\)\. Bring it back from a copy"):
+        import_dcp(tmp_path)
