@@ -64,7 +64,8 @@ class Disk(Protocol):
 
 
 class RealDisk:
-    """A folder of this machine, made if it is not there. Faults may strike at the points
+    """A folder of this machine, made if it is not there, or, where `make` is False, taken for an
+    empty one: who only reads leaves nothing behind. Faults may strike at the points
     disk.write, disk.append, disk.fsync, disk.rename, disk.fsync_dir and disk.unlink, each before
     the act.
 
@@ -72,11 +73,15 @@ class RealDisk:
     were open when it happened. One thread at a time uses it.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], make: bool = True) -> None:
         self.folder = Path(folder)
         self._open: dict[str, int] = {}
         self._failed = ""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._directory = -1
+        if make:
+            make_durable(self.folder)
+        elif not self.folder.exists():
+            return
         with self._acting("open", ""):
             self._directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -118,6 +123,8 @@ class RealDisk:
             _flush(self._directory)
 
     def list(self) -> list[str]:
+        if self._directory < 0:
+            return []
         with self._acting("read", ""):
             return sorted(os.listdir(self.folder))
 
@@ -166,6 +173,20 @@ class RealDisk:
             if what == "fsync":
                 self._failed = said
             raise DiskFailure(error.errno, said) from error
+
+
+def make_durable(folder: Path) -> None:
+    """Makes the folder, and those above it, so that they outlive a power failure: what is synced
+    inside a folder whose own name is lost is lost with it."""
+    if folder.is_dir():
+        return
+    make_durable(folder.parent)
+    folder.mkdir(exist_ok=True)
+    parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _flush(parent)
+    finally:
+        os.close(parent)
 
 
 def _flush(descriptor: int) -> None:

@@ -485,3 +485,25 @@ def test_values_come_back_as_their_types() -> None:
     assert stored["config"] == (0, 1, 2)
     assert stored["voted_for"] == 1
     assert Journal(disk).stored["config"] == [0, 1, 2], "plain data without a type"
+
+
+def test_a_folder_that_is_made_is_durable_with_all_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each name stands in the folder above it, which has to be synced."""
+    synced = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    RealDisk(tmp_path / "a" / "b").close()
+    assert synced == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+    RealDisk(tmp_path / "a" / "b").close()
+    assert len(synced) == 2
+    disk = RealDisk(tmp_path / "nowhere", make=False)
+    assert disk.list() == []
+    disk.close()
+    assert not (tmp_path / "nowhere").exists()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkit.checkpoint.lock import Lock
-from labkit.disk import Disk, RealDisk
+from labkit.disk import Disk, RealDisk, make_durable
 
 
 class CheckpointFailed(Exception):
@@ -42,10 +42,11 @@ class Folder:
         self.run = self.run if self._named else run
 
     @contextlib.contextmanager
-    def reading(self, doing: str) -> Iterator[Disk]:
-        """Raises CheckpointFailed in place of OSError; FileNotFoundError comes through."""
+    def reading(self, doing: str, make: bool = False) -> Iterator[Disk]:
+        """A folder that is not there is an empty one, and is made only to `make` something in it.
+        Raises CheckpointFailed in place of OSError; FileNotFoundError comes through."""
         try:
-            disk = self._open()
+            disk = self._open(make)
             try:
                 yield disk
             finally:
@@ -60,11 +61,11 @@ class Folder:
         """As `reading`, with the folder's lock, which stays with this run. Raises Locked too."""
         if self.path is not None and self._lock is None:
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
+                make_durable(self.path)
                 self._lock = Lock(self.path, self.run)
             except OSError as error:
                 raise self._failed("taking the folder's lock", error) from error
-        with self.reading(doing) as disk:
+        with self.reading(doing, make=True) as disk:
             yield disk
 
     def close(self) -> None:
@@ -73,11 +74,11 @@ class Folder:
             self._lock.close()
             self._lock = None
 
-    def _open(self) -> Disk:
+    def _open(self, make: bool) -> Disk:
         if self.path is None:
             assert self.disk is not None
             return self.disk
-        return RealDisk(self.path)
+        return RealDisk(self.path, make)
 
     def _failed(self, doing: str, error: OSError) -> CheckpointFailed:
         reason = os.strerror(error.errno) if error.errno else str(error)

@@ -16,6 +16,8 @@ class Increments:
     """`every` = k: of k checkpoints the first is full. A new object begins with a full one."""
 
     def __init__(self, every: int) -> None:
+        if every < 1:
+            raise ValueError(f"full_every={every}: 1 makes every checkpoint a full one")
         self.every = every
         self.count = 0  # committed since the last full one, that one included
         self.files: tuple[File, ...] = ()

@@ -71,6 +71,8 @@ def newest(disk: Disk, wanted: Wanted) -> Loaded | None:
             remarks.append(str(error))
         except FileNotFoundError:
             remarks.append(f"{name}: it was removed while it was read.")
+        except OSError as error:  # a bad sector, say: an older one may lie where the disk is good
+            remarks.append(f"{name}: it cannot be read ({error.strerror or error}).")
         else:
             remarks += more
             for remark in remarks:

@@ -29,6 +29,10 @@ class Keep:
     def __post_init__(self) -> None:
         if self.last is not None and self.last < 1:
             raise ValueError(f"keep at least the last checkpoint, not the last {self.last}")
+        if self.best < 0:
+            raise ValueError(f"best={self.best}: keep 0 or more of the best")
+        if self.best and self.last is None:
+            raise ValueError(f"best={self.best}: say also how many of the last to keep, last=1 say")
 
 
 def kept(manifests: Sequence[Manifest], keep: Keep) -> list[Manifest]:

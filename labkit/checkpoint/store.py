@@ -78,6 +78,7 @@ class Store:
         self.made = msgspec.structs.replace(made, versions=manifests.versions() | made.versions)
         self.memory = Memory()
         self.shared = False
+        self.floor = 1  # the least number of the next checkpoint
 
     # -- writing
 
@@ -120,7 +121,7 @@ class Store:
         """One more than of any file that is there, so that no attempt mixes with an earlier one."""
         with self.folder.reading("finding a number") as disk:
             numbers = (manifests.number_of(name) for name in disk.list())
-            return 1 + max((n for n in numbers if n is not None), default=0)
+            return max(self.floor, 1 + max((n for n in numbers if n is not None), default=0))
 
     def prepare(
         self,

@@ -136,7 +136,11 @@ def fetch(bucket: Bucket, store: Store, **wanted: Any) -> Loaded | None:
     `wanted` is as for `Store.load`, which also says what is raised. The numbers of further
     checkpoints go on from there, so that the bucket's newest stays the newest.
     """
-    loaded = Store(bucket, made=store.made).load(**wanted)
+    there = Store(bucket, made=store.made)
+    loaded = there.load(**wanted)
+    # Also of those that are not good: a file in the bucket under the name of a new one, and of its
+    # length, would be taken for it, and not be sent again.
+    store.floor = max(store.floor, there.next_number())
     if loaded is not None:
         with store.folder.writing("bringing a checkpoint back") as disk:
             for file in loaded.manifest.files:

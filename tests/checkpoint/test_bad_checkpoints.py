@@ -340,3 +340,25 @@ def test_32_an_fsync_that_fails(
     loaded = store.load()
     assert loaded is not None
     assert (loaded.manifest.step, loaded.remarks) == (3, [])
+
+
+@pytest.mark.case(36)
+def test_36_a_shard_that_the_disk_does_not_give_is_like_a_damaged_one(saved: Saved) -> None:
+    """As with a bad sector: the error is of reading, and the older one lies elsewhere."""
+    folder, made = saved
+    shard(folder, made[-1]).unlink()
+    shard(folder, made[-1]).mkdir()
+    loaded = Store(folder).load()
+    assert loaded is not None
+    assert loaded.manifest.step == 20
+    (said,) = loaded.remarks
+    assert re.search(rf"{made[-1].name}: it cannot be read \(.*{made[-1].files[0].name}", said)
+
+
+def test_reading_makes_no_folder(tmp_path: Path) -> None:
+    """A slip of the pen in a path leaves nothing behind."""
+    nowhere = tmp_path / "not" / "there"
+    store = Store(nowhere)
+    assert store.load() is None
+    assert (store.manifests(), store.in_doubt(), store.next_number()) == ([], {}, 1)
+    assert not nowhere.parent.exists()

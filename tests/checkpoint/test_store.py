@@ -221,3 +221,12 @@ def test_a_lock_that_is_closed_is_free(tmp_path: Path) -> None:
         Lock(tmp_path, "b")
     one.close()
     Lock(tmp_path, "b").close()
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep 0 or more of the best"):
+        Keep(last=1, best=-1)
+    with pytest.raises(ValueError, match="say also how many of the last"):
+        Keep(best=2)
+    with pytest.raises(ValueError, match="full_every=0: 1 makes every"):
+        Store(tmp_path, full_every=0)

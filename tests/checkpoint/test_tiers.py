@@ -151,3 +151,23 @@ def test_what_was_overtaken_is_not_sent_and_the_bucket_is_tidied(
         assert uploader.uploaded == made or made is second
     assert [made.step for made in Store(bucket).manifests()] == [3]
     assert len(bucket.list()) == 3, "shard, manifest, latest"
+
+
+def test_a_damaged_newest_in_the_bucket_is_not_taken_for_the_one_that_comes_in_its_place(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    """The run goes on from the one before it and comes to the same step: to equal names, and files
+    of equal length."""
+    store = Store(tmp_path / "here")
+    first, second = store.save(state(1), 1), store.save(state(2), 2)
+    upload(store, bucket, first)
+    upload(store, bucket, second)
+    data = bytearray(bucket.read(second.files[0].name))
+    data[-1] ^= 1
+    bucket.write(second.files[0].name, data)
+    other = Store(tmp_path / "there")
+    loaded = fetch(bucket, other)
+    assert loaded is not None
+    assert loaded.manifest.step == 1
+    upload(other, bucket, other.save(state(2), 2))
+    assert newest(bucket) == 2
