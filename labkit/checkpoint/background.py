@@ -188,6 +188,18 @@ class Checkpointer:
                 last.callback(self.uploader.close)
             self.wait()
 
+    def leave(self) -> None:
+        """The training has ended by an error. Waits for nothing, since the other ranks may not come
+        to the end of what is being written; it ends by itself, and then the next run may write."""
+        for hook in self._hooks:
+            hook.remove()
+        threading.Thread(target=self._end, name="last writer", daemon=True).start()
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        self.store.close()
+
     def _before_optimizer_step(self, *_: Any) -> None:
         """On the training thread: what is being copied must not change yet."""
         if self._thread is not None and not self._copied.is_set():

@@ -172,8 +172,9 @@ def same_training(made: Manifest, wanted: Wanted) -> list[str]:
     there, here = made.made, wanted.made
     if there.data and here.data and there.data != here.data:
         raise BadCheckpoint(
-            f"{made.name}: it was made with other data ({there.data}, and here is {here.data}), in "
-            "which the sampler's place means nothing. Give the same data, or start anew."
+            f"{made.name}: it was made with other data ({there.data}, and here is {here.data}), or "
+            "with another seed for their order: the sampler's place means nothing there. Give the "
+            "same data and seed, or start anew."
         )
     if wanted.like is not None and "model" in wanted.like:
         _same_model(made, wanted.like["model"])

@@ -55,6 +55,10 @@ class EverySteps(Rule):
 
     steps: int
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"a checkpoint every {self.steps} steps: use 1 or more")
+
     def wants(self, now: Moment) -> bool:
         self.last = self.last or now._replace(step=now.step - 1)
         return now.step // self.steps > self.last.step // self.steps
@@ -65,6 +69,10 @@ class EverySeconds(Rule):
     """Counted from the first step that it sees."""
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"a checkpoint every {self.seconds} seconds: use a number above 0")
 
     def wants(self, now: Moment) -> bool:
         self.last = self.last or now
@@ -104,6 +112,10 @@ class YoungDaly(Rule):
     first: float = 10.0
     interval: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not self.mtbf > 0:
+            raise ValueError(f"a mean time between failures of {self.mtbf} s: use one above 0")
+
     def wants(self, now: Moment) -> bool:
         self.last = self.last or now
         return now.time - self.last.time >= (self.interval or self.first)
@@ -136,6 +148,15 @@ class OnSignal(Rule):
 
     def close(self) -> None:
         signal.signal(self.number, self.before)
+
+
+def policy_of(every: int | Policy) -> Policy:
+    """What a caller may say in place of a rule: a number of steps. Raises ValueError."""
+    if isinstance(every, int):
+        return EverySteps(every)
+    if not hasattr(every, "wants"):
+        raise ValueError(f"every={every!r}: a number of steps, or a rule of {__name__}")
+    return every
 
 
 class AnyOf:

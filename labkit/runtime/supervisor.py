@@ -273,6 +273,7 @@ class Supervisor:
         restart = self._decide(seat, f"{raised.kind}: {raised.message}")
         if restart is None:
             return False
+        self.driver.log.record("note", str(raised))
         for line in f"{raised}\n{raised.trace}".rstrip().splitlines():
             self.driver.console.take(seat.rank, line)
         self.driver.loop.call_later(restart.after, lambda: self._start_anew(seat))

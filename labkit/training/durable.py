@@ -26,7 +26,7 @@ from labkit.checkpoint import (
     restore,
 )
 from labkit.checkpoint.background import Checkpointer
-from labkit.checkpoint.policy import EverySteps, Moment, Policy
+from labkit.checkpoint.policy import Moment, Policy, policy_of
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
@@ -68,10 +68,10 @@ class Durable:
         every: int | Policy,
     ) -> None:
         self.worker, self.state = worker, state
-        self.policy = Agreed(EverySteps(every) if isinstance(every, int) else every)
-        made = Made(
-            code=fingerprint(type(state.model)), data=fingerprint(data.inputs, data.targets)
-        )
+        self.policy = Agreed(policy_of(every))
+        # The seed too: in another order of the samples the sampler's place means nothing.
+        samples = fingerprint(data.inputs, data.targets, state.sampler.seed)
+        made = Made(code=fingerprint(type(state.model)), data=samples)
         self.store = Store(Path(folder), keep=Keep(last=LAST), made=made)
         self.pieces = {
             "model": state.model,
@@ -158,6 +158,13 @@ class Durable:
                 self.checkpointer.close()
         except CheckpointFailed as error:
             self._say(error)
+
+    def leave(self) -> None:
+        """The training has ended by an error: the folder is free for another run."""
+        if self.checkpointer is not None:
+            self.checkpointer.leave()
+        else:
+            self.store.close()
 
     def _say(self, error: CheckpointFailed) -> None:
         events.record("note", f"no checkpoint: {error}")

@@ -104,6 +104,8 @@ def train(
     `steps` wins over `epochs`. Raises PeerLost when a rank dies and on_loss is "stop".
     """
     check(model, batch, shards, on_loss, redundancy, bool(zero and compare_every))
+    if not 1 <= minimum <= worker.world_size:
+        raise ValueError(f"minimum={minimum}: this cluster has {worker.world_size} ranks, not more")
     recipe = RECIPES[model]
     lr = recipe.lr if lr is None else lr
     learn, examine = (part.to(worker.device) for part in data or recipe.data())
@@ -123,10 +125,25 @@ def train(
     worker.expect(steps)
     worker.heed_notice()
     began = time.monotonic()
+    try:
+        score = train_in_views(worker, job, state, on_loss)
+        if durable is not None:
+            durable.close()
+    except BaseException:
+        if durable is not None:
+            durable.leave()
+        raise
+    speed = state.step * state.sampler.batch / (time.monotonic() - began)
+    result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(state.model)}
+    return result | {"samples_per_second": speed}
+
+
+def train_in_views(worker: Any, job: Job, state: State, on_loss: str) -> dict[str, float]:
+    """Trains on one group after the other; returns the score, none where this rank has left."""
     score = None
     while score is None:
         try:
-            if worker.group.size >= minimum:
+            if worker.group.size >= job.minimum:
                 score = train_on(worker.group, job, state)
         except PeerLost as lost:
             if on_loss == "stop" and not worker.elastic and not lost.goes_on:
@@ -134,12 +151,8 @@ def train(
         if score is None and worker.preempted:
             score = {}  # the others go on
         elif score is None:
-            worker.regroup(minimum=minimum)
-    if durable is not None:
-        durable.close()
-    speed = state.step * state.sampler.batch / (time.monotonic() - began)
-    result = {"loss": state.loss, **score, "steps": state.step, "hash": fingerprint(state.model)}
-    return result | {"samples_per_second": speed}
+            worker.regroup(minimum=job.minimum)
+    return score
 
 
 def begin(

@@ -90,6 +90,8 @@ class Guard:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy={self.policy!r} means nothing: use one of {POLICIES}")
+        if self.every < 1 or self.patience < 1:
+            raise ValueError(f"every={self.every}, patience={self.patience}: steps, from 1")
 
     def state(self) -> dict[str, Any]:
         """All that decisions depend on: a rank that joins must decide as the others do."""

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from labkit.checkpoint.policy import (
     OnSignal,
     Policy,
     YoungDaly,
+    policy_of,
 )
 from labkit.checkpoint.snapshot import ChangedMeanwhile
 from labkit.disk import RealDisk
@@ -323,3 +325,19 @@ def test_capture_copies_nothing() -> None:
     these = pieces()
     weight = capture(these)["model"]["0.weight"]
     assert weight.data_ptr() == these["model"][0].weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EverySteps(0),
+        lambda: EverySteps(-5),
+        lambda: EverySeconds(0.0),
+        lambda: YoungDaly(mtbf=0.0),
+        lambda: policy_of(2.5),
+        lambda: policy_of(None),
+    ],
+)
+def test_a_rule_that_can_never_be_meant_is_refused_with_what_to_write(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"use (1|one|a number)|a number of steps, or a rule"):
+        make()

@@ -10,7 +10,8 @@ import pytest
 from outside import wait_until
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow
-from labkit.checkpoint import Store, fingerprint
+from labkit.checkpoint import Locked, Store, fingerprint
+from labkit.checkpoint.lock import Lock
 from labkit.checkpoint.policy import EverySeconds
 from labkit.training import data, models
 from labkit.training.data import Data, Dataset
@@ -225,7 +226,7 @@ def test_a_checkpoint_says_by_what_code_and_data_it_was_made(tmp_path: Path) -> 
         cluster.run(train, data=Data(little, examined), **how).wait()
         made = Store(tmp_path).manifests()[-1].made
         assert made.code == fingerprint(type(models.build("cnn")))
-        assert made.data == fingerprint(little.inputs, little.targets)
+        assert made.data == fingerprint(little.inputs, little.targets, 0)
         with pytest.raises(RunError, match="it was made with other data"):
             cluster.run(train, data=Data(others, examined), **how).wait()
 
@@ -412,3 +413,59 @@ def test_a_folder_that_vanishes_costs_checkpoints_and_no_steps(
 
     assert hashes(run) == dict.fromkeys(range(2), undisturbed)
     assert any(e.name.startswith("no checkpoint: ") for e in run.events if e.kind == "note")
+
+
+def test_the_folder_is_free_again_when_a_run_has_ended_by_an_error_or_was_cancelled(
+    tmp_path: Path,
+) -> None:
+    """Its processes live on, and wait for their next run."""
+
+    def breaks(step: int) -> float:
+        if step == 12:
+            raise RuntimeError("a slip in the schedule")
+        return 1.0
+
+    how: dict[str, Any] = {"checkpoints": tmp_path, "every": 5, "algorithm": "in_order"}
+    with Cluster(2) as one, Cluster(2) as other:
+        with pytest.raises(RunError, match="a slip in the schedule"):
+            one.run(train, steps=20, schedule=breaks, **how).wait()
+        wait_until(lambda: is_free(tmp_path), "the folder is still locked after an error")
+        other.run(train, steps=15, **how).wait()
+        wait_until(lambda: is_free(tmp_path), "the folder is still locked after the end")
+        run = one.run(train, steps=100_000, **how)
+        run.wait_step(25)
+        run.cancel()
+        wait_until(lambda: is_free(tmp_path), "the folder is still locked after it was cancelled")
+        other.run(train, steps=other_steps(tmp_path), **how).wait()
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        Lock(folder, "a third one").close()
+    except Locked:
+        return False
+    return True
+
+
+def other_steps(folder: Path) -> int:
+    return 5 + max(made.step for made in Store(folder).manifests())
+
+
+def test_another_order_of_the_samples_is_refused(tmp_path: Path) -> None:
+    """In the order of another seed some samples would come twice, and others never."""
+    how: dict[str, Any] = {"checkpoints": tmp_path, "every": 2}
+    with Cluster(1, seed=1) as cluster:
+        cluster.run(train, steps=4, **how).wait()
+    with Cluster(1, seed=2) as cluster, pytest.raises(RunError, match="with another seed"):
+        cluster.run(train, steps=6, **how).wait()
+
+
+def test_what_cannot_be_meant_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with Cluster(2) as cluster:
+        for wrong, said in (
+            ({"every": 0, "checkpoints": tmp_path}, "a checkpoint every 0 steps: use 1 or more"),
+            ({"every": None, "checkpoints": tmp_path}, "every=None: a number of steps, or a rule"),
+            ({"minimum": 3}, "minimum=3: this cluster has 2 ranks"),
+        ):
+            with pytest.raises(RunError, match=said):
+                cluster.run(train, steps=2, **wrong).wait()

@@ -266,6 +266,8 @@ def test_a_rank_whose_function_raised_is_started_anew(undisturbed: Any, capsys: 
     assert hashes(run) == dict.fromkeys(range(4), undisturbed["hash"])
     shown = capsys.readouterr().out
     assert "[rank 1] rank 1 raised ValueError after step 20: no luck today" in shown
+    why = "rank 1 raised ValueError after step 20: no luck today"
+    assert why in [e.name for e in run.events if e.kind == "note"], "the record has the cause too"
     assert "in reached" in shown  # its traceback
 
 
