@@ -2,11 +2,11 @@
 
 The gradient of the last layer is ready first, so the buckets are filled from the last parameter to
 the first, and each starts its all-reduce when its last gradient arrives, while the backward pass of
-the earlier layers goes on: communication hides behind computation. One message for each parameter
-would pay the latency of each; a single one for all could hide nothing. The size of a bucket is that
-choice (S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training",
-VLDB 2020, §3.2). All ranks start their buckets in the same order, else they would wait for each
-other crosswise.
+the earlier layers goes on: communication hides behind computation. Only the last bucket waits for
+`wait`: it is full when that pass is over. One message for each parameter would pay the latency of
+each; a single one for all could hide nothing. The size of a bucket is that choice (S. Li et al.,
+"PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020, §3.2). All
+ranks start their buckets in the same order, else they would wait for each other crosswise.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Buckets:
         self.buckets = [Bucket(ps, self._room(ps, ps is lists[-1]), rows) for ps in lists]
         self.hooks = [
             parameter.register_post_accumulate_grad_hook(self._collector(bucket, place))
-            for bucket in self.buckets
+            for bucket in self._counted()
             for parameter, place in bucket.places()
         ]
         self.nbytes = sum(bucket.total.nbytes for bucket in self.buckets)
@@ -167,7 +167,7 @@ class Buckets:
 
         The gradients are views of the buckets, good until the next `begin`. Raises PeerLost.
         """
-        while len(self.pending) < len(self.buckets):  # on a rank without shards nothing started
+        while len(self.pending) < len(self.buckets):  # the last; on a rank without shards, all
             self._start_next()
         for pending in self.pending:
             pending.wait()
@@ -199,6 +199,10 @@ class Buckets:
         """No shard of this rank follows: a bucket may start as soon as it is full."""
         return self.shard == len(self.mine)
 
+    def _counted(self) -> list[Bucket]:
+        """The buckets whose gradients are noticed one by one as they arrive."""
+        return self.buckets[:-1]
+
     def _aim(self) -> None:
         """Says where autograd adds the gradients of the shard that comes now."""
         for bucket in self.buckets:
@@ -209,7 +213,7 @@ class Buckets:
 
     def _collect_tail(self, bucket: Bucket, loss: Tensor) -> None:
         row = bucket.row(self.shard - 1)
-        row[-self.tail] += loss
+        row[-self.tail].add_(loss)
         if self.shard == 1:
             self._add_words(row)
 

@@ -122,6 +122,9 @@ class ExactBuckets(Buckets):
         size = sum(p.numel() for p in parameters) + (1 + self.tail) * last
         return self.group.bucket(size, torch.int64, self.algorithm == "shared_memory")
 
+    def _counted(self) -> list[Bucket]:
+        return self.buckets
+
     def _aim(self) -> None:
         for parameter in self.columns:
             parameter.grad = None  # each shard's gradient comes by itself, to be turned
