@@ -84,12 +84,15 @@ class Persist:
 class SetTimer(Struct, frozen=True):
     """Calls `on_<timer>()` `after` seconds of this node's clock, or `on_<timer>(key)` with a key.
 
-    A timer that is set again starts anew; the same name with another key is another timer.
+    A timer that is set again starts anew; the same name with another key is another timer. One that
+    is `periodic` keeps time with those of the other nodes: on a real machine it comes at a multiple
+    of `after`, up to half of that early or late.
     """
 
     timer: str
     after: float
     key: Hashable = None
+    periodic: bool = False
 
 
 class CancelTimer(Struct, frozen=True):

@@ -216,7 +216,7 @@ class Heartbeat(Protocol):
         self.serial += 1
         yield Broadcast(self.peers, Beat(self.life, self.serial, self.progress))
         self.tick_due = self.context.now + self.interval
-        yield SetTimer("tick", self.interval)
+        yield SetTimer("tick", self.interval, periodic=True)
 
     def judge(self, peer: int) -> Effects:
         silent = self.watched[peer].suspects(self.context.now)

@@ -49,7 +49,7 @@ from labkit.protocols.effects import (
 from labkit.protocols.handled import Begun, Handled, HandledLog, Kind, digest
 from labkit.protocols.journal import Codec, Journal
 from labkit.runtime import wire
-from labkit.runtime.loop import Loop, Timer
+from labkit.runtime.loop import Loop, Timer, to_the_beat
 from labkit.runtime.messages import Said
 from labkit.view import Member
 
@@ -264,10 +264,11 @@ class Node:
                     payload = encode(message)
                     for to in everybody:
                         self._send(to, payload)
-                case SetTimer(timer, after, key):
+                case SetTimer(timer, after, key, periodic):
                     self._cancel((timer, key))
+                    wait = to_the_beat(after) if periodic else after
                     act = partial(self._fire, timer, key)
-                    self.timers[timer, key] = self.engine.loop.call_later(after, act)
+                    self.timers[timer, key] = self.engine.loop.call_later(wait, act)
                 case CancelTimer(timer, key):
                     self._cancel((timer, key))
                 case Persist():

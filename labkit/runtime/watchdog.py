@@ -17,7 +17,7 @@ from labkit import events
 from labkit.flight import Record
 from labkit.runtime.diagnosis import diagnose
 from labkit.runtime.inspect import Inspector
-from labkit.runtime.loop import Loop
+from labkit.runtime.loop import Loop, to_the_beat
 
 TICK = 0.2
 
@@ -37,7 +37,7 @@ class Watchdog:
         loop.call_later(TICK, self._look)
 
     def _look(self) -> None:
-        self.loop.call_later(TICK, self._look)
+        self.loop.call_later(to_the_beat(TICK), self._look)
         now, inspector = time.monotonic(), self.inspector
         passed, self.looked = min(now - self.looked, 2 * TICK), now
         if inspector.over or inspector.step is None or inspector.since != self.seen:

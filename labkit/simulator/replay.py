@@ -146,7 +146,8 @@ class Replay(Simulation):
         self._flying.setdefault((node.i, to), Counter())[encode(message)] += 1
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
-        node.timers[effect.timer, effect.key] = [self.now + effect.after, None]
+        least = effect.after / 2 if effect.periodic else effect.after
+        node.timers[effect.timer, effect.key] = [self.now + least, None]
 
     def _diverge(self, node: Node, what: str) -> None:
         where = f"rank {node.i}, life {node.life}, at {self.now:.6f} s"

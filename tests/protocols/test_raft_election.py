@@ -33,6 +33,10 @@ def candidate(n: int = 3, **stored: Any) -> Any:
     return made
 
 
+def next_beat(leader: Any) -> SetTimer:
+    return SetTimer("beat", leader.timeout / 3, periodic=True)
+
+
 def elected(n: int = 3, **stored: Any) -> Any:
     made = candidate(n, **stored)
     for other in range(1, n // 2 + 1):
@@ -200,7 +204,7 @@ def test_a_leader_says_so_at_once_and_beats_several_times_in_a_time_out() -> Non
 
     assert Broadcast((1, 2), Heartbeat(1)) in effects
     assert CancelTimer("election") in effects
-    assert [e for e in effects if isinstance(e, SetTimer)] == [SetTimer("beat", n.timeout / 3)]
+    assert [e for e in effects if isinstance(e, SetTimer)] == [next_beat(n)]
 
 
 def test_a_leader_beats_on_and_on() -> None:
@@ -208,7 +212,7 @@ def test_a_leader_beats_on_and_on() -> None:
 
     effects = fire(n, "beat")
 
-    assert effects == [Broadcast((1, 2), Heartbeat(1)), SetTimer("beat", n.timeout / 3)]
+    assert effects == [Broadcast((1, 2), Heartbeat(1)), next_beat(n)]
 
 
 def test_a_leader_that_steps_down_stops_its_beats_and_waits_for_another() -> None:

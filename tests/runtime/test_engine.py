@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import statistics
 import sys
 import threading
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from labkit.simulator.invariants import Invariant, Violation
 from labkit.simulator.replay import Divergence, Replay, replay
 from labkit.view import Member
 
-TICK = 0.01
+TICK, STEP = 0.01, 0.1
 
 
 class Count(Message, frozen=True):
@@ -109,7 +110,18 @@ class Pulse(Protocol):
         yield SetTimer("beat", TICK)
 
 
-PROTOCOLS = {"tally": Tally, "pulse": Pulse}
+class March(Protocol):
+    """Keeps step with the others."""
+
+    def on_start(self) -> Effects:
+        yield SetTimer("step", STEP, periodic=True)
+
+    def on_step(self) -> Effects:
+        yield Record("march")
+        yield SetTimer("step", STEP, periodic=True)
+
+
+PROTOCOLS = {"tally": Tally, "pulse": Pulse, "march": March}
 
 
 @pytest.fixture
@@ -173,6 +185,20 @@ def test_nodes_talk_and_the_model_allows_all_that_they_did(cluster: Cluster) -> 
     assert model.lives == 3
     assert model.steps > 100
     assert model.delivered > 60
+
+
+def test_what_is_periodic_comes_at_the_same_time_everywhere_and_the_model_allows_it(
+    cluster: Cluster,
+) -> None:
+    run = cluster.run(wait)
+    for rank in range(3):
+        until(run, 15, "march", rank=rank)
+    run.cancel()
+    cluster.close()
+    for rank in range(3):
+        late = [e.time % STEP for e in run.events if (e.kind, e.rank) == ("march", rank)]
+        assert statistics.median(late) < STEP / 4, f"rank {rank} keeps a time of its own"
+    assert replay(March, files(cluster, "march")).steps > 45
 
 
 POINTS = ["engine.handle", "engine.persist", "engine.persisted", "engine.send"]
@@ -551,3 +577,14 @@ def test_a_node_whose_timer_is_long_overdue_stood_still() -> None:
         model.step(0, Handled(now, "timer", None, encode(("tick", None)), did), None)
         ends.append(model.resumed(0))
     assert ends == [0.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(("now", "early"), [(0.49, True), (0.51, False), (1.6, False)])
+def test_a_periodic_timer_may_come_half_a_period_early(now: float, early: bool) -> None:
+    model, did = Replay(March, 1), digest([SetTimer("step", STEP, periodic=True)])
+    model.step(0, Begun(0.0, 0, 0, (0,), "seed", Codec({}).encode({})), None)
+    model.step(0, Handled(0.0, "start", None, b"", did), None)
+    did = digest([Record("march"), SetTimer("step", STEP, periodic=True)])
+    refused = pytest.raises(Divergence, match="early") if early else contextlib.nullcontext()
+    with refused:
+        model.step(0, Handled(now * STEP, "timer", None, encode(("step", None)), did), None)

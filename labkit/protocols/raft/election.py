@@ -77,7 +77,7 @@ class Election(Protocol):
 
     def on_beat(self) -> Effects:
         yield Broadcast(self.others, Heartbeat(self.term))
-        yield SetTimer("beat", self.timeout / 3)
+        yield SetTimer("beat", self.timeout / 3, periodic=True)
 
     # -- transitions
 

@@ -93,7 +93,7 @@ class Log(Entries):
 
     def on_beat(self) -> Effects:
         yield from self.assert_leadership()
-        yield SetTimer("beat", self.timeout / 3)
+        yield SetTimer("beat", self.timeout / 3, periodic=True)
 
     # -- the leader
 
