@@ -237,6 +237,7 @@ class Worker:
         at_link: Callable[..., None] = lambda worker, view, link: None,
     ) -> None:
         self.world, self.rank, self.seed = world, rank, 0
+        self.world_size = world.size
         self.at_step, self.at_link = at_step, at_link
         self.device = torch.device("cpu")
         self.elastic = self.must_regroup = self.preempted = False

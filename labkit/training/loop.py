@@ -105,7 +105,7 @@ def train(
     """
     check(model, batch, shards, on_loss, redundancy, bool(zero and compare_every))
     if not 1 <= minimum <= worker.world_size:
-        raise ValueError(f"minimum={minimum}: this cluster has {worker.world_size} ranks, not more")
+        raise ValueError(f"minimum={minimum}: use 1 to {worker.world_size}, this cluster's ranks")
     recipe = RECIPES[model]
     lr = recipe.lr if lr is None else lr
     learn, examine = (part.to(worker.device) for part in data or recipe.data())
