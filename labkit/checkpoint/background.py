@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 
 from labkit import events, faults
 from labkit.checkpoint.manifest import Manifest, Shard
-from labkit.checkpoint.policy import Moment, Policy
+from labkit.checkpoint.policy import Moment, Policy, remind
 from labkit.checkpoint.snapshot import SafePoint, Snapshot
 from labkit.checkpoint.state import Pieces, capture
 from labkit.checkpoint.store import Store
@@ -110,6 +110,8 @@ class Checkpointer:
         wait = self._before_optimizer_step
         self._hooks = [optimizer.register_step_pre_hook(wait) for optimizer in optimizers]
         self.committer.recover()
+        if policy is not None:
+            remind(policy, store)
 
     def step(self, step: int, metrics: Mapping[str, float] | None = None) -> bool:
         """After every step of the training; whether a checkpoint was begun.

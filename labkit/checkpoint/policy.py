@@ -11,7 +11,10 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from labkit.checkpoint.store import Store
 
 
 class Moment(NamedTuple):
@@ -81,21 +84,25 @@ class EverySeconds(Rule):
 
 @dataclass
 class OnImprovement(Rule):
-    """When `metric` is smaller than in any checkpoint so far, or larger."""
+    """When `metric` is smaller than in any checkpoint so far, or larger; also than in those of an
+    earlier life (`remind`)."""
 
     metric: str = "loss"
     largest: bool = False
     best: float = math.inf
 
     def wants(self, now: Moment) -> bool:
-        return self._of(now) < self.best
+        return self._of(now.metrics) < self.best
 
     def saved(self, when: Moment, stall: float, duration: float) -> None:
         super().saved(when, stall, duration)
-        self.best = min(self.best, self._of(when))
+        self.remember(when.metrics)
 
-    def _of(self, moment: Moment) -> float:
-        value = moment.metrics.get(self.metric, math.nan)
+    def remember(self, metrics: Mapping[str, float]) -> None:
+        self.best = min(self.best, self._of(metrics))  # which it stays where the other is NaN
+
+    def _of(self, metrics: Mapping[str, float]) -> float:
+        value = metrics.get(self.metric, math.nan)
         return -value if self.largest else value
 
 
@@ -176,3 +183,13 @@ class AnyOf:
     def saved(self, when: Moment, stall: float, duration: float) -> None:
         for policy in self.policies:
             policy.saved(when, stall, duration)
+
+
+def remind(policy: Policy, store: Store) -> None:
+    """Tells the rules that compare with earlier checkpoints of those in the folder."""
+    if isinstance(policy, AnyOf):
+        for one in policy.policies:
+            remind(one, store)
+    elif isinstance(policy, OnImprovement):
+        for made in store.manifests():
+            policy.remember(made.metrics)

@@ -21,20 +21,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from labkit import faults
+from labkit.checkpoint.folder import CheckpointFailed
 from labkit.checkpoint.shards import Cut, in_order
 from labkit.checkpoint.state import Pieces, capture
 from labkit.checkpoint.tree import Portion
 
 
-class ChangedMeanwhile(RuntimeError):
+class ChangedMeanwhile(CheckpointFailed):
     """A tensor changed while it was copied: the copy is of no moment in time."""
 
 
 class SafePoint:
     """The state of `pieces` now. What only `optimizer.step` changes is referred to, and watched:
-    parameters of modules and what optimizers have; all else is copied in here."""
+    parameters that an optimizer has, or nobody (frozen ones), and what optimizers have. All else is
+    copied in here, an average of the weights too: it also moves behind a step that a scaler has
+    left out, and then no hook of the optimizer has waited."""
 
     def __init__(self, pieces: Pieces) -> None:
+        optimizers = [piece for piece in pieces.values() if isinstance(piece, Optimizer)]
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        owned = {id(parameter) for group in groups for parameter in group["params"]}
         self.state: dict[str, Any] = {}
         self._watched: list[tuple[str, str, Tensor, int]] = []
         for name, state in capture(pieces).items():
@@ -44,7 +50,11 @@ class SafePoint:
                 for place, values in state["state"].items():
                     self._watch(f"{name}/state/{place}", values)
             elif isinstance(piece, nn.Module):
-                weights = {key for key, _ in piece.named_parameters(remove_duplicate=False)}
+                weights = {
+                    key
+                    for key, parameter in piece.named_parameters(remove_duplicate=False)
+                    if id(parameter) in owned or not parameter.requires_grad
+                }
                 late = {key: value for key, value in state.items() if key in weights}
                 early = {key: value for key, value in state.items() if key not in weights}
                 held = copy.deepcopy(early)  # running statistics, say: a forward pass moves them

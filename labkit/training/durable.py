@@ -26,7 +26,7 @@ from labkit.checkpoint import (
     restore,
 )
 from labkit.checkpoint.background import Checkpointer
-from labkit.checkpoint.policy import Moment, Policy, policy_of
+from labkit.checkpoint.policy import Moment, Policy, policy_of, remind
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
@@ -93,6 +93,7 @@ class Durable:
             if loaded is not None:
                 restore(self.pieces, loaded.state)
                 self._tell(loaded)
+                remind(self.policy.rule, self.store)
         return loaded is not None
 
     def _tell(self, loaded: Loaded) -> None:

@@ -126,6 +126,29 @@ def test_38_a_piece_that_gives_its_live_state_is_held_as_it_was(
     assert loaded.state["counting"]["counts"].tolist() == [0, 0, 0]
 
 
+@pytest.mark.case(38)
+def test_38_an_average_moves_also_behind_a_step_that_the_scaler_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nobody calls optimizer.step, and its hook does not wait for the copy."""
+    these = pieces()
+    train(these, 2)
+    before = bits(these)
+    checkpointer = Checkpointer(Store(tmp_path), these)
+    go_on = hold_at(monkeypatch, "checkpoint.copy")
+    checkpointer.save(2)
+    these["average"].update_parameters(these["model"])
+    these["average"].update_parameters(these["model"])
+    assert bits(these) != before
+    go_on.set()
+    checkpointer.close()
+    again = pieces(seed=1)
+    loaded = Store(tmp_path).load()
+    assert loaded is not None
+    restore(again, loaded.state)
+    assert bits(again) == before
+
+
 def test_a_weight_that_changes_elsewhere_spoils_the_snapshot_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +276,17 @@ def test_on_improvement() -> None:
     skipped.saved(losses(2.5)[0], 0.0, 0.0)
     assert [skipped.wants(moment) for moment in losses(3.0, 2.0, 2.5)] == [False, True, False]
     assert wants(OnImprovement(), losses(float("nan"), 1.0)) == [2]
+
+
+def test_what_an_earlier_life_has_reached_is_to_be_improved_on(tmp_path: Path) -> None:
+    these = pieces()
+    store = Store(tmp_path)
+    store.save(capture(these), 1, {"loss": 0.5})
+    rule = AnyOf(EverySteps(1000), OnImprovement())
+    checkpointer = Checkpointer(store, these, rule)
+    assert not checkpointer.step(2, {"loss": 0.7})
+    assert checkpointer.step(3, {"loss": 0.4})
+    checkpointer.close()
 
 
 def test_young_and_dalys_interval_follows_the_measured_cost() -> None:

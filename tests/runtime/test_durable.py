@@ -12,7 +12,7 @@ from outside import wait_until
 from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow
 from labkit.checkpoint import Locked, Store, fingerprint
 from labkit.checkpoint.lock import Lock
-from labkit.checkpoint.policy import EverySeconds
+from labkit.checkpoint.policy import EverySeconds, OnImprovement
 from labkit.training import data, models
 from labkit.training.data import Data, Dataset
 from labkit.training.loop import train
@@ -449,6 +449,17 @@ def is_free(folder: Path) -> bool:
 
 def other_steps(folder: Path) -> int:
     return 5 + max(made.step for made in Store(folder).manifests())
+
+
+def test_who_goes_on_has_to_be_better_than_before(tmp_path: Path) -> None:
+    """The loss is largest at first, so there is none by this rule later on."""
+    how: dict[str, Any] = {"checkpoints": tmp_path, "every": OnImprovement(largest=True)}
+    made = []
+    for steps in (10, 20):
+        with Cluster(1) as cluster:
+            cluster.run(train, steps=steps, **how).wait()
+        made.append([one.step for one in Store(tmp_path).manifests()])
+    assert made[0] == made[1] != []
 
 
 def test_another_order_of_the_samples_is_refused(tmp_path: Path) -> None:
