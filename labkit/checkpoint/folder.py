@@ -82,10 +82,14 @@ class Folder:
 
     def _failed(self, doing: str, error: OSError) -> CheckpointFailed:
         reason = os.strerror(error.errno) if error.errno else str(error)
+        what = advice(error.errno)
         if self.path is None:
             reason = error.strerror or reason
+        url = getattr(self.disk, "url", None)  # of an object store
+        if url is not None:
+            what = "See that the store answers, and that bucket, address and keys are right."
         return CheckpointFailed(
-            f"{self.path or 'the disk'}: {doing} failed ({reason}). {advice(error.errno)} The "
+            f"{self.path or url or 'the disk'}: {doing} failed ({reason}). {what} The "
             "checkpoints before it are as they were."
         )
 

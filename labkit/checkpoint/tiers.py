@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec.core
@@ -42,13 +43,17 @@ class Bucket:
         self.fs, self.path = fsspec.core.url_to_fs(url, **options)
 
     def put(self, name: str, local: str) -> None:
-        """Sends the file `local`; durable, and visible, when this returns."""
-        with self._acting("put", name):
-            self.fs.put_file(local, self._at(name))
+        """Sends the file `local`; durable, and visible, when this returns. Raises FileNotFoundError
+        when there is no such file."""
+        try:
+            self._make(name, lambda: self.fs.put_file(local, self._at(name)))
+        except DiskFailure as error:
+            if not Path(local).exists():
+                raise FileNotFoundError(local) from error
+            raise
 
     def write(self, name: str, data: bytes | memoryview) -> None:
-        with self._acting("put", name):
-            self.fs.pipe_file(self._at(name), bytes(data))
+        self._make(name, lambda: self.fs.pipe_file(self._at(name), bytes(data)))
 
     def read(self, name: str) -> bytes:
         with self._acting("get", name):
@@ -90,6 +95,19 @@ class Bucket:
     def _at(self, name: str) -> str:
         return f"{self.path}/{name}"
 
+    def _make(self, name: str, act: Callable[[], Any]) -> None:
+        """Of a file system that has folders the bucket's is made first."""
+        try:
+            with self._acting("put", name):
+                try:
+                    act()
+                except FileNotFoundError:
+                    self.fs.makedirs(self.path, exist_ok=True)
+                    act()
+        except FileNotFoundError as error:
+            said = f"{self.url}/{name}: put failed ({error})"
+            raise DiskFailure(errno.ENOENT, said) from error
+
     @contextlib.contextmanager
     def _acting(self, what: str, name: str) -> Iterator[None]:
         """Every file system has exceptions of its own."""
@@ -124,7 +142,8 @@ def upload(store: Store, bucket: Bucket, made: Manifest) -> list[str]:
     except OSError as error:
         raise UploadFailed(
             f"step {made.step} is not in the object store: {error.strerror}. It is safe in "
-            f"{folder}; what is missing is sent with the next checkpoint."
+            f"{folder}; what is missing is sent with the next checkpoint, or by upload(store, "
+            "bucket, store.manifests()[-1])."
         ) from error
     events.record("note", "uploaded", step=made.step, files=len(sent))
     return [*sent, made.name]

@@ -10,7 +10,7 @@ import torch
 from s3 import Server, Wire, options, rclone
 from trained import pieces, train
 
-from labkit.checkpoint import Keep, Store
+from labkit.checkpoint import CheckpointFailed, Keep, Store
 from labkit.checkpoint.background import Checkpointer
 from labkit.checkpoint.policy import EverySteps
 from labkit.checkpoint.tiers import Bucket, Uploader, UploadFailed, fetch, upload
@@ -171,3 +171,39 @@ def test_a_damaged_newest_in_the_bucket_is_not_taken_for_the_one_that_comes_in_i
     assert loaded.manifest.step == 1
     upload(other, bucket, other.save(state(2), 2))
     assert newest(bucket) == 2
+
+
+def test_reading_from_a_server_that_is_down_says_what_to_look_at(
+    tmp_path: Path, bucket: Bucket, server: Server
+) -> None:
+    server.stop()
+    with pytest.raises(CheckpointFailed, match=r"^s3://lab/.*See that the store answers, and"):
+        fetch(bucket, Store(tmp_path))
+    server.start()
+
+
+def test_any_file_system_will_do_and_its_folder_is_made(tmp_path: Path) -> None:
+    """A network disk, say: one that is mounted, and has folders."""
+    store = Store(tmp_path / "here")
+    away = Bucket(f"file://{tmp_path}/nas/of/the/lab")
+    upload(store, away, store.save(state(1), 1))
+    loaded = fetch(away, Store(tmp_path / "there"))
+    assert loaded is not None
+    assert repr(loaded.state) == repr(state(1))
+
+
+def test_a_place_that_takes_nothing_is_an_error_and_not_an_upload_that_was_overtaken(
+    tmp_path: Path,
+) -> None:
+    """Both begin with a file that is not found."""
+    (tmp_path / "nas").symlink_to(tmp_path / "not mounted")
+    store = Store(tmp_path / "here")
+    uploader = Uploader(store, Bucket(f"file://{tmp_path}/nas/lab"))
+    uploader.offer(store.save(state(1), 1))
+    with pytest.raises(UploadFailed, match="step 1 is not in the object store"):
+        uploader.close()
+    assert uploader.uploaded is None
+    shard = store.save(state(2), 2)
+    (tmp_path / "here" / shard.files[0].name).unlink()
+    with pytest.raises(FileNotFoundError):
+        upload(store, Bucket(f"file://{tmp_path}/elsewhere"), shard)
