@@ -2,8 +2,8 @@
 
 An answer is kept where it was written and nowhere else: in the learner's copy of the notebook, in a
 cell above `check("ring.1", my_reduce_scatter)`. So it is read from there. What runs are the
-imports and definitions above the check; no other statement of that notebook is executed. An answer
-counts when the exercise's own check says that it is right.
+imports and definitions above the check, constants and lambdas among them; no other statement of
+that notebook is executed. An answer counts when the exercise's own check says that it is right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from labkit.check import judge
 
 KINDS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-"""Statements that define something and do nothing."""
+"""Statements that define something and do nothing; so does a name for a constant or a lambda."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,21 @@ def checked(tree: ast.Module, exercise: str) -> str | None:
     return None
 
 
+def names_a_value(node: ast.stmt) -> bool:
+    """`CHUNKS = 4`, `rows = [1, 2]`, `half = lambda n: n // 2`: nothing is called."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+        return False
+    if isinstance(node.value, ast.Lambda):
+        return True
+    try:
+        ast.literal_eval(node.value)
+    except ValueError:
+        return False
+    return True
+
+
 def definitions(codes: list[ast.Module]) -> dict[str, Any]:
-    """The names that the cells' imports, functions and classes define, in their order.
+    """The names that the cells' imports, functions, classes and constants define, in their order.
 
     What fails (an import of something that is gone, a default that was computed in the notebook)
     is left out: an answer that needed it will not pass its check.
@@ -105,7 +118,7 @@ def definitions(codes: list[ast.Module]) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}  # so that cloudpickle sends them by value
     for tree in codes:
         for node in tree.body:
-            if isinstance(node, KINDS):
+            if isinstance(node, KINDS) or names_a_value(node):
                 try:
                     exec(compile(ast.Module([node], []), "<your notebook>", "exec"), names)
                 except Exception:

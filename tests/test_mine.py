@@ -55,6 +55,20 @@ def test_an_answer_comes_with_what_is_defined_above_it(
     assert sent(list(range(8)), 0, 8, 1, 2) == [4, 5, 6, 7]
 
 
+def test_constants_and_lambdas_come_along(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They passed the check in the notebook, where all cells have run; what calls something is
+    not run here."""
+    above = "ONE, names = 1, {'a': [2]}\nrows = lambda o, at, b: o[at : at + b]\nsix = exit(6)"
+    answer = RIGHT.replace("place + 1", "place + ONE")
+    notebook(tmp_path, "import math", above, answer, CHECK)
+
+    assert list(mine("elastic.1", folder=tmp_path)) == ["elastic.1"]
+
+    assert said(capsys) == "elastic.1 yours, from notebook 11 Elastic restart"
+
+
 @pytest.mark.parametrize(
     ("codes", "words"),
     [
@@ -139,3 +153,8 @@ def test_each_answer_is_called(cluster: Cluster, name: str) -> None:
 def test_an_exercise_that_is_no_piece_of_the_loop_is_named() -> None:
     with pytest.raises(ValueError, match=r"exercise hb\.1 is no piece of the loop"):
         pieces({"hb.1": print})
+
+
+def test_what_is_no_answer_is_refused_with_what_to_write() -> None:
+    with pytest.raises(ValueError, match=r"mine=True: give the answers.*labkit.mine.mine\("):
+        pieces(True)  # type: ignore[arg-type]

@@ -37,6 +37,12 @@ class Pieces:
 def pieces(mine: Answers) -> Pieces:
     """The lab's own pieces, with the learner's in their places. Raises ValueError, naming it, for
     an exercise that is no piece of the loop."""
+    if not isinstance(mine, Mapping):
+        asked = ", ".join(f'"{name}"' for name in EXERCISES)
+        raise ValueError(
+            f"mine={mine!r}: give the answers, by exercise: mine=labkit.mine.mine({asked}) reads "
+            "them from the notebooks of this folder"
+        )
     strange = sorted(set(mine) - set(EXERCISES))
     if strange:
         known = ", ".join(EXERCISES)
