@@ -261,3 +261,10 @@ def test_the_pictures_show_what_they_were_given():
     for picture in pictures:
         assert len(picture.png()) < 60_000
     assert "4 of 5" in pictures[0].axes[0].get_title(loc="left")
+
+
+def test_a_course_fits_on_a_line_of_a_notebook() -> None:
+    """A month has thousands of stretches, and a cell shows its last value."""
+    course = play(Fleet(interval=300.0, write=10.0), poisson(3600.0), 30 * 86_400.0)
+    assert len(course.stretches) > 1000
+    assert len(repr(course)) < 400

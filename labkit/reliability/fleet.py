@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -113,5 +113,6 @@ class Course:
     progress: float
     present: float
     failures: float
-    stretches: tuple[tuple[float, float, str, int], ...] = ()
-    """begin, end, what the time went into, groups at work; lost work is in its "useful" still"""
+    stretches: tuple[tuple[float, float, str, int], ...] = field(default=(), repr=False)
+    """begin, end, what the time went into, groups at work; lost work is in its "useful" still. Not
+    shown: there are thousands"""
