@@ -233,8 +233,8 @@ voted.timeline(title="All change groups behind the same step")
 
 # %% [markdown]
 # The vote costs four bytes in a bucket that travels anyway. The lab's loop does it like that
-# (`labkit/training/buckets.py`): its last bucket has two numbers behind the gradients, the loss and
-# the votes.
+# (`labkit/training/buckets.py`): behind the gradients its last bucket has the loss, the votes (for a new
+# group, and for a checkpoint), and a number from each rank.
 #
 # ## Every sample exactly once
 #
@@ -415,8 +415,8 @@ print("processes of rank 1:", lives(run))
 print(fill(re.sub(r" on \S+ failed", " failed", said.getvalue())))
 
 # %% [markdown]
-# **Answer: (c).** One, and three more, each after a wait twice as long as the one before; then the launcher
-# says why it gives up. Without a bound this goes on for the rest of the night, and every time all others
+# **Answer: (c).** One, and three more: the first at once, the next ones after waits that double; then the
+# launcher says why it gives up. Without a bound this goes on for the rest of the night, and every time all others
 # stop to let it in.
 #
 # ## A spare that waits
@@ -446,9 +446,9 @@ each = {name: [1000 * seconds for seconds in values] for name, values in waited.
 compare_bars(each, unit="milliseconds without a step: median, least and most", title="Cold and hot")
 
 # %% [markdown]
-# Here a cold start is cheap, a fork of a process that has torch. Where it takes a scheduler, a
-# container and minutes of imports, a spare is most of the recovery; it costs a whole machine that
-# waits.
+# Here a cold start is cheap, a fork of a process that has torch, and the spare gains little or nothing.
+# Where a start takes a scheduler, a container and minutes of imports, a spare is most of the recovery;
+# it costs a whole machine that waits.
 #
 # ## ⤳ Notice given
 #
@@ -530,11 +530,10 @@ print("ranks that had two processes:", sum(n == 2 for n in processes.values()), 
 # > again, and load a checkpoint. What was in their memory, the newest state there is, is thrown away.
 #
 # **In real systems.** kill −9 of one of four, until the next completed step, on one machine of two
-# cores: torchrun 3.1 s with a work-around, the median of `labkit bench recovery`, which measures it
-# beside the lab (2.2 to 2.9 s in some tries by hand; without the work-around the new workers read
-# the addresses of the dead ones, and 1 of 8 came back). Tried by hand only: torchft 1.0 to 1.3 s
-# with short time-outs, and 60 s with its own; Open MPI with ULFM 0.01 to 0.06 s for a bare
-# all-reduce. Horovod Elastic keeps the survivors alive and restores their last
+# cores, medians of `labkit bench recovery`, which measures them beside the lab: torchrun 2.4 s with a
+# work-around (without it the new workers read the addresses of the dead ones, and none came back within
+# 15 s); torchft 1.07 s with short time-outs, and by hand 60 s with its own; Open MPI with ULFM 0.017 s
+# for a bare all-reduce. Horovod Elastic keeps the survivors alive and restores their last
 # in-memory commit; its sampler shares out the rest of the epoch anew, and a host that fails is
 # black-listed for a while. torchft's blog reports 300 L40S with a kill every minute: 82 % of the
 # steps were committed, as 5/6 would predict.
