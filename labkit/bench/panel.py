@@ -44,13 +44,20 @@ class Kernel:
         self.updates = 0
 
     def run(self, code: str) -> None:
-        reply = self.client.execute_interactive(code, timeout=300, output_hook=self._hear)
-        if reply["content"]["status"] != "ok":
-            raise RuntimeError("\n".join(reply["content"]["traceback"]))
-
-    def _hear(self, message: dict[str, Any]) -> None:
-        data = message["content"].get("data", {})
-        self.updates += message["msg_type"] == "comm_msg" and data.get("method") == "custom"
+        """To the end of the cell; what the panel sends belongs to the cell that has made it."""
+        cell = self.client.execute(code)
+        while True:
+            message = self.client.get_iopub_msg(timeout=300)
+            content: dict[str, Any] = message["content"]
+            kind = message["msg_type"]
+            if kind == "comm_msg":
+                self.updates += content["data"].get("method") == "custom"
+            elif message["parent_header"].get("msg_id") != cell:
+                continue
+            elif kind == "error":
+                raise RuntimeError("\n".join(content["traceback"]))
+            elif kind == "status" and content["execution_state"] == "idle":
+                return
 
     def measured(self, code: str) -> tuple[float, float]:
         """Percent of a core while `code` runs, and updates a second."""
