@@ -91,6 +91,18 @@ def test_a_collective_with_a_member_on_the_other_side_of_a_partition_is_waiting(
     assert activities(events, 0) == (parted if waits else [("all reduce", 1, 4)])
 
 
+def test_the_loss_of_a_host_is_over_when_its_rank_lives_on_another():
+    cut = {"fault": {"fault": "LinkDown", "rank": 1}, "ranks": [1]}
+    events = run_of(
+        (0.0, 1, "start", "", {}),
+        (1.0, DRIVER, "fault", "", cut),
+        (2.0, 0, "start", "", {}),
+        (3.0, 1, "start", "", {}),
+        (4.0, 0, "step", "", {"step": 1}),
+    )
+    assert [(fault.begin, fault.end) for fault in history(events).faults] == [(1.0, 3.0)]
+
+
 def test_nobody_waits_for_one_that_dies_after_a_view_without_it():
     """It stood still, was taken for dead, and ended when it went on."""
     events = run_of(

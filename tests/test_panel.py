@@ -116,7 +116,9 @@ def test_waiting_for_who_is_cut_off_is_no_communication(cut: Any, end: Event) ->
     strip.take(event(0.0, 0, "begin", "all_reduce"))
     assert shares(told(strip, 0.2, fault(0.2, cut)), 0) == {"all reduce": 0.2}
     assert shares(told(strip, 0.4, end), 0) == {"waiting": 0.2}
-    assert shares(told(strip, 0.6), 0) == {"all reduce": 0.2}
+    frame = told(strip, 0.6)
+    assert shares(frame, 0) == {"all reduce": 0.2}
+    assert [(band["begin"], band["end"]) for band in frame["bands"]] == [(0.2, 0.4)]
 
 
 def test_a_death_is_when_it_was_shot_and_a_view_is_named_once() -> None:

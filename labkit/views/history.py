@@ -89,7 +89,7 @@ def history(events: Iterable[Event], counts: Callable[[Event], bool] | None = No
         if event.rank != DRIVER and event.kind not in ("fault", "death", "heal"):
             words[event.rank].append(moved)
     past = History(origin, ordered[-1].time - origin if ordered else 0.0)
-    past.faults = injected(kinds["fault"], kinds["heal"], past.end)
+    past.faults = injected(kinds["fault"], kinds["heal"], past.end, kinds["start"])
     past.deaths = deaths(kinds["death"], past.faults, words)
     past.marks = {k: [Mark(e.rank, e.time, e.name, e.data) for e in kinds[k]] for k in MARKS}
     past.messages = _messages(kinds["send"], kinds["receive"])

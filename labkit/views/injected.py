@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,8 +74,13 @@ def fault_name(event: Event) -> str:
         return event.name or str(plain(event).get("fault", "fault"))
 
 
-def injected(faults: list[Event], heals: list[Event], end: float) -> list[Injected]:
+def injected(
+    faults: list[Event], heals: list[Event], end: float, starts: Iterable[Event] = ()
+) -> list[Injected]:
+    """`starts` are the beginnings of lives: one ends the loss of the rank's host, as it is on
+    another, or its cable is new."""
     found = []
+    starts = list(starts)
     for event in faults:
         data = plain(event)
         kind, name = str(data.get("fault", "")), fault_name(event)
@@ -84,6 +89,8 @@ def injected(faults: list[Event], heals: list[Event], end: float) -> list[Inject
         if lasts(data):
             ends = [h.time for h in heals if h.name in ("", event.name, name)]
             ends += _ended_by(kind, ranks, faults) + _by_itself(event, kind, data)
+            if kind == "LinkDown":
+                ends += [start.time for start in starts if start.rank in ranks]
             stop = min([t for t in ends if t > event.time], default=end)
         found.append(Injected(name, kind, ranks, event.time, min(stop, end), event))
     return found

@@ -60,7 +60,7 @@ def known_at(
         known[event.rank].hear(event)
         if event.rank != DRIVER and event.kind not in ("fault", "death", "heal"):
             words.setdefault(event.rank, []).append(event)
-    struck = injected(_of(before, "fault"), _of(before, "heal"), time)
+    struck = injected(_of(before, "fault"), _of(before, "heal"), time, _of(before, "start"))
     ends = {d.rank: d.time for d in deaths(_of(events, "death"), struck, words)}
     ends |= {f.ranks[0]: f.begin for f in struck if f.kind == "Kill"}
     dead = {rank for rank, end in ends.items() if end <= time and not _lives(words, rank, end)}

@@ -70,6 +70,7 @@ class Strip:
         self.cuts: list[dict[str, Any]] = []  # faults in force through which nothing passes
         self.faults: deque[Event] = deque(maxlen=200)
         self.heals: deque[Event] = deque(maxlen=200)
+        self.starts: deque[Event] = deque(maxlen=200)
         self.events: dict[int, Event] = {}  # by the number of their mark
         self._marks: list[dict[str, Any]] = []
         self._flying: dict[str, list[Any]] = {}
@@ -113,6 +114,7 @@ class Strip:
         lane.alive, lane.paused = True, False
         self._gone(event.rank, False, event)
         self._plug_in(event.rank, event)
+        self.starts.append(event)
         if event.life:
             self._mark("start", event, f"life {event.life}")
 
@@ -296,7 +298,7 @@ class Strip:
 
     def bands(self, now: float) -> list[dict[str, Any]]:
         """The faults that last or have lasted, each with its ranks and its end, if it has one."""
-        lasting = injected(list(self.faults), list(self.heals), now)
+        lasting = injected(list(self.faults), list(self.heals), now, self.starts)
         return [
             {
                 "label": band.name,
