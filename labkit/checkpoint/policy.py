@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -108,16 +108,22 @@ class OnImprovement(Rule):
 
 @dataclass
 class YoungDaly(Rule):
-    """The interval that loses least, √(2 · cost · mtbf), from the measured cost of the last one.
+    """The interval that loses least, √(2 · cost · time between failures), as both are measured.
 
-    `mtbf` is the job's mean time between failures, in seconds; the first checkpoint comes after
-    `first` seconds. The cost is the stall alone where the write goes on in the background, and no
-    interval is shorter than that write. (Young 1974, Daly 2006: `labkit.reliability.young_daly`.)
+    `mtbf` is the job's mean time between failures, in seconds, as far as it is known before: it
+    counts like one failure after so long, and those that are seen like it, so that the mean is
+    (mtbf + seconds seen) / (1 + failures seen), a Gamma prior's. The first checkpoint comes after
+    `first` seconds. The cost is that of the last one, the stall alone where the write goes on in
+    the background, and no interval is shorter than that write. (Young 1974, Daly 2006:
+    `labkit.reliability.young_daly`.)
     """
 
     mtbf: float
     first: float = 10.0
     interval: float = 0.0
+    failures: int = 0
+    began: float | None = None  # when it was first asked
+    cost: tuple[float, float] | None = None  # stall and duration of the last one, in seconds
 
     def __post_init__(self) -> None:
         if not self.mtbf > 0:
@@ -125,13 +131,27 @@ class YoungDaly(Rule):
 
     def wants(self, now: Moment) -> bool:
         self.last = self.last or now
+        self.began = now.time if self.began is None else self.began
         return now.time - self.last.time >= (self.interval or self.first)
 
     def saved(self, when: Moment, stall: float, duration: float) -> None:
+        super().saved(when, stall, duration)
+        self.cost = stall, duration
+        self._choose(when.time)
+
+    def failed(self, time: float) -> None:
+        """Somebody has died, or a host is lost; at this time, in seconds, monotonic."""
+        self.failures += 1
+        self._choose(time)
+
+    def _choose(self, now: float) -> None:
         from labkit.reliability.young_daly import young_interval
 
-        self.last = when
-        self.interval = max(float(young_interval(stall, self.mtbf)), duration)
+        if self.cost is not None:
+            stall, duration = self.cost
+            seen = now - (now if self.began is None else self.began)
+            mtbf = (self.mtbf + seen) / (1 + self.failures)
+            self.interval = max(float(young_interval(stall, mtbf)), duration)
 
 
 class OnSignal(Rule):
@@ -187,9 +207,23 @@ class AnyOf:
 
 def remind(policy: Policy, store: Store) -> None:
     """Tells the rules that compare with earlier checkpoints of those in the folder."""
+    for rule in rules(policy):
+        if isinstance(rule, OnImprovement):
+            for made in store.manifests():
+                rule.remember(made.metrics)
+
+
+def report_failure(policy: Policy, time: float) -> None:
+    """Tells the rules that count failures of one, at this time in seconds, monotonic."""
+    for rule in rules(policy):
+        if isinstance(rule, YoungDaly):
+            rule.failed(time)
+
+
+def rules(policy: Policy) -> Iterator[Policy]:
+    """All that it is made of."""
     if isinstance(policy, AnyOf):
         for one in policy.policies:
-            remind(one, store)
-    elif isinstance(policy, OnImprovement):
-        for made in store.manifests():
-            policy.remember(made.metrics)
+            yield from rules(one)
+    else:
+        yield policy

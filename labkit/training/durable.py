@@ -26,7 +26,7 @@ from labkit.checkpoint import (
     restore,
 )
 from labkit.checkpoint.background import Checkpointer
-from labkit.checkpoint.policy import Moment, Policy, policy_of, remind
+from labkit.checkpoint.policy import Moment, Policy, policy_of, remind, report_failure
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
@@ -148,6 +148,10 @@ class Durable:
                 self.checkpointer.wait()
         except CheckpointFailed as error:
             self._say(error)
+
+    def failed(self) -> None:
+        """A member has been lost: who reckons with failures has seen one more."""
+        report_failure(self.policy.rule, time.monotonic())
 
     def close(self) -> None:
         """Waits for the last one. A rank that is alone may have been at the one before when it was

@@ -148,6 +148,8 @@ def train_in_views(worker: Any, job: Job, state: State, on_loss: str) -> dict[st
         except PeerLost as lost:
             if on_loss == "stop" and not worker.elastic and not lost.goes_on:
                 raise
+            if job.durable is not None and not lost.goes_on:
+                job.durable.failed()
         if score is None and worker.preempted:
             score = {}  # the others go on
         elif score is None:

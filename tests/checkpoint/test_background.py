@@ -5,6 +5,7 @@ What goes wrong is said at the next step. Fault cases 7, 32, 38, 39 and 42.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -29,6 +30,7 @@ from labkit.checkpoint.policy import (
     Policy,
     YoungDaly,
     policy_of,
+    report_failure,
 )
 from labkit.checkpoint.snapshot import ChangedMeanwhile
 from labkit.disk import RealDisk
@@ -290,12 +292,25 @@ def test_what_an_earlier_life_has_reached_is_to_be_improved_on(tmp_path: Path) -
 
 
 def test_young_and_dalys_interval_follows_the_measured_cost() -> None:
-    """√(2 · 0.5 s · 100 s) = 10 s between checkpoints that hold training up for 0.5 s."""
+    """√(2 · 0.5 s · 100 s) = 10 s between checkpoints that hold training up for 0.5 s, and a little
+    more with each second without a failure."""
     policy = YoungDaly(mtbf=100.0, first=5.0)
-    assert wants(policy, seconds(30), stall=0.5) == [6, 16, 26]
-    assert policy.interval == pytest.approx(10.0)
+    assert wants(policy, seconds(30), stall=0.5) == [6, 17, 28]
+    assert policy.interval == pytest.approx(math.sqrt(2 * 0.5 * (100 + 27)))
     busy = YoungDaly(mtbf=100.0, first=5.0)
     assert wants(busy, seconds(30), stall=0.5, duration=12.0) == [6, 18, 30]
+
+
+def test_young_and_dalys_interval_follows_the_failures_that_are_seen() -> None:
+    """Three in the 100 s after which one was expected: (100 + 100) / (1 + 3) = 50 s each."""
+    policy = YoungDaly(mtbf=100.0, first=5.0)
+    report_failure(policy, 0.0)  # before its first checkpoint: it is counted
+    wants(policy, seconds(2), stall=0.5)
+    policy.began = 0.0
+    policy.saved(Moment(50, 50.0), stall=0.5, duration=0.0)
+    for time in (60.0, 100.0):
+        report_failure(AnyOf(EverySteps(1000), policy), time)
+    assert policy.interval == pytest.approx(math.sqrt(2 * 0.5 * 50))
 
 
 @pytest.mark.case(7)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from outside import wait_until
 
-from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow
+from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow, events
 from labkit.checkpoint import Locked, Store, fingerprint
 from labkit.checkpoint.lock import Lock
-from labkit.checkpoint.policy import EverySeconds, OnImprovement
+from labkit.checkpoint.policy import EverySeconds, OnImprovement, YoungDaly
 from labkit.training import data, models
 from labkit.training.data import Data, Dataset
 from labkit.training.loop import train
@@ -333,6 +333,21 @@ def test_what_one_ranks_clock_wants_all_ranks_write(tmp_path: Path) -> None:
             made = sorted(path.name for path in folder.glob("*.manifest"))
             assert [name.split(".")[1] for name in made] == ["step-7", "step-13"], name
             assert len(list(folder.glob("*.step-13.rank-*-of-4.safetensors"))) == 4
+
+
+def test_who_dies_is_a_failure_that_the_interval_reckons_with(tmp_path: Path) -> None:
+    class Told(YoungDaly):
+        def failed(self, time: float) -> None:
+            super().failed(time)
+            events.record("note", f"failures: {self.failures}")
+
+    deaths = [At(Kill(2), step=10), At(Kill(1), step=20)]
+    how = {"checkpoints": tmp_path, "every": Told(mtbf=60.0), "elastic": True, **JOB}
+    with Cluster(4, backend="gloo", device="cpu") as cluster:
+        run = cluster.run(train, faults=deaths, **how).wait()
+    told = sorted((e.rank, e.name) for e in run.events if e.name.startswith("failures:"))
+    both = "failures: 1", "failures: 2"
+    assert told == [(0, both[0]), (0, both[1]), (1, both[0]), (3, both[0]), (3, both[1])]
 
 
 def test_every_so_many_seconds(tmp_path: Path, undisturbed: str) -> None:
