@@ -530,10 +530,10 @@ print("ranks that had two processes:", sum(n == 2 for n in processes.values()), 
 # > again, and load a checkpoint. What was in their memory, the newest state there is, is thrown away.
 #
 # **In real systems.** kill −9 of one of four, until the next completed step, on one machine of two
-# cores, medians of `labkit bench recovery`, which measures them beside the lab: torchrun 2.4 s with a
-# work-around (without it the new workers read the addresses of the dead ones, and none came back within
-# 15 s); torchft 1.07 s with short time-outs, and by hand 60 s with its own; Open MPI with ULFM 0.017 s
-# for a bare all-reduce. Horovod Elastic keeps the survivors alive and restores their last
+# cores, medians of `labkit bench recovery`, which measures them beside the lab: torchrun 2.4 to 2.7 s with
+# a work-around (without it the new workers read the addresses of the dead ones, and none came back
+# within 15 s); torchft 1.1 s with short time-outs, and by hand 60 s with its own; Open MPI with ULFM
+# 0.018 s for a bare all-reduce. Horovod Elastic keeps the survivors alive and restores their last
 # in-memory commit; its sampler shares out the rest of the epoch anew, and a host that fails is
 # black-listed for a while. torchft's blog reports 300 L40S with a kill every minute: 82 % of the
 # steps were committed, as 5/6 would predict.
