@@ -491,7 +491,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_trained(tmp_path: Pa
         for wrong, said in (
             ({"every": 0, "checkpoints": tmp_path}, "a checkpoint every 0 steps: use 1 or more"),
             ({"every": None, "checkpoints": tmp_path}, "every=None: a number of steps, or a rule"),
-            ({"minimum": 3}, "minimum=3: this cluster has 2 ranks"),
+            ({"minimum": 3}, "minimum=3: use 1 to 2"),
         ):
             with pytest.raises(RunError, match=said):
                 cluster.run(train, steps=2, **wrong).wait()
