@@ -124,12 +124,15 @@ if missing:
     print(f"There is no {missing[0]} here, so the next cell shows a run of another machine.")
     print(f"To have it here: {slurm['PACKAGES']}")
 else:
-    with slurm["running"]() as folder, slurm["allocated"](folder):
-        with Cluster(world_size, "gloo", "cpu", "slurm", max_restarts=4, seed=seed) as cluster:
-            run = survive(cluster, lambda: slurm["lose"](folder, "n2"), "Slurm")
-            nodes = [row["host"] for row in cluster.status().rows[:world_size]]
-            print(f"ranks are on {', '.join(nodes)} at the end")
-            picture = run.timeline(title="Node n2 is lost: its rank comes back on another node")
+    with (
+        slurm["running"]() as folder,
+        slurm["allocated"](folder),
+        Cluster(world_size, "gloo", "cpu", "slurm", max_restarts=4, seed=seed) as cluster,
+    ):
+        run = survive(cluster, lambda: slurm["lose"](folder, "n2"), "Slurm")
+        nodes = [row["host"] for row in cluster.status().rows[:world_size]]
+        print(f"ranks are on {', '.join(nodes)} at the end")
+        picture = run.timeline(title="Node n2 is lost: its rank comes back on another node")
 
 # %% tags=["nbval-ignore-output"]
 from IPython.display import Image
