@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
+
 from labkit.protocols.codec import encode
+from labkit.protocols.effects import Context, deliver, fire, start
+from labkit.protocols.heartbeat import Beat
 from labkit.protocols.raft.messages import AppendEntries, Entry
 from labkit.protocols.views import NextView
 from labkit.runtime.engine import Engine
 from labkit.runtime.loop import Loop
-from labkit.runtime.membership import Membership
+from labkit.runtime.membership import Membership, beating
 from labkit.view import Member, View
 
 ME, OTHER, WITNESS = Member(0, 0), Member(1, 3), Member(2, 0)
@@ -40,3 +44,21 @@ def test_who_comes_and_is_lost_in_one_breath_is_out(tmp_path: Path) -> None:
     loop.stop()
     assert membership.excluded == {OTHER}
     assert [dropped.get_nowait() for _ in range(dropped.qsize())] == [OTHER]
+
+
+@pytest.mark.parametrize("late", [0.0005, 0.008])
+def test_three_looks_on_the_beat_find_a_silence_whose_last_beat_came_a_moment_late(
+    late: float,
+) -> None:
+    context = Context(0.0, "seed")
+    node = beating(0.15)(0, (0, 1), context, {})
+    start(node)
+    context.now = late
+    deliver(node, 1, Beat(1, 1))
+    for look in (0.05, 0.1):
+        context.now = look
+        fire(node, "tick")
+        assert not node.suspected, f"suspected after {look - late:g} s"
+    context.now = 0.15
+    fire(node, "tick")
+    assert node.suspected == {1}
