@@ -183,7 +183,8 @@ class Heartbeat(Protocol):
             self.watched[peer].beat(now, delayed=self.waking or self.stood_still() > 0)
         if m.life > life or m.progress != self.advanced[peer][0]:
             self.advanced[peer] = m.progress, now
-        yield from self.reconsider(peer)
+        if peer in self.suspected:
+            yield from self.reconsider(peer)
 
     # -- from the host
 
@@ -192,7 +193,8 @@ class Heartbeat(Protocol):
         one that died as a suspect and stands still in its next life would not be noticed."""
         if peer in self.watched:  # no member is the witness
             self.watched[peer].beat(self.context.now, delayed=True)
-            yield from self.reconsider(peer)
+            if peer in self.suspected:
+                yield from self.reconsider(peer)
 
     def on_worked(self, count: int) -> None:
         """The work beside this node has come so far; 0 when there is none."""
@@ -206,8 +208,10 @@ class Heartbeat(Protocol):
         if self.waking:
             self.excuse(stalled)
         for peer in self.peers:
-            yield from self.judge(peer)
-            yield from self.reconsider(peer)
+            if self.is_silent(peer) or self.hangs(peer):
+                yield from self.suspect(peer)
+            elif peer in self.suspected:
+                yield from self.reconsider(peer)
         yield from self.say()
 
     # -- helpers
@@ -218,23 +222,21 @@ class Heartbeat(Protocol):
         self.tick_due = self.context.now + self.interval
         yield SetTimer("tick", self.interval, periodic=True)
 
-    def judge(self, peer: int) -> Effects:
-        silent = self.watched[peer].suspects(self.context.now)
-        if not silent and not self.hangs(peer):
-            return
+    def suspect(self, peer: int) -> Effects:
         self.ill[peer] = self.context.now
         if peer not in self.suspected:
             self.suspected.add(peer)
-            what = f"suspects rank {peer}" + ("" if silent else ", which beats and does not work")
-            yield Record("suspect", what, peer=peer)
+            why = "" if self.is_silent(peer) else ", which beats and does not work"
+            yield Record("suspect", f"suspects rank {peer}{why}", peer=peer)
 
     def reconsider(self, peer: int) -> Effects:
-        now = self.context.now
-        if peer not in self.suspected or now - self.ill[peer] < self.steady:
-            return
-        if not self.watched[peer].suspects(now) and not self.hangs(peer):
+        well = self.context.now - self.ill[peer] >= self.steady
+        if well and not self.is_silent(peer) and not self.hangs(peer):
             self.suspected.discard(peer)
             yield Record("trust", f"trusts rank {peer}", peer=peer)
+
+    def is_silent(self, peer: int) -> bool:
+        return self.watched[peer].suspects(self.context.now)
 
     def hangs(self, peer: int) -> bool:
         """Its count stands still, and others are ahead: who waits for one that hangs stands still

@@ -206,7 +206,8 @@ class Node:
             self._take(Task(lambda: fire(self._alive, kind, peer), kind, peer))
 
     def _fire(self, timer: str, key: Hashable) -> None:
-        act, what = partial(fire, self._alive, timer, key), encode((timer, key))
+        act = partial(fire, self._alive, timer, key)
+        what = b"" if self._log is None else encode((timer, key))
         self._take(Task(act, "timer", None, what, ((timer, key), self.timers[timer, key])))
 
     def _take(self, task: Task) -> None:
@@ -228,9 +229,11 @@ class Node:
             return
         self._acting = True
         try:
-            self._perform()
-            while self._waiting and not self._writing:
-                self._handle(self._waiting.popleft())
+            while not self._writing and (self._held or self._waiting):
+                if self._held:
+                    self._perform()
+                else:
+                    self._handle(self._waiting.popleft())
         finally:
             self._acting = False
 
@@ -252,7 +255,7 @@ class Node:
             did = digest(effects)
             self._log.write(Handled(self.context.now, task.kind, task.peer, task.what, did))
         self._held.extend(effects)
-        return self._perform()
+        return None
 
     def _perform(self) -> None:
         while self._held:

@@ -219,6 +219,8 @@ class Host:
 
     def _from_peer(self, member: Member, message: Any) -> None:
         match message:
+            case Said(source=source) if source % CLIENTS == member.rank:
+                self._engine.deliver(message)
             case StoreRequest():
                 self._store.serve(member.rank, message)
             case StoreReply():
@@ -232,8 +234,6 @@ class Host:
             case Regrouping(run, view, collectives, lost):
                 farewell = Farewell(view, collectives, lost, goes_on=True)
                 self.departures.regroups(run, member.rank, farewell)
-            case Said(source=source) if source % CLIENTS == member.rank:
-                self._engine.deliver(message)
             case Parcel(clock=clock):
                 events.current().witness(clock)
                 self.parcels_from(member.rank).put(message)

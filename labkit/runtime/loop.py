@@ -149,7 +149,7 @@ class Loop:
         for key, mask in self._selector.select(seconds):
             call = self._watched.get(key.fileobj)  # none, when an earlier handler closed it
             if call is not None:
-                self._guarded(lambda call=call, mask=mask: call(mask))  # type: ignore[misc]
+                self._guarded(call, mask)
 
     def _until_next_timer(self) -> float | None:
         while self._timers and self._timers[0][2].cancelled:
@@ -163,9 +163,9 @@ class Loop:
         for _ in range(len(self._soon)):
             self._guarded(self._soon.popleft())
 
-    def _guarded(self, call: Callable[[], None]) -> None:
+    def _guarded(self, call: Callable[..., Any], *args: Any) -> None:
         try:
-            call()
+            call(*args)
         except Exception:
             text = traceback.format_exc()
             with contextlib.suppress(Exception):  # whatever becomes of it, the loop goes on

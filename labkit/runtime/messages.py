@@ -15,7 +15,7 @@ from labkit.runtime.wire import Codec
 from labkit.view import Member, View
 
 
-class _Message(Struct, frozen=True, tag=True):
+class _Message(Struct, frozen=True, tag=True, array_like=True):
     pass
 
 

@@ -26,16 +26,15 @@ class Outbox:
 
     def put(self, message: Any, reliable: bool = True) -> None:
         state = faults.conditions.link(self.source, self.target)
+        if not (state.cut or state.delay or state.drop or self._waiting):
+            return self.send(message)
         late = state.delay
         if not reliable and (state.cut or faults.conditions.random.random() < state.drop):
             return
         while reliable and faults.conditions.random.random() < min(state.drop, 0.999):
             late += faults.RETRANSMIT
-        if self._waiting or late or state.cut:
-            self._waiting.append((monotonic() + late, message))
-            self.flush()
-        else:
-            self.send(message)
+        self._waiting.append((monotonic() + late, message))
+        self.flush()
 
     def flush(self) -> None:
         """Sends what is due, or everything once the link is healed; called again by a timer, and

@@ -16,6 +16,7 @@ import hmac
 import os
 import selectors
 import socket
+import struct
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,8 @@ MAX_GREETING = 64
 HANDSHAKE_SECONDS = 10.0
 MAX_STRANGERS = 64
 """Connections of a listener that have not proved the token yet; one more ends the oldest."""
-_HEADER = 4 + 16 + 8
+READ_BYTES = 1 << 20
+_LENGTH, _COUNTER = struct.Struct(">I"), struct.Struct(">Q")
 
 rejected: Counter[str] = Counter()
 """What this process dropped, by reason."""
@@ -43,6 +45,10 @@ def reject(reason: str) -> None:
     n = rejected[reason]
     if n & (n - 1) == 0:  # a flood is one line for each doubling
         events.record("note", f"dropped a frame: {reason}", total=n)
+
+
+def _mac(key: bytes, data: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(data, digest_size=16, key=key).digest()
 
 
 class Codec:
@@ -100,36 +106,38 @@ class Connection:
         """The next frame of this direction around `payload`."""
         self._sent += 1
         counted = self._sent.to_bytes(8, "big") + payload
-        return self._framed(self._mac(self._keys.send, counted) + counted)
+        return self._framed(_mac(self._keys.send, counted) + counted)
 
     @staticmethod
     def _framed(body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + body
 
-    @staticmethod
-    def _mac(key: bytes, data: bytes | memoryview) -> bytes:
-        return hashlib.blake2b(data, digest_size=16, key=key).digest()
-
     def _write(self, data: bytes) -> None:
-        self._outgoing.append(memoryview(data))
-        self.backlog += len(data)
-        if len(self._outgoing) == 1:
-            self._flush()
+        taken = 0 if self._outgoing else self._push(data)
+        if taken < len(data) and not self.closed:
+            self._outgoing.append(memoryview(data)[taken:])
+            self.backlog += len(data) - taken
+            self.loop.watch(self.sock, self._on_io, write=True)
+
+    def _push(self, data: bytes | memoryview) -> int:
+        """How many bytes the kernel takes now."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            return 0
 
     def _flush(self) -> None:
         while self._outgoing:
-            try:
-                n = self.sock.send(self._outgoing[0])
-            except BlockingIOError:
-                break
-            except OSError:
-                return self.close()
-            self.backlog -= n
-            if n == len(self._outgoing[0]):
-                self._outgoing.popleft()
-            else:
-                self._outgoing[0] = self._outgoing[0][n:]
-        self.loop.watch(self.sock, self._on_io, write=bool(self._outgoing))
+            data = self._outgoing.popleft()
+            taken = self._push(data)
+            self.backlog -= taken
+            if taken < len(data):
+                self._outgoing.appendleft(data[taken:])
+                return
+        self.loop.watch(self.sock, self._on_io)
 
     # -- receiving
 
@@ -138,7 +146,7 @@ class Connection:
             self._flush()
         if mask & selectors.EVENT_READ and not self.closed:
             try:
-                data = self.sock.recv(1 << 20)
+                data = self.sock.recv(READ_BYTES)
             except BlockingIOError:
                 return None
             except OSError:
@@ -156,7 +164,7 @@ class Connection:
                 self._skip -= n
             if self._skip or len(self._received) < 4:
                 return
-            length = int.from_bytes(self._received[:4], "big")
+            (length,) = _LENGTH.unpack_from(self._received)
             if length > (MAX_FRAME if self.ready else MAX_GREETING):
                 self._oversized(length)
             elif len(self._received) < 4 + length:
@@ -175,17 +183,17 @@ class Connection:
     def _on_frame(self, frame: bytes) -> None:
         if not self.ready:
             return self._on_greeting(frame)
-        body = memoryview(frame)
-        if len(body) < 24 or not hmac.compare_digest(
-            body[:16], self._mac(self._keys.receive, body[16:])
+        counted = memoryview(frame)[16:]
+        if len(counted) < 8 or not hmac.compare_digest(
+            frame[:16], _mac(self._keys.receive, counted)
         ):
             return reject("unauthenticated")
-        counter = int.from_bytes(body[16:24], "big")
+        (counter,) = _COUNTER.unpack_from(counted)
         if counter <= self._seen:
             return reject("replayed")
         self._seen = counter
         try:
-            message = self.codec.decode(body[24:])
+            message = self.codec.decode(counted[8:])
         except (msgspec.DecodeError, msgspec.ValidationError):
             return reject("malformed")
         self.on_message(self, message)
