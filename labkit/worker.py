@@ -30,6 +30,7 @@ from labkit.collectives.group import left_behind
 from labkit.runtime.context import Worker
 from labkit.runtime.host import Host
 from labkit.runtime.inspect import dump_on_signal
+from labkit.runtime.memory import keep_freed_memory
 from labkit.runtime.messages import Failed, Finished, Start, Welcome
 from labkit.runtime.placement import visible_there
 from labkit.runtime.ship import unpack
@@ -114,6 +115,7 @@ def _settle(welcome: Welcome) -> None:
     import torch
 
     torch.set_num_threads(1)  # ranks share the cores: more threads would fight over them
+    keep_freed_memory()
     events.record("start", pid=os.getpid(), device=welcome.device, backend=welcome.backend)
 
 

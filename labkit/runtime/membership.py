@@ -15,7 +15,7 @@ from labkit.protocols.effects import Message, Record, stored_types
 from labkit.protocols.heartbeat import FixedTimeout, Heartbeat
 from labkit.protocols.journal import Codec
 from labkit.protocols.views import Connected, Expect, Views
-from labkit.protocols.views.agreement import DOUBT_SECONDS
+from labkit.protocols.views.agreement import DOUBT_SECONDS, TIMEOUT_SECONDS
 from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
 from labkit.view import Member, View
@@ -41,8 +41,12 @@ def read_types() -> None:
 
 
 def agreeing(silence: float | None) -> partial[ViewsAndCheckpoints]:
-    beat = 0.0 if silence is None else silence / BEATS
-    return partial(ViewsAndCheckpoints, doubt=DOUBT_SECONDS + 2 * beat)
+    """Who listens for silence notices by it that the leader is gone. Raft's own beats only mend what
+    was lost on the way then, and come half as often."""
+    if silence is None:
+        return partial(ViewsAndCheckpoints)
+    doubt = DOUBT_SECONDS + 2 * silence / BEATS
+    return partial(ViewsAndCheckpoints, doubt=doubt, timeout=2 * TIMEOUT_SECONDS)
 
 
 def beating(silence: float) -> partial[Heartbeat]:

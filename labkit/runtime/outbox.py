@@ -30,7 +30,7 @@ class Outbox:
             return self.send(message)
         late = state.delay
         if not reliable and (state.cut or faults.conditions.random.random() < state.drop):
-            return
+            return None
         while reliable and faults.conditions.random.random() < min(state.drop, 0.999):
             late += faults.RETRANSMIT
         self._waiting.append((monotonic() + late, message))

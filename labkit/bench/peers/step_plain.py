@@ -20,6 +20,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from labkit.bench.peers.say import live, say
 from labkit.collectives.process_group import form
+from labkit.runtime.memory import keep_freed_memory
 from labkit.training import models
 from labkit.training.loop import summed_loss
 from labkit.training.recipes import RECIPES
@@ -31,6 +32,7 @@ RANKS, WARM_UP = 4, 10
 def train(rank: int, model: str, batch: int, steps: int, zero: bool, folder: str) -> None:
     live(300)
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the lab's workers do: it is no matter of fault tolerance
     recipe = RECIPES[model]
     learn, _ = recipe.data()
     sampler = Sampler(learn.samples, batch, 0)

@@ -27,6 +27,8 @@ from labkit.protocols.views.messages import (
 )
 from labkit.view import Member
 
+TIMEOUT_SECONDS = 0.3
+"""Raft's T: a follower that has heard of no leader for T to 2T stands itself."""
 DOUBT_SECONDS = 0.1
 """When one member says that it has lost another, while the leader is connected with both, it may be
 that the leader will see that other die in a moment. If not, one of them has to go. Where silence is
@@ -41,7 +43,7 @@ class Agreement(Raft):
     def __init__(
         self,
         *arguments: Any,
-        timeout: float = 0.3,
+        timeout: float = TIMEOUT_SECONDS,
         doubt: float = DOUBT_SECONDS,
         **settings: Any,
     ) -> None:
