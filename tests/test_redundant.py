@@ -17,7 +17,7 @@ import torch
 from test_training import Died, World, training
 from test_training import plain as plain  # a fixture
 
-from labkit import At, Cluster, CorruptWeights, FaultPlan, Kill, PoisonGradient
+from labkit import At, Cluster, CorruptWeights, FaultPlan, Kill, PoisonGradient, RunError
 from labkit.training import exact as exact_sums
 from labkit.training import loop, train
 from labkit.training.redundant import (
@@ -201,11 +201,11 @@ def broken(group: Any, applied: threading.Event, world: World) -> Callable[..., 
 # -- silent corruption
 
 
-def flip(buckets: Any) -> None:
+def flip(buckets: Any, bit: int = 23) -> None:
     """One bit of a weight."""
     with torch.no_grad():
         weight = buckets.buckets[-1].parameters[0].view(-1)[:1]
-        weight.copy_((weight.view(torch.int32) ^ (1 << 23)).view(torch.float32))
+        weight.copy_((weight.view(torch.int32) ^ (1 << bit)).view(torch.float32))
 
 
 def test_a_rank_with_a_wrong_weight_is_named_by_all_and_nothing_is_applied(
@@ -248,6 +248,22 @@ def test_of_two_ranks_nobody_can_tell_who_is_wrong(
     assert "with three ranks or more a third would decide" in str(error)
 
 
+def test_where_nobody_can_tell_nobody_goes_on(
+    computed: Counter[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are wrong, each in its own way, and a right one is under suspicion with them."""
+
+    def strike(buckets: Any, rank: int) -> None:
+        if rank in (1, 2):
+            flip(buckets, bit=22 + rank)
+
+    in_step(monkeypatch, "begin", strike)
+    for error in World(4).run(partial(redundant, on_loss="continue")).values():
+        assert isinstance(error, SilentCorruption)
+        assert error.ranks == (0, 1, 2)
+        assert not error.sure
+
+
 def test_a_gradient_that_does_not_fit_is_still_named(
     computed: Counter[Any],
 ) -> None:
@@ -265,14 +281,14 @@ def test_more_than_two_is_refused() -> None:
 
 
 @pytest.fixture
-def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Cluster]:
+def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
     monkeypatch.setenv("LABKIT_RUNS", str(tmp_path))
     return partial(Cluster, backend="gloo", device="cpu")
 
 
 @pytest.mark.slow
 def test_killed_ranks_leave_the_weights_of_a_run_without_deaths(
-    cluster_of: Callable[[int], Cluster],
+    cluster_of: Callable[..., Cluster],
 ) -> None:
     steps = {"steps": 10, "redundancy": 2}
     with cluster_of(1) as cluster:
@@ -290,10 +306,85 @@ def test_killed_ranks_leave_the_weights_of_a_run_without_deaths(
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [CorruptWeights(1), PoisonGradient(1, value=1e-3)])
 def test_what_corrupts_a_real_rank_is_found_in_its_step(
-    cluster_of: Callable[[int], Cluster], fault: Any
+    cluster_of: Callable[..., Cluster], fault: Any
 ) -> None:
     """27: silent corruption of one replica's weights, or of one gradient."""
     with cluster_of(3) as cluster:
         run = cluster.run(train, steps=8, redundancy=2, faults=FaultPlan(At(fault, step=3)))
         with pytest.raises(Exception, match="step 4: results differ, rank 1 in shards"):
             run.wait(timeout=60)
+
+
+@pytest.fixture
+def alone(cluster_of: Callable[..., Cluster]) -> str:
+    """The weights after ten steps without a fault."""
+    with cluster_of(1) as cluster:
+        return str(cluster.run(train, steps=10, redundancy=2).wait(timeout=60).results[0]["hash"])
+
+
+def hashes(run: Any) -> dict[int, str]:
+    return {rank: result["hash"] for rank, result in run.results.items()}
+
+
+def steps_of(run: Any, rank: int) -> list[int]:
+    return [e.data["step"] for e in run.events if e.kind == "step" and e.rank == rank]
+
+
+@pytest.mark.case(27)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [CorruptWeights(1), PoisonGradient(1, value=1e-3)])
+def test_only_the_rank_that_is_named_has_another_life(
+    cluster_of: Callable[..., Cluster], tmp_path: Path, alone: str, fault: Any
+) -> None:
+    """27. The others go on from where they are, and do no step again. What a rank with wrong
+    weights has taken part in writing is followed by another checkpoint."""
+    kept = tmp_path / "kept"
+    job: dict[str, Any] = {"steps": 10, "redundancy": 2, "elastic": True, "minimum": 4}
+    with cluster_of(4, max_restarts=4) as cluster:
+        job |= {"checkpoints": kept, "every": 6, "faults": FaultPlan(At(fault, step=6))}
+        run = cluster.run(train, **job).wait(timeout=60)
+    assert hashes(run) == dict.fromkeys(range(4), alone)
+    assert set(run.deaths) == {1}
+    assert [e.name for e in run.events if "anew" in e.name] == ["the launcher starts rank 1 anew"]
+    told = [e.name for e in run.events if "SilentCorruption" in e.name]
+    assert len(told) == 1
+    assert "rank 1 raised SilentCorruption after step 6: step 7: results differ" in told[0]
+    for rank in (0, 2, 3):
+        assert steps_of(run, rank) == list(range(1, 11))
+    made = [path.name.split(".")[1] for path in sorted(kept.glob("*.manifest"))]
+    assert made[-1] == "step-7"
+
+
+@pytest.mark.slow
+def test_without_another_life_the_others_go_on_and_the_end_names_it(
+    cluster_of: Callable[..., Cluster], alone: str
+) -> None:
+    plan = FaultPlan(At(CorruptWeights(1), step=3))
+    with cluster_of(4) as cluster:
+        run = cluster.run(train, steps=10, redundancy=2, on_loss="continue", faults=plan)
+        with pytest.raises(RunError, match="step 4: results differ, rank 1 in shards"):
+            run.wait(timeout=60)
+    assert hashes(run) == dict.fromkeys((0, 2, 3), alone)
+
+
+def with_a_bad_adder(worker: Any, bad: int, **job: Any) -> dict[str, Any]:
+    """The processor of rank `bad` is broken: another life of it is no better."""
+    if worker.rank == bad:
+        right = exact_sums.Exact.encode
+        exact_sums.Exact.encode = lambda self, values: right(self, values) + 1
+    return train(worker, **job)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_named_again_and_again_is_left_out(
+    cluster_of: Callable[..., Cluster],
+) -> None:
+    job: dict[str, Any] = {"steps": 300, "redundancy": 2}
+    with cluster_of(3, max_restarts=1) as cluster:
+        quiet = cluster.run(train, **job).wait(timeout=60).results[0]["hash"]
+        run = cluster.run(with_a_bad_adder, bad=1, elastic=True, **job)
+        with pytest.raises(RunError, match="rank 1 raised SilentCorruption"):
+            run.wait(timeout=60)
+    assert [e.name for e in run.events if "anew" in e.name] == ["the launcher starts rank 1 anew"]
+    assert any("1 restarts are used up" in e.name for e in run.events)
+    assert hashes(run) == {0: quiet, 2: quiet}

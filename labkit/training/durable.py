@@ -82,6 +82,7 @@ class Durable:
         }
         self.checkpointer: Checkpointer | None = None
         self.owed = False  # the last one that was due has not been begun
+        self.suspect = False  # the newest one may have been written by a rank with wrong weights
 
     def restore(self) -> bool:
         """The newest good checkpoint, if there is any; what is newer and not good is said.
@@ -116,7 +117,8 @@ class Durable:
     def wants(self) -> bool:
         """Whether this rank wants a checkpoint behind the step that begins."""
         metrics = {"loss": self.state.loss}  # of the step before it
-        return self.policy.rule.wants(Moment(self.state.step + 1, time.monotonic(), metrics))
+        moment = Moment(self.state.step + 1, time.monotonic(), metrics)
+        return self.policy.rule.wants(moment) or self.suspect
 
     def step(self, due: bool) -> None:
         """A step is complete, and a checkpoint of it is `due` or not: the same on all ranks. One
@@ -126,6 +128,7 @@ class Durable:
         try:
             began = self.checkpointer.step(self.state.step, {"loss": self.state.loss})
             self.owed = due and not began
+            self.suspect = self.suspect and not began
         except CheckpointFailed as error:
             self._say(error)
 
@@ -149,8 +152,10 @@ class Durable:
         except CheckpointFailed as error:
             self._say(error)
 
-    def failed(self) -> None:
-        """A member has been lost: who reckons with failures has seen one more."""
+    def failed(self, suspect: bool = False) -> None:
+        """A member has been lost: who reckons with failures has seen one more. Where it had wrong
+        weights the newest checkpoint is `suspect`, and another is to take its place soon."""
+        self.suspect = self.suspect or suspect
         report_failure(self.policy.rule, time.monotonic())
 
     def close(self) -> None:

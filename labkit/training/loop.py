@@ -35,7 +35,7 @@ from labkit.training.exact import Exact, ExactBuckets
 from labkit.training.numerics import Guard, Snapshot, good
 from labkit.training.pieces import Answers, Pieces, pieces
 from labkit.training.recipes import RECIPES
-from labkit.training.redundant import RedundantBuckets
+from labkit.training.redundant import RedundantBuckets, SilentCorruption
 from labkit.training.sampler import SHARDS, Sampler, cut, randomness
 from labkit.training.scaling import Schedule, constant
 from labkit.training.state import State, catch_up, fingerprint, mend
@@ -140,16 +140,21 @@ def train(
 
 def train_in_views(worker: Any, job: Job, state: State, on_loss: str) -> dict[str, float]:
     """Trains on one group after the other; returns the score, none where this rank has left."""
-    score = None
+    score, stops = None, on_loss == "stop" and not worker.elastic
     while score is None:
         try:
             if worker.group.size >= job.minimum:
                 score = train_on(worker.group, job, state)
         except PeerLost as lost:
-            if on_loss == "stop" and not worker.elastic and not lost.goes_on:
+            if stops and not lost.goes_on:
                 raise
             if job.durable is not None and not lost.goes_on:
                 job.durable.failed()
+        except SilentCorruption as found:
+            if stops or not found.sure or worker.rank in found.ranks:
+                raise
+            if job.durable is not None:  # for the others it is as if those named had died
+                job.durable.failed(suspect=True)
         if score is None and worker.preempted:
             score = {}  # the others go on
         elif score is None:

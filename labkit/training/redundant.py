@@ -11,7 +11,9 @@ checksum:
   Only what no survivor has is computed, as after the death of two neighbours, or of a rank whose
   neighbour had not yet come to its second share.
 - Two copies that differ are silent corruption. A third rank computes the shard too, and the one
-  that stands alone is named: of the rank's memory, of its weights or of its processor.
+  that stands alone is named: of the rank's memory, of its weights or of its processor. Two that
+  agree bit for bit have hardly been wrong in the same way, so it fails, and the others may go on
+  as after its death: they have the right copies, and have not applied the step.
 
 The price: twice the computation, nothing hidden behind it (all shards come first, then the sum),
 and a row for each shard in memory; on the wire only 16 bytes a shard more than exact sums. Who is
@@ -43,12 +45,18 @@ Table = list[dict[int, int]]
 
 
 class SilentCorruption(RuntimeError):
-    """Copies of a shard differ. `ranks` are those whose result stands alone, or, where nobody can
-    tell, all that have one; `shards` are those in question."""
+    """Copies of a shard differ. `ranks` are those whose result stands alone, where that is `sure`,
+    or else all that have one; `shards` are those in question."""
 
-    def __init__(self, message: str, ranks: tuple[int, ...] = (), shards: tuple[int, ...] = ()):
+    def __init__(
+        self,
+        message: str,
+        ranks: tuple[int, ...] = (),
+        shards: tuple[int, ...] = (),
+        sure: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.ranks, self.shards = ranks, shards
+        self.ranks, self.shards, self.sure = ranks, shards, sure
 
 
 @dataclass
@@ -163,6 +171,7 @@ class RedundantBuckets(ExactBuckets):
             f"step {self.kept.step + 1}: results differ, {what}; {advice}. No rank has applied it",
             tuple(sorted(wrong)),
             tuple(disputed),
+            sure,
         )
 
     # What is added goes into the row of its shard, and no bucket starts before all rows are there.
