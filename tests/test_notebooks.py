@@ -23,6 +23,7 @@ from labkit import runs
 from labkit.grading import exercise
 from labkit.notebooks import NotebookError, build, desk, find, lab, run
 from labkit.notebooks.source import digest, inputs, read, without_solutions
+from labkit.views import progress
 
 PARAMETERS = """\
 # %% tags=["parameters"]
@@ -339,6 +340,27 @@ def test_all_notebooks_run_with_the_parameters_also_after_one_that_fails(tmp_pat
     assert told["parameters"] == {"world_size": 8, "backend": "<nccl>"}
     assert {cell["status"] for cell in told["cells"]} == {"completed"}
     assert all(cell["seconds"] >= 0 for cell in told["cells"])
+
+
+@KERNEL
+def test_as_many_cells_run_as_the_progress_bar_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters have a cell of their own, which an execution puts in the place of its like; an
+    empty cell is not executed."""
+    bars: list[Any] = []
+
+    def watched(**how: Any) -> Any:
+        bars.append(progress.Progress(None, **how))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "progress", watched)
+    path = notebook(tmp_path, "01_short", "print(world_size)", "", "raise ValueError")
+    for parameters in ({}, {"seed": 3}):
+        (first,) = run.run([path], parameters, tmp_path / "first")
+        assert first.notebook is not None
+        run.run([first.notebook], {"seed": 4}, tmp_path / "second")
+    assert [(bar.n, bar.total) for bar in bars] == [(n, n) for n in (3, 4, 4, 4)]
 
 
 @KERNEL

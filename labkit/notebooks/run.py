@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,8 @@ def run_one(path: Path, parameters: dict[str, Any], out: Path) -> Outcome:
     for talkative in ("papermill", "traitlets"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     outcome = Outcome(path.stem, notebook=out / path.name)
-    bar: Progress[None] = progress(total=count_cells(path), description=path.stem, unit="cell")
+    total = count_cells(path, parameters)
+    bar: Progress[None] = progress(total=total, description=path.stem, unit="cell")
     before = set(clusters_in(out))
     begin = time.monotonic()
     try:
@@ -162,9 +163,13 @@ def clusters_in(out: Path) -> list[Path]:
     return sorted(file.parent for file in (out / "clusters").glob("*/events"))
 
 
-def count_cells(path: Path) -> int:
+def count_cells(path: Path, parameters: Collection[str] = ()) -> int:
+    """Those that are executed: of code, not empty, and the one that papermill adds for parameters,
+    in the place of that of an earlier execution."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return sum(cell["cell_type"] == "code" for cell in cells)
+    codes = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+    there = any("injected-parameters" in cell["metadata"].get("tags", []) for cell in codes)
+    return len(codes) + (bool(parameters) and not there)
 
 
 def wrong(notebook: Notebook) -> Iterator[str]:
