@@ -33,7 +33,7 @@ from labkit.checkpoint.policy import Moment, Policy, remind
 from labkit.checkpoint.snapshot import SafePoint, Snapshot
 from labkit.checkpoint.state import Pieces, capture
 from labkit.checkpoint.store import Store
-from labkit.checkpoint.tiers import Uploader
+from labkit.checkpoint.tiers import Uploader, UploadFailed
 
 
 class Committer(Protocol):
@@ -157,11 +157,13 @@ class Checkpointer:
 
     def move(self, committer: Committer, rank: int, size: int) -> None:
         """Into another view, with another place among other ranks. What is under way is first
-        brought to its end: those who left may have spoilt it. Raises the writer's error, and has
-        moved all the same."""
+        brought to its end: those who left may have spoilt it. The next one is full: others may have
+        written some without this rank meanwhile, and collected what it would refer to. Raises the
+        writer's error, and has moved all the same."""
         try:
             self.wait()
         finally:
+            self.store.increments.forget()
             self.committer, self.rank, self.size = committer, rank, size
             committer.recover()
 
@@ -201,6 +203,9 @@ class Checkpointer:
         if self._thread is not None:
             self._thread.join()
         self.store.close()
+        if self.uploader is not None:
+            with contextlib.suppress(UploadFailed):
+                self.uploader.close()
 
     def _before_optimizer_step(self, *_: Any) -> None:
         """On the training thread: what is being copied must not change yet."""
@@ -229,7 +234,7 @@ class Checkpointer:
                 self.store.increments.remember(made)
             if made and self.rank == 0:
                 self.store.tidy(made)
-            if made and self.uploader is not None:
+            if made and self.rank == 0 and self.uploader is not None:  # one sends the shards of all
                 self.uploader.offer(made)
             if self.policy is not None:
                 self.policy.saved(moment, self.stall, self.duration)

@@ -37,7 +37,11 @@ class Increments:
         """`made` is committed: the next one may refer to it, or must be full."""
         self.count += 1
         if self.count >= self.every:
-            self.count, self.files, self.parts = 0, (), {}
+            self.forget()
         else:
             self.files = made.files
             self.parts = {(part.name, part.start, part.stop): part for part in made.parts}
+
+    def forget(self) -> None:
+        """The last one may not be the newest, and may be gone: the next one is full."""
+        self.count, self.files, self.parts = 0, (), {}

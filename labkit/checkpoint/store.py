@@ -75,10 +75,14 @@ class Store:
     ) -> None:
         self.folder, self.keep = Folder(folder, run), keep
         self.increments, self.packed = Increments(full_every), "zstd" if pack else ""
-        self.made = msgspec.structs.replace(made, versions=manifests.versions() | made.versions)
+        self.describe(made)
         self.memory = Memory()
         self.shared = False
         self.floor = 1  # the least number of the next checkpoint
+
+    def describe(self, made: Made) -> None:
+        """Of which training the checkpoints are, and by which versions they are written: here."""
+        self.made = msgspec.structs.replace(made, versions=manifests.versions() | made.versions)
 
     # -- writing
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit import events
 from labkit.checkpoint import (
@@ -27,13 +28,19 @@ from labkit.checkpoint import (
 )
 from labkit.checkpoint.background import Checkpointer
 from labkit.checkpoint.policy import Moment, Policy, policy_of, remind, report_failure
+from labkit.checkpoint.tiers import Bucket, Uploader, UploadFailed
 
 if TYPE_CHECKING:
     from labkit.training.data import Dataset
     from labkit.training.state import State
 
+T = TypeVar("T")
+
+FAILURES = CheckpointFailed, UploadFailed
+
 LAST = 2
-"""Checkpoints that are kept: the second takes over where the disk has spoilt the first."""
+"""Checkpoints that are kept in a folder of which nothing else is said: the second takes over where
+the disk has spoilt the first."""
 
 
 class Agreed:
@@ -56,23 +63,31 @@ class Agreed:
 
 
 class Durable:
-    """Checkpoints of `state` in `folder` after so many steps, or whenever a rank's rule wants one.
-    Belongs to the training thread."""
+    """Checkpoints of `state` in `where`, a folder or a store, after so many steps, or whenever a
+    rank's rule wants one; the first rank of the view sends each on to `upload`, a bucket's URL or a
+    store in one. Belongs to the training thread."""
 
     def __init__(
         self,
         worker: Any,
         state: State,
         data: Dataset,
-        folder: str | os.PathLike[str],
+        where: str | os.PathLike[str] | Store,
         every: int | Policy,
+        upload: str | Store | None = None,
     ) -> None:
         self.worker, self.state = worker, state
         self.policy = Agreed(policy_of(every))
         # The seed too: in another order of the samples the sampler's place means nothing.
         samples = fingerprint(data.inputs, data.targets, state.sampler.seed)
         made = Made(code=fingerprint(type(state.model)), data=samples)
-        self.store = Store(Path(folder), keep=Keep(last=LAST), made=made)
+        self.store = where if isinstance(where, Store) else Store(where, keep=Keep(last=LAST))
+        self.store.describe(made)
+        self.second = Store(Bucket(upload)) if isinstance(upload, str) else upload
+        if self.second is not None and not isinstance(self.second.folder.disk, Bucket):
+            raise ValueError(
+                "upload= takes a URL, or a store in a bucket: Store(Bucket(url), keep)"
+            )
         self.pieces = {
             "model": state.model,
             "optimizer": state.optimizer,
@@ -108,11 +123,19 @@ class Durable:
         """The group of a new view has been formed, and all of it is at the same step."""
         committer = self.worker.committer(self.store)
         if self.checkpointer is None:
-            self.checkpointer = Checkpointer(self.store, self.pieces, self.policy)
+            how = self.pieces, self.policy
+            self.checkpointer = Checkpointer(self.store, *how, uploader=self._uploader())
         try:
             self.checkpointer.move(committer, *committer.place)
-        except CheckpointFailed as error:
+        except FAILURES as error:
             self._say(error)
+
+    def _uploader(self) -> Uploader | None:
+        if self.second is None:
+            return None
+        bucket = self.second.folder.disk
+        assert isinstance(bucket, Bucket)
+        return Uploader(self.store, bucket, self.second.keep)
 
     def wants(self) -> bool:
         """Whether this rank wants a checkpoint behind the step that begins."""
@@ -121,36 +144,28 @@ class Durable:
         return self.policy.rule.wants(moment) or self.suspect
 
     def step(self, due: bool) -> None:
-        """A step is complete, and a checkpoint of it is `due` or not: the same on all ranks. One
-        that fails is no reason to stop: the last one holds."""
+        """A step is complete, and a checkpoint of it is `due` or not: the same on all ranks."""
         assert self.checkpointer is not None, "enter() comes first"
-        self.policy.due, self.owed = due, due
-        try:
-            began = self.checkpointer.step(self.state.step, {"loss": self.state.loss})
-            self.owed = due and not began
-            self.suspect = self.suspect and not began
-        except CheckpointFailed as error:
-            self._say(error)
+        self.policy.due = due
+        now = self.state.step, {"loss": self.state.loss}
+        began = self._insist(partial(self.checkpointer.step, *now))
+        self.owed = due and not began
+        self.suspect = self.suspect and not began
 
     def save(self) -> None:
         """Of this step, by all ranks together; returns when it is durable."""
         assert self.checkpointer is not None, "enter() comes first"
-        try:
-            self.checkpointer.wait()
-            newest = self.checkpointer.newest
-            if newest is None or newest.step != self.state.step:
-                self.checkpointer.save(self.state.step, {"loss": self.state.loss})
-                self.checkpointer.wait()
-        except CheckpointFailed as error:
-            self._say(error)
+        self.settle()
+        newest = self.checkpointer.newest
+        if newest is None or newest.step != self.state.step:
+            now = self.state.step, {"loss": self.state.loss}
+            self._insist(partial(self.checkpointer.save, *now))
+            self.settle()
 
     def settle(self) -> None:
         """What is being written comes to its end: it may still be copying the weights."""
-        try:
-            if self.checkpointer is not None:
-                self.checkpointer.wait()
-        except CheckpointFailed as error:
-            self._say(error)
+        if self.checkpointer is not None:
+            self._insist(self.checkpointer.wait)
 
     def failed(self, suspect: bool = False) -> None:
         """A member has been lost: who reckons with failures has seen one more. Where it had wrong
@@ -159,14 +174,14 @@ class Durable:
         report_failure(self.policy.rule, time.monotonic())
 
     def close(self) -> None:
-        """Waits for the last one. A rank that is alone may have been at the one before when it was
-        due, and no step comes after it; among many, all have waited."""
+        """Waits for the last one, and its upload. A rank that is alone may have been at the one
+        before when it was due, and no step comes after it; among many, all have waited."""
         try:
             if self.owed and self.checkpointer is not None and self.checkpointer.size == 1:
                 self.save()
             if self.checkpointer is not None:
                 self.checkpointer.close()
-        except CheckpointFailed as error:
+        except FAILURES as error:
             self._say(error)
 
     def leave(self) -> None:
@@ -176,9 +191,19 @@ class Durable:
         else:
             self.store.close()
 
-    def _say(self, error: CheckpointFailed) -> None:
-        events.record("note", f"no checkpoint: {error}")
-        print(f"no checkpoint, training goes on: {error}", file=sys.stderr, flush=True)
+    def _insist(self, act: Callable[[], T]) -> T:
+        """A failure is no reason to stop: the last checkpoint holds. Nor is it one to leave out the
+        next, at this rank alone: of one before it is told, once, and what is to be done is done."""
+        while True:
+            try:
+                return act()
+            except FAILURES as error:
+                self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        what = "no upload" if isinstance(error, UploadFailed) else "no checkpoint"
+        events.record("note", f"{what}: {error}")
+        print(f"{what}, training goes on: {error}", file=sys.stderr, flush=True)
 
 
 class _Place:

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import events, faults
+from labkit.checkpoint import Store
 from labkit.checkpoint.policy import Policy
 from labkit.training import corruption, models
 from labkit.training.buckets import PREEMPTED, Buckets
@@ -87,8 +88,9 @@ def train(
     exact: bool | Exact = False,  # sums in fixed point: the same bits for any number of ranks
     redundancy: int = 1,  # 2: every shard by two ranks, in exact sums (`redundant.py`)
     zero: bool | Zero = False,  # each rank keeps its part of the optimizer's state (`zero.py`)
-    checkpoints: str | os.PathLike[str] | None = None,  # a folder that all ranks see
+    checkpoints: str | os.PathLike[str] | Store | None = None,  # a folder that all ranks see
     every: int | Policy = 50,  # steps, a checkpoint; or a rule of `labkit.checkpoint.policy`
+    upload: str | Store | None = None,  # a second home for them, as fsspec names it: "s3://…"
     guard: Guard | None = None,  # what becomes of bad steps; by default they are left out
     compare_every: int = 0,  # steps after which the replicas compare their weights; 0: never
     drop_stragglers: bool = False,  # who stays slow leaves, as long as `minimum` are left
@@ -98,12 +100,24 @@ def train(
 
     With `checkpoints` it goes on from the newest in that folder. A rank that is preempted (SIGTERM)
     or dropped completes its step, after which all write a checkpoint, and returns without a score.
+    In a folder the last two stay, at the `upload` all that came there: in the background, sent by
+    the first rank of the view. A `Store` (`labkit.checkpoint`) in place of a name says more:
+
+        checkpoints=Store("kept", keep=Keep(last=3, best=1), full_every=5, pack=True)
+        upload=Store(Bucket("s3://lab/run", **options), keep=Keep(last=5))
+
+    On a machine that has lost its disk `tiers.fetch(bucket, store, reshard=True)` brings the newest
+    back, before this is called.
 
     Keys: loss (of the last global batch), test_loss, accuracy, steps, hash (of the weights) and
     samples_per_second (of all ranks together). What is not given comes from the model's recipe;
     `steps` wins over `epochs`. Raises PeerLost when a rank dies and on_loss is "stop".
     """
     check(model, batch, shards, on_loss, redundancy, bool(zero and compare_every))
+    if upload and not checkpoints:
+        raise ValueError(
+            f"upload={upload!r} of what? Say checkpoints=, the folder that comes first"
+        )
     if not 1 <= minimum <= worker.world_size:
         raise ValueError(f"minimum={minimum}: use 1 to {worker.world_size}, this cluster's ranks")
     recipe = RECIPES[model]
@@ -113,8 +127,9 @@ def train(
     state = fresh()
     steps = (epochs or recipe.epochs) * state.sampler.steps_per_epoch if steps is None else steps
     fixed = exact if isinstance(exact, Exact) else Exact() if exact or redundancy > 1 else None
-    durable = Durable(worker, state, learn, checkpoints, every) if checkpoints else None
-    if durable is not None:
+    durable = None
+    if checkpoints:
+        durable = Durable(worker, state, learn, checkpoints, every, upload)
         durable.restore()
     zero = Zero() if zero is True else zero
     parts = Parts(zero, state, durable, fresh) if zero else None

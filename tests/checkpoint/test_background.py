@@ -17,7 +17,7 @@ import torch
 from trained import bits, pieces, train
 
 from labkit import faults
-from labkit.checkpoint import CheckpointFailed, Store, capture, restore
+from labkit.checkpoint import CheckpointFailed, Keep, Store, capture, restore
 from labkit.checkpoint.background import Alone, Checkpointer
 from labkit.checkpoint.manifest import Manifest, Shard
 from labkit.checkpoint.policy import (
@@ -357,6 +357,22 @@ def test_7_a_notice_waits_for_what_is_being_written_and_then_writes_its_own(
     finally:
         notice.close()
     assert [made.step for made in Store(tmp_path).manifests()] == [1, 3]
+
+
+def test_in_another_view_the_next_one_refers_to_nothing(tmp_path: Path) -> None:
+    """A rank that was cut off comes back: the others have gone on to write, and to tidy up."""
+    these, keep = pieces(), Keep(last=1)
+    mine = Checkpointer(Store(tmp_path, keep, run="one", full_every=9), these, EverySteps(1))
+    others = Store(tmp_path, keep, run="one")
+    mine.step(1)
+    mine.wait()
+    others.save(capture(these), 2)
+    mine.move(Alone(mine.store), 0, 1)
+    mine.step(3)
+    mine.close()
+    loaded = Store(tmp_path).load()
+    assert loaded is not None
+    assert (loaded.manifest.step, loaded.remarks) == (3, [])
 
 
 def test_metrics_are_kept_with_the_checkpoint(tmp_path: Path) -> None:

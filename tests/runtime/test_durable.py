@@ -10,9 +10,10 @@ import pytest
 from outside import wait_until
 
 from labkit import At, Cluster, FaultPlan, Kill, Pause, PoisonGradient, RunError, Slow, events
-from labkit.checkpoint import Locked, Store, fingerprint
+from labkit.checkpoint import Keep, Locked, Store, fingerprint
 from labkit.checkpoint.lock import Lock
 from labkit.checkpoint.policy import EverySeconds, OnImprovement, YoungDaly
+from labkit.checkpoint.tiers import Bucket, fetch
 from labkit.training import data, models
 from labkit.training.data import Data, Dataset
 from labkit.training.loop import train
@@ -297,6 +298,72 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(
 
     assert hashes(first) == dict.fromkeys(range(2), undisturbed)
     assert Store(folder).manifests()[-1].step == 60
+
+
+def until_25(step: int) -> float:
+    """After that the weights stand still, and only the optimizer's state goes on."""
+    return 1.0 if step < 25 else 0.0
+
+
+def test_a_store_says_how_checkpoints_are_kept_and_a_second_home_brings_them_back(
+    tmp_path: Path,
+) -> None:
+    """Packed, incremental, the last three, and uploaded, also after the death of the rank that did
+    it; then the folder is lost, and another number of ranks goes on from the second home."""
+    kept, away = tmp_path / "kept", f"file://{tmp_path}/away"
+    job: dict[str, Any] = {"algorithm": "in_order", "schedule": until_25, "every": EVERY}
+    with Cluster(1, record=False) as one:
+        quiet = one.run(train, **job, steps=80).wait().results[0]["hash"]
+    with Cluster(4) as cluster:
+        how: dict[str, Any] = {"elastic": True, **job}
+        how["checkpoints"] = Store(kept, keep=Keep(last=3), full_every=3, pack=True)
+        how["upload"] = Store(Bucket(away), keep=Keep(last=2))
+        run = cluster.run(train, steps=60, faults=FaultPlan(At(Kill(0), step=35)), **how).wait()
+    assert set(run.deaths) == {0}
+    assert set(run.results) == {1, 2, 3}
+
+    made = Store(kept).manifests()
+    assert [manifest.step for manifest in made] == [40, 50, 60]
+    assert {file.packed for manifest in made for file in manifest.files} == {"zstd"}
+    of = [{part.file.split(".")[1] for part in manifest.parts} for manifest in made]
+    assert of == [{"step-40"}, {"step-40", "step-50"}, {"step-40", "step-60"}]
+    there = [manifest.step for manifest in Store(Bucket(away)).manifests()]
+    assert there in ([40, 60], [50, 60], [60])  # one that was overtaken is not sent
+    sent = [(e.rank, e.data["step"]) for e in run.events if e.name == "uploaded"]
+    assert sent[0][0] == 0
+    assert sent[-1] == (1, 60)
+
+    store = Store(tmp_path / "back")
+    assert fetch(Bucket(away), store, reshard=True) is not None
+    store.close()
+    with Cluster(3, record=False) as three:
+        run = three.run(train, steps=80, checkpoints=tmp_path / "back", **job).wait()
+    assert first_step(run) == 61
+    assert hashes(run) == dict.fromkeys(range(3), quiet)
+
+
+def test_a_second_home_that_is_down_costs_no_checkpoint(tmp_path: Path, undisturbed: str) -> None:
+    (tmp_path / "nas").symlink_to(tmp_path / "not mounted")
+    how: dict[str, Any] = {"checkpoints": tmp_path / "kept", "upload": f"file://{tmp_path}/nas/x"}
+    with Cluster(2, record=False) as cluster:
+        run = cluster.run(train, every=1, **how, **JOB).wait()
+    assert hashes(run) == dict.fromkeys(range(2), undisturbed)
+    told = [e for e in run.events if e.name.startswith("no upload: step ")]
+    assert {e.rank for e in told} == {0}
+    made = {e.data["step"] for e in run.events if e.kind == "checkpoint"}
+    assert made == set(range(1, 61))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"upload": "memory://away"}, "Say checkpoints=, the folder that comes first"),
+        ({"checkpoints": "here", "upload": Store("there")}, "takes a URL, or a store in a bucket"),
+    ],
+)
+def test_an_upload_without_a_folder_or_a_bucket_is_refused(how: dict[str, Any], told: str) -> None:
+    with Cluster(1, record=False) as one, pytest.raises(RunError, match=told):
+        one.run(train, **how, **JOB).wait()
 
 
 class Wanted:
