@@ -8,6 +8,7 @@ The last tests train on a real cluster.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import math
 import threading
@@ -27,7 +28,7 @@ from labkit import At, Cluster, FaultPlan, Kill
 from labkit.collectives.group import Group, PeerLost
 from labkit.collectives.links.memory import memory_links
 from labkit.reliability.communication import Wire
-from labkit.training import data, models, scaling
+from labkit.training import corruption, data, models, scaling
 from labkit.training.buckets import PREEMPTED, TAIL, Buckets, fill
 from labkit.training.data import Data
 from labkit.training.exact import Exact, ExactBuckets
@@ -547,6 +548,29 @@ def test_the_state_of_one_member_reaches_all() -> None:
     results = World(3).run(work)
     assert results[0] == results[1] == results[2]
     assert results[0][:2] == (1, {"epoch": 0, "position": 4})
+
+
+@pytest.mark.parametrize("ahead", [3, 2])
+def test_wrong_weights_are_not_handed_on_to_who_comes(ahead: int) -> None:
+    """Of rank 0, which would be the first to give: of three that are ahead the other two decide,
+    of two nobody can."""
+
+    right = models.build("cnn")
+
+    def work(worker: Worker) -> str:
+        model = copy.deepcopy(right)
+        state = State(model, momentum(model.parameters(), 0.1), Sampler(10, 4, seed=0))
+        state.step = 1 if worker.rank < ahead else 0
+        if worker.rank == 0:
+            corruption.flip_bit(next(model.parameters()), 23)
+        catch_up(worker.group, state, wary=True)
+        return fingerprint(model)
+
+    results = World(4).run(work)
+    if ahead == 3:
+        assert set(results.values()) == {fingerprint(right)}
+    else:
+        assert {type(result) for result in results.values()} == {corruption.Disagreement}
 
 
 def test_a_state_travels_between_two_and_no_third_one_carries_or_keeps_it() -> None:

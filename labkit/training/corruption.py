@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +65,11 @@ def odd_ones(digests: list[int]) -> list[int]:
     return [place for place, digest in enumerate(digests) if digest != most]
 
 
-def compare(group: Group, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[int]:
-    """The places in the group whose state differs from the majority's; the same list on all."""
+def compare(
+    group: Group, model: nn.Module, optimizer: torch.optim.Optimizer, places: Sequence[int]
+) -> list[int]:
+    """Those of these places in the group whose state differs from what most of them have; the same
+    list on all members."""
     mine = torch.tensor([digest(model, optimizer)], device=next(model.parameters()).device)
-    return odd_ones([int(one) for one in group.all_gather(mine)])
+    everyone = [int(one) for one in group.all_gather(mine)]
+    return [places[i] for i in odd_ones([everyone[place] for place in places])]

@@ -199,7 +199,7 @@ def train_on(group: Group, job: Job, state: State) -> dict[str, float] | None:
     """Trains on one group, from wherever its most advanced member is, to the end, and evaluates; or
     until a member wants to let others in: then returns None, at the same step on all."""
     if job.parts is None:
-        catch_up(group, state, job.pieces.roll_forward)
+        catch_up(group, state, job.pieces.roll_forward, wary=job.redundancy > 1)
     else:
         job.parts.catch_up(group, state, job.steps)
     if job.durable is not None:

@@ -60,16 +60,26 @@ class State:
         self.return_to(place)
 
 
-def catch_up(group: Group, state: State, roll_forward: RollForward = roll_forward) -> None:
+def catch_up(
+    group: Group, state: State, roll_forward: RollForward = roll_forward, wary: bool = False
+) -> None:
     """The state of the most advanced member goes to all the others. Raises PeerLost.
 
     A rank that dies inside an all-reduce may leave survivors that have its result, and have applied
     step k, beside others that have not. They agree on all that came before, so k counts; a step
     that nobody has applied is done again.
+
+    Who is `wary` compares first what the most advanced have: a silent corruption that is handed on
+    would be in the majority. Who differs from most of them is behind too. Raises Disagreement.
     """
     device = next(state.model.parameters()).device
     steps = [int(s) for s in group.all_gather(torch.tensor([state.step], device=device))]
     source, behind, _ = roll_forward(dict(enumerate(steps)), 1)
+    if behind and wary:
+        ahead = [place for place in range(group.size) if place not in behind]
+        odd = corruption.compare(group, state.model, state.optimizer, ahead)
+        source = next(place for place in ahead if place not in odd)
+        behind = [*behind, *odd]
     if behind:
         faults.point("catch_up")
         hand_over(group, state, source, sorted(behind))
@@ -120,7 +130,7 @@ def _receive(link: Link, source: int) -> bytearray:
 def mend(group: Group, state: State) -> None:
     """Replicas whose bits are not the majority's take those of another. Raises PeerLost, and
     Disagreement where there is no majority."""
-    odd = corruption.compare(group, state.model, state.optimizer)
+    odd = corruption.compare(group, state.model, state.optimizer, range(group.size))
     if odd:
         source = next(place for place in range(group.size) if place not in odd)
         if group.rank == source:
