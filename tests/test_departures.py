@@ -13,6 +13,7 @@ from labkit import events
 from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
 from labkit.collectives.links.memory import memory_links
+from labkit.collectives.waiting import missing
 from labkit.events import Event, EventLog
 from labkit.runtime.departures import Departures
 from labkit.view import Member, PeerLost, Superseded, View
@@ -221,7 +222,7 @@ def test_who_has_made_the_same_mistake_as_all_others_is_not_missing_for_it() -> 
 
     mine.on_farewell(1, Farewell(PAIR, other.completed))
 
-    assert mine._missing(pending) is None
+    assert missing(mine, pending) is None
     gate.set()
     assert pending.wait()
     for group in (mine, other):

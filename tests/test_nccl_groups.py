@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.distributed import DistBackendError
 
-from labkit.collectives import group as group_of_all
+from labkit.collectives import waiting
 from labkit.collectives.detection import Farewell, Listener
 from labkit.collectives.group import Group
 from labkit.collectives.link import Abandoned
 from labkit.collectives.links import torch_p2p
 from labkit.collectives.links.torch_p2p import TorchLink, wait_for_the_left
+from labkit.collectives.waiting import missing
 from labkit.view import PeerLost, View
 
 PAIR = View(1, (0, 1))
@@ -122,7 +123,7 @@ def test_who_does_not_come_ends_the_forming_and_what_is_on_the_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch_p2p, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(group_of_all, "GRACE", 0.1)  # nobody explains it
+    monkeypatch.setattr(waiting, "GRACE", 0.1)  # nobody explains it
     nccl = StandIn(others=False)
     with pytest.raises(Abandoned, match="heard nothing"):
         formed(nccl, Told())
@@ -173,7 +174,7 @@ def test_who_has_completed_a_collective_and_died_may_not_have_sent_all() -> None
     nccl.others.clear()
     pending = group.all_reduce_async(torch.ones(8))
     group.on_farewell(1, Farewell(PAIR, group.started))
-    assert group._missing(pending.pending) is None
+    assert missing(group, pending.pending) is None
     group.on_death(1)
     with pytest.raises(PeerLost):
         pending.wait()

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from labkit import At, Cluster, FaultPlan, Kill
-from labkit.collectives.group import Group, PeerLost
+from labkit.collectives.group import Group
 from labkit.collectives.links.memory import memory_links
 from labkit.reliability.communication import Wire
 from labkit.training import corruption, data, models, scaling
@@ -39,7 +39,7 @@ from labkit.training.recipes import momentum
 from labkit.training.redundant import Kept, RedundantBuckets
 from labkit.training.sampler import SHARDS, Sampler, cut, derive, randomness, share
 from labkit.training.state import State, catch_up, fingerprint
-from labkit.view import View
+from labkit.view import PeerLost, View
 from labkit.views.overlap import overlap
 
 DEADLINE = 30.0

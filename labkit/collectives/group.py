@@ -11,7 +11,6 @@ seen to write into its tensor a second later), and a new group is formed.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from queue import SimpleQueue
@@ -23,17 +22,13 @@ from torch.distributed import AllreduceOptions, ReduceOp
 
 from labkit import collectives, events
 from labkit.collectives.detection import FailureDetector, Farewell, Observer
-from labkit.collectives.link import Abandoned, Link
+from labkit.collectives.link import Link
 from labkit.collectives.links.shared_memory import SharedMemoryLink
 from labkit.collectives.pending import Pending, PendingCopy
 from labkit.collectives.polling import poll
+from labkit.collectives.waiting import SLICE, could_be_a_death
 from labkit.flight import FlightRecorder, said
-from labkit.view import CollectiveTimeout, PeerLost, Superseded, View
-
-GRACE = 5.0
-"""Seconds in which the detector must explain an error of the transport, which came first."""
-_SLICE = 0.5
-
+from labkit.view import View
 
 left_behind: list[Any] = []
 """Abandoned groups: dropping the last reference to a stuck one would block for ever. Each keeps
@@ -207,7 +202,7 @@ class Group:
             return
         self._unsubscribe()
         self._tasks.put(None)
-        self.thread.join(_SLICE)
+        self.thread.join(SLICE)
         if self.thread.is_alive():
             self.abandon()
             return
@@ -222,7 +217,7 @@ class Group:
     def _serve(self) -> None:
         while (pending := self._tasks.get()) is not None:
             pending.run()
-            if _transport(pending.error):
+            if could_be_a_death(pending.error):
                 # It broke off half-way. What comes after it would reach peers that are still in it,
                 # and Gloo ends a process that receives more bytes than it expects.
                 return
@@ -289,7 +284,7 @@ class Group:
             self.changed.notify_all()
 
     @property
-    def _outdated(self) -> bool:
+    def outdated(self) -> bool:
         """Once it is formed its members leave it together; a part of them may never have come."""
         return self.superseded and not self.completed
 
@@ -297,77 +292,3 @@ class Group:
     def lost(self) -> int | None:
         """The member that was the first to die."""
         return self.dead[0] if self.dead else None
-
-    def _missing(self, pending: Pending) -> int | None:
-        """A member that does not come to this collective: dead, or gone before it. Who had
-        completed it before its process ended has sent all that the others wait for; unless they
-        find it broken, or it died with a GPU, which had yet to send (NCCL's sends end when the data
-        are in a buffer)."""
-        if self.dead and getattr(getattr(self, "link", None), "grouped", False):
-            return self.lost
-        for rank in [*self.dead, *self.farewells]:
-            farewell = self.farewells.get(rank)
-            left = None if farewell is None else farewell.view
-            if farewell is None or left != self.view or farewell.collectives < pending.number:
-                return rank
-        return self.lost if pending.error is not None else None
-
-    def _await(self, pending: Pending) -> Any:
-        """Either the end of the collective or the detector's word, whichever comes first."""
-        left, explained = self.deadline, GRACE
-        with self.changed:
-            while not (pending.ended and pending.error is None):
-                if self.abandoned or self._outdated or self._missing(pending) is not None:
-                    break
-                if pending.ended:
-                    if not _transport(pending.error) or explained <= 0:
-                        break
-                    explained -= self._doze()
-                else:
-                    if left <= 0:
-                        break
-                    left -= self._doze()
-            missing = self._missing(pending)
-        if pending.ended and pending.error is None:
-            return pending.value
-        if pending.error is not None and not _transport(pending.error):
-            raise pending.error  # a mistake in the call: nothing was sent, the group is whole
-        try:
-            raise self._failure(pending, missing, late=left <= 0)
-        finally:
-            self.abandon()
-
-    def _failure(self, pending: Pending, missing: int | None, late: bool) -> BaseException:
-        """Why it has not ended. Asked before the group is left, so that others can ask the same."""
-        if missing is not None:
-            farewell = None if missing in self.dead else self.farewells.get(missing)
-            return PeerLost(missing, self.view, farewell is not None and farewell.goes_on)
-        if self._outdated:
-            return Superseded(f"there is a newer view than {self.view}")
-        if self.abandoned or not (late or pending.error):
-            text = f"{pending.name}: the group of {self.view} was left behind"
-            return pending.error or Abandoned(text)
-        why = (
-            self.observer.explain()
-            if self.observer is not None
-            else "one of them is slow, stopped, cut off, or never called it"
-        )
-        if pending.error is not None:
-            pending.error.add_note(why)
-            return pending.error
-        return CollectiveTimeout(
-            f"{pending.name} of rank {self.members[self.rank]} in {self.view} did not end within "
-            f"{self.deadline:g} s, and no member is known to be dead: {why}"
-        )
-
-    def _doze(self) -> float:
-        """Waits for a change; the seconds of it that count, at most one slice however long this
-        process itself stood still."""
-        begin = time.monotonic()
-        self.changed.wait(_SLICE)
-        return min(time.monotonic() - begin, _SLICE)
-
-
-def _transport(error: BaseException | None) -> bool:
-    """An error that a dead peer could have caused, not a mistake in the call."""
-    return isinstance(error, RuntimeError | OSError) and not isinstance(error, NotImplementedError)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from labkit.collectives.waiting import wait_for
+
 if TYPE_CHECKING:
     from labkit.collectives.group import Group
 
@@ -31,7 +33,7 @@ class Pending:
 
     def wait(self) -> Any:
         """The collective's result. Raises PeerLost, CollectiveTimeout, or what it raised."""
-        return self.group._await(self)
+        return wait_for(self.group, self)
 
     def run(self) -> None:
         self.call.turn("started")
