@@ -167,10 +167,7 @@ class Buckets:
 
         The gradients are views of the buckets, good until the next `begin`. Raises PeerLost.
         """
-        while len(self.pending) < len(self.buckets):  # the last; on a rank without shards, all
-            self._start_next()
-        for pending in self.pending:
-            pending.wait()
+        self._finish()
         self._hand_out()
         loss, self.votes, self.saves, *self.told = self.buckets[-1].total[-self.tail :].tolist()
         return loss
@@ -220,6 +217,13 @@ class Buckets:
     def _add_words(self, row: Tensor) -> None:
         if any(self.words):  # seldom, and a tensor of them takes as long as all the rest
             row[1 - self.tail :] += row.new_tensor(self.words)
+
+    def _finish(self) -> None:
+        """All sums are there when it returns."""
+        while len(self.pending) < len(self.buckets):  # the last; on a rank without shards, all
+            self._start_next()
+        for pending in self.pending:
+            pending.wait()
 
     def _hand_out(self) -> None:
         """Every `.grad` becomes its part of the sum."""

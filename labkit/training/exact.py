@@ -105,12 +105,6 @@ class ExactBuckets(Buckets):
     def wait(self) -> float:
         """As in `Buckets`. Raises OverflowError or FloatingPointError, at every rank alike, and
         has then changed no `.grad`."""
-        while len(self.pending) < len(self.buckets):
-            self._start_next()
-        for pending in self.pending:
-            pending.wait()
-        if self.buckets[-1].total[-self.tail - 1]:
-            raise self._complaint()
         super().wait()
         return self.exact.decode(self.buckets[-1].total[-self.tail], torch.float64).item()
 
@@ -151,6 +145,11 @@ class ExactBuckets(Buckets):
         if values.numel():
             self.peaks[self._current(), column] = torch.linalg.vector_norm(values, math.inf)
         total += self.exact.encode(values)
+
+    def _finish(self) -> None:
+        super()._finish()
+        if self.buckets[-1].total[-self.tail - 1]:
+            raise self._complaint()
 
     def _hand_out(self) -> None:
         for bucket in self.buckets:
