@@ -21,7 +21,7 @@ from labkit.runtime.inject import check, check_reach, checked, inject
 from labkit.runtime.launch import launcher_for, machines_of
 from labkit.runtime.loop import Loop
 from labkit.runtime.machine import detect
-from labkit.runtime.placement import Placement, place
+from labkit.runtime.placement import Placement, place, too_many_beats
 from labkit.runtime.run import Run
 from labkit.runtime.ship import pack, pack_protocols
 from labkit.runtime.spelling import spelled
@@ -92,12 +92,14 @@ class Cluster:
         machine = detect("slurm" if launcher == "slurm" else "local")
         machine = replace(machine, hosts=machines_of(launcher))  # each taken to be like this one
         placement = place(world_size, backend, device, machine=machine)
-        if placement.warning:
-            print(f"WARNING: {placement.warning}", file=sys.stderr, flush=True)
         packed = pack_protocols(protocols or {})
         directory = new_run() if record else None
         loop = driver_loop()
         starts = make_launcher(loop)
+        silence = starts.silence if silence is None else silence
+        beats = None if silence is None else too_many_beats(world_size, silence, machine)
+        for warning in filter(None, (placement.warning, beats)):
+            print(f"WARNING: {warning}", file=sys.stderr, flush=True)
         self._driver = Driver(
             placement,
             starts,
@@ -107,7 +109,7 @@ class Cluster:
             deadline=deadline,
             patience=patience,
             protocols=packed,
-            silence=starts.silence if silence is None else silence,
+            silence=silence,
             max_restarts=max_restarts,
             spares=spares,
         )

@@ -14,13 +14,24 @@ from dataclasses import dataclass
 
 from labkit.runtime.machine import Machine, detect
 
-__all__ = ["Home", "Machine", "Placement", "detect", "largest_world", "place", "visible_there"]
+__all__ = [
+    "Home",
+    "Machine",
+    "Placement",
+    "detect",
+    "largest_world",
+    "place",
+    "too_many_beats",
+    "visible_there",
+]
 
 MB = 1_000_000
 CPU_RANK = 60 * MB  # private memory of a rank with torch imported, forked: measured 55–60 MB
 CUDA_RANK = 500 * MB  # with a CUDA context and its libraries' private data: a cautious estimate
 THREADS_A_RANK = 16  # main, host, group, writer, Gloo's and torch's own
 FILES_A_PEER, FILES_ALONE = 8, 64  # descriptors of one process: per peer, and for itself
+BEAT = 20e-6  # seconds of a core for a heartbeat, both ends together: measured with 20 to 40 ranks
+BEATS = 3  # in a silence, to each of the others (membership.py)
 
 
 @dataclass(frozen=True)
@@ -258,6 +269,21 @@ def _check_gpus(machine: Machine, backend: str, device: str, usable: int) -> Non
     build = "this torch is a CPU build: install a CUDA build"
     why = _no_gpus(machine) if not visible_slots(machine) else build
     raise ValueError(f"{word} needs GPUs, but {why}; or use backend='gloo' with device='cpu'.")
+
+
+def too_many_beats(world_size: int, silence: float, machine: Machine) -> str | None:
+    """A warning where the beats alone, of each to each, take more than half of the cores. (40 idle
+    ranks on two cores: at 48 % of them all were well, at 80 % they took each other for dead.)"""
+    local = math.ceil(world_size / machine.hosts)
+    busy = BEAT * BEATS * local * world_size / silence
+    if busy <= machine.cores / 2:
+        return None
+    enough = math.ceil(200 * busy / machine.cores * silence) / 100
+    return (
+        f"{_count(world_size, 'rank')} with silence={silence:g}: heartbeats alone take about "
+        f"{busy:.1f} of {_count(machine.cores, 'core')}, and a rank that is well may be taken for "
+        f"dead. Use silence={enough:g} or more, or fewer ranks."
+    )
 
 
 def largest_world(machine: Machine, on_gpu: bool = False) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from outside import wait_until
 
 from labkit import Cluster
 from labkit.doctor.measure import may_go_first
+from labkit.runtime import placement
 from labkit.training.loop import train
 
 SILENCE = 1.2
@@ -178,6 +179,19 @@ def test_the_host_goes_before_what_it_watches_over(watched: Cluster) -> None:
     for of_rank in watched.run(policies).wait().results.values():
         assert of_rank.pop("host") & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
         assert set(of_rank.values()) == {os.SCHED_OTHER}
+
+
+def test_a_silence_that_this_machine_cannot_keep_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As 60 ranks on two cores would be, with a silence of 150 ms."""
+    monkeypatch.setattr(placement, "BEAT", 1.0)
+    with Cluster(1, silence=SILENCE, record=False):
+        pass
+    assert f"WARNING: 1 rank with silence={SILENCE:g}: heartbeats" in capfd.readouterr().err
+    with Cluster(1, record=False):
+        pass
+    assert "WARNING" not in capfd.readouterr().err
 
 
 def test_a_silence_is_a_number_of_seconds() -> None:
