@@ -41,8 +41,8 @@ def read_types() -> None:
 
 
 def agreeing(silence: float | None) -> partial[ViewsAndCheckpoints]:
-    """Who listens for silence notices by it that the leader is gone. Raft's own beats only mend what
-    was lost on the way then, and come half as often."""
+    """Who listens for silence notices by it that the leader is gone. Raft's own beats only mend
+    what was lost on the way then, and come half as often."""
     if silence is None:
         return partial(ViewsAndCheckpoints)
     doubt = DOUBT_SECONDS + 2 * silence / BEATS
