@@ -12,8 +12,8 @@ KEPT_BYTES = 16 << 20
 
 
 def keep_freed_memory() -> None:
-    """From now on up to `KEPT_BYTES` at the end of the heap stay with this process. Nothing else
-    changes: larger blocks still come from the kernel, and go back to it."""
+    """From now on up to `KEPT_BYTES` at the end of the heap stay with this process. Blocks of up to
+    half of that come from the heap; larger ones still from the kernel, and go back to it."""
     import torch
 
     torch.empty(KEPT_BYTES // 2, dtype=torch.uint8)
