@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from labkit.runtime import machine as facts
-from labkit.runtime import membership, placement
+from labkit.runtime import placement
 from labkit.runtime.machine import Machine, detect, parse_listing, read
 from labkit.runtime.placement import Placement, largest_world, place, visible_there
 
@@ -213,13 +213,12 @@ def test_a_cpu_build_beside_gpus_is_a_loud_warning() -> None:
 
 def test_more_beats_than_the_cores_can_take_are_a_warning_with_what_would_do() -> None:
     two = Machine(cores=2)
-    assert placement.BEATS == membership.BEATS
     assert placement.too_many_beats(20, 0.15, two) is None
     told = placement.too_many_beats(60, 0.15, two)
     assert told is not None
-    assert "60 ranks with silence=0.15: heartbeats alone take about 1.4 of 2 cores" in told
-    assert "Use silence=0.22 or more" in told
-    assert placement.too_many_beats(60, 0.22, two) is None
+    assert "60 ranks with silence=0.15: heartbeats alone take about 1.8 of 2 cores" in told
+    assert "Use silence=0.28 or more" in told
+    assert placement.too_many_beats(60, 0.28, two) is None
     assert placement.too_many_beats(60, 0.15, replace(two, hosts=2)) is None
 
 

@@ -183,8 +183,7 @@ class Heartbeat(Protocol):
             self.watched[peer].beat(now, delayed=self.waking or self.stood_still() > 0)
         if m.life > life or m.progress != self.advanced[peer][0]:
             self.advanced[peer] = m.progress, now
-        if peer in self.suspected:
-            yield from self.reconsider(peer)
+        yield from self.reconsider(peer)
 
     # -- from the host
 
@@ -193,8 +192,7 @@ class Heartbeat(Protocol):
         one that died as a suspect and stands still in its next life would not be noticed."""
         if peer in self.watched:  # no member is the witness
             self.watched[peer].beat(self.context.now, delayed=True)
-            if peer in self.suspected:
-                yield from self.reconsider(peer)
+            yield from self.reconsider(peer)
 
     def on_worked(self, count: int) -> None:
         """The work beside this node has come so far; 0 when there is none."""
@@ -210,7 +208,7 @@ class Heartbeat(Protocol):
         for peer in self.peers:
             if self.is_silent(peer) or self.hangs(peer):
                 yield from self.suspect(peer)
-            elif peer in self.suspected:
+            else:
                 yield from self.reconsider(peer)
         yield from self.say()
 
@@ -230,8 +228,9 @@ class Heartbeat(Protocol):
             yield Record("suspect", f"suspects rank {peer}{why}", peer=peer)
 
     def reconsider(self, peer: int) -> Effects:
-        well = self.context.now - self.ill[peer] >= self.steady
-        if well and not self.is_silent(peer) and not self.hangs(peer):
+        if peer not in self.suspected or self.context.now - self.ill[peer] < self.steady:
+            return
+        if not self.is_silent(peer) and not self.hangs(peer):
             self.suspected.discard(peer)
             yield Record("trust", f"trusts rank {peer}", peer=peer)
 

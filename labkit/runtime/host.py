@@ -219,7 +219,7 @@ class Host:
 
     def _from_peer(self, member: Member, message: Any) -> None:
         match message:
-            case Said(source=source) if source % CLIENTS == member.rank:
+            case Said(source=source) if source % CLIENTS == member.rank:  # nearly all are beats
                 self._engine.deliver(message)
             case StoreRequest():
                 self._store.serve(member.rank, message)

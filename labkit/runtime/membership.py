@@ -18,11 +18,10 @@ from labkit.protocols.views import Connected, Expect, Views
 from labkit.protocols.views.agreement import DOUBT_SECONDS, TIMEOUT_SECONDS
 from labkit.runtime.engine import Engine
 from labkit.runtime.messages import Said
+from labkit.runtime.placement import BEATS
 from labkit.view import Member, View
 
 GROUP = "views"
-BEATS = 3
-"""In the time that a silence may last: two may be late."""
 
 POINTS = {
     "asks for votes": "commit.ask",

@@ -83,8 +83,6 @@ class Peers:
             self._opening.discard(member)
 
     def _receive(self, peer: wire.Connection, message: Any) -> None:
-        if peer.peer is not None and type(message) is Said:  # nearly all that comes are beats
-            return self.receive(peer.peer, message)
         match message:
             case PeerHello():
                 return self._greeted(peer, message)

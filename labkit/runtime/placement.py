@@ -30,8 +30,9 @@ CPU_RANK = 60 * MB  # private memory of a rank with torch imported, forked: meas
 CUDA_RANK = 500 * MB  # with a CUDA context and its libraries' private data: a cautious estimate
 THREADS_A_RANK = 16  # main, host, group, writer, Gloo's and torch's own
 FILES_A_PEER, FILES_ALONE = 8, 64  # descriptors of one process: per peer, and for itself
-BEAT = 20e-6  # seconds of a core for a heartbeat, both ends together: measured with 20 to 40 ranks
-BEATS = 3  # in a silence, to each of the others (membership.py)
+BEAT = 25e-6  # seconds of a core for a heartbeat, both ends together: measured with 8 and 20 ranks
+BEATS = 3
+"""Heartbeats to each of the others in the time that a silence may last: two may be late."""
 
 
 @dataclass(frozen=True)

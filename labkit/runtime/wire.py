@@ -105,12 +105,12 @@ class Connection:
     def seal(self, payload: bytes) -> bytes:
         """The next frame of this direction around `payload`."""
         self._sent += 1
-        counted = self._sent.to_bytes(8, "big") + payload
+        counted = _COUNTER.pack(self._sent) + payload
         return self._framed(_mac(self._keys.send, counted) + counted)
 
     @staticmethod
     def _framed(body: bytes) -> bytes:
-        return len(body).to_bytes(4, "big") + body
+        return _LENGTH.pack(len(body)) + body
 
     def _write(self, data: bytes) -> None:
         taken = 0 if self._outgoing else self._push(data)

@@ -115,9 +115,7 @@ def train(
     """
     check(model, batch, shards, on_loss, redundancy, bool(zero and compare_every))
     if upload and not checkpoints:
-        raise ValueError(
-            f"upload={upload!r} of what? Say checkpoints=, the folder that comes first"
-        )
+        raise ValueError(f"upload={upload!r} of what? Say checkpoints=, the folder before it")
     if not 1 <= minimum <= worker.world_size:
         raise ValueError(f"minimum={minimum}: use 1 to {worker.world_size}, this cluster's ranks")
     recipe = RECIPES[model]

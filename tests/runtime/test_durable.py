@@ -357,7 +357,7 @@ def test_a_second_home_that_is_down_costs_no_checkpoint(tmp_path: Path, undistur
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"upload": "memory://away"}, "Say checkpoints=, the folder that comes first"),
+        ({"upload": "memory://away"}, "Say checkpoints=, the folder before it"),
         ({"checkpoints": "here", "upload": Store("there")}, "takes a URL, or a store in a bucket"),
     ],
 )

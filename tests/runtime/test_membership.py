@@ -8,13 +8,13 @@ from queue import SimpleQueue
 import pytest
 
 from labkit.protocols.codec import encode
-from labkit.protocols.effects import Context, deliver, fire, start
+from labkit.protocols.effects import Context, SetTimer, deliver, fire, found, start
 from labkit.protocols.heartbeat import Beat
 from labkit.protocols.raft.messages import AppendEntries, Entry
 from labkit.protocols.views import NextView
 from labkit.runtime.engine import Engine
 from labkit.runtime.loop import Loop
-from labkit.runtime.membership import Membership, beating
+from labkit.runtime.membership import Membership, agreeing, beating
 from labkit.view import Member, View
 
 ME, OTHER, WITNESS = Member(0, 0), Member(1, 3), Member(2, 0)
@@ -62,3 +62,16 @@ def test_three_looks_on_the_beat_find_a_silence_whose_last_beat_came_a_moment_la
     context.now = 0.15
     fire(node, "tick")
     assert node.suspected == {1}
+
+
+def beat_of_a_leader(silence: float | None) -> float:
+    """Seconds from one message of Raft's leader to all to the next, while nothing happens."""
+    make = agreeing(silence)
+    leader = make(0, (0,), Context(0.0, "seed"), found(make, 0, (0,)))
+    start(leader)
+    effects = fire(leader, "election")
+    return next(e.after for e in effects if isinstance(e, SetTimer) and e.timer == "beat")
+
+
+def test_where_silence_is_watched_the_leader_of_the_agreement_beats_half_as_often() -> None:
+    assert beat_of_a_leader(0.15) == 2 * beat_of_a_leader(None) == pytest.approx(0.2)

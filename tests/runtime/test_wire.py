@@ -106,8 +106,14 @@ def test_messages_pass_in_both_directions(loop: Loop, ends: tuple[End, End]) -> 
 def test_a_large_message_passes_whole(loop: Loop, ends: tuple[End, End]) -> None:
     server, client = ends
     message = Roster([(Member(n, n), ("::1", n)) for n in range(100_000)])
-    loop.call_soon(client.connection.send, message)  # type: ignore[union-attr]
+    connection = client.connection
+    assert connection is not None
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    # While the loop runs this, the other end reads nothing: the kernel takes only a part.
+    waiting = loop.call(lambda: (connection.send(message), connection.backlog)[1])
+    assert 0 < waiting < len(CODEC.encode(message))
     server.wait(lambda: server.heard == [message])
+    assert connection.backlog == 0
 
 
 def test_replayed_forged_and_malformed_frames_are_dropped_and_counted(
