@@ -1,9 +1,9 @@
 """How long 4 ranks take to read digits, and how well: `labkit bench training`.
 
 The whole of it on a cluster that is up: data, model, all epochs, evaluation. The lab's ring beside
-the same loop over Gloo's own all-reduce, and beside what makes the sums exact or every shard's
-gradient twice, in turn in one run: the price of those. Then what fault tolerance costs in each step
-while nothing fails (`overhead.py`).
+the same loop with sums in shared memory, over Gloo's own all-reduce, and beside what makes the sums
+exact or every shard's gradient twice, in turn in one run: the price of those. Then what fault
+tolerance costs in each step while nothing fails (`overhead.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from labkit.training import train
 
 RANKS = 4
 RING, BUILTIN, ACCURACY = "digits, lab's ring", "digits, Gloo's all-reduce", "digits, test accuracy"
+SHARED = "digits, shared memory"
 EXACT, TWICE = "digits, exact sums", "digits, every shard twice"
 WAYS: dict[str, dict[str, Any]] = {
     RING: {},
+    SHARED: {"algorithm": "shared_memory"},
     BUILTIN: {"algorithm": "builtin"},
     EXACT: {"exact": True},
     TWICE: {"redundancy": 2},

@@ -81,7 +81,7 @@ def train(
     lr: float | None = None,
     schedule: Schedule = constant,  # from the step to a factor for lr
     shards: int = SHARDS,  # logical shards in a global batch
-    algorithm: str = "ring",
+    algorithm: str = "ring",  # the quickest are "shared_memory" on one machine, else "builtin"
     bucket_bytes: int = 1 << 20,
     on_loss: str = "stop",  # or "continue" with the ranks left, as an elastic run always does
     minimum: int = 1,  # ranks; with fewer it waits. The most are the cluster's

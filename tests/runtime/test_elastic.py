@@ -64,6 +64,21 @@ def test_a_rank_that_comes_back_goes_on_with_the_others(cluster: Cluster, undist
     assert steps[-1] == STEPS
 
 
+def test_sums_in_shared_memory_survive_as_well(cluster: Cluster) -> None:
+    """Each view adds up in memory of its own. Exact sums have the same bits whoever adds them."""
+    job = {"model": "cnn", "steps": STEPS, "exact": True}
+    expected = hashes(cluster.run(train, algorithm="ring", **job).wait())
+    run = cluster.run(patiently, elastic=True, algorithm="shared_memory", **job)
+
+    run.wait_step(20)
+    cluster.kill(2)
+    cluster.restart(2)
+    run.wait()
+
+    assert hashes(run) == expected
+    assert views(run)[-2:] == [(0, 1, 3), (0, 1, 2, 3)]
+
+
 @pytest.mark.case(3)
 def test_rank_0_and_the_witness_come_back_as_well(cluster: Cluster, undisturbed: Any) -> None:
     """3: rank 0 keeps the store in which a group meets, the witness leads."""

@@ -1,4 +1,5 @@
-"""step_lab.py MODEL BATCH STEPS SILENCE [zero]: what `step_plain.py` trains, elastic, by the lab.
+"""step_lab.py MODEL BATCH STEPS SILENCE ALGORITHM [zero]: what `step_plain.py` trains, elastic, by
+the lab.
 
 With views, heartbeats, votes and the record of everything; with "zero" also with a replica of each
 rank's part of the optimizer's state at its neighbour, after each step. Not a peer, but measured as
@@ -27,9 +28,9 @@ def measure(silence: float, job: dict[str, Any]) -> float:
 if __name__ == "__main__":
     live(300)
     model, (batch, steps), silence = sys.argv[1], map(int, sys.argv[2:4]), float(sys.argv[4])
-    # One logical shard a rank, and Gloo's own all-reduce: what the plain loop does, no more.
-    job: dict[str, Any] = {"model": model, "batch": batch, "algorithm": "builtin"}
-    job |= {"steps": WARM_UP + steps, "shards": RANKS, "zero": "zero" in sys.argv[5:]}
+    # One logical shard a rank: what the plain loop does, no more.
+    job: dict[str, Any] = {"model": model, "batch": batch, "algorithm": sys.argv[5]}
+    job |= {"steps": WARM_UP + steps, "shards": RANKS, "zero": "zero" in sys.argv[6:]}
     for _ in sys.stdin:
         live(300)
         say("steps", seconds=measure(silence, job))
