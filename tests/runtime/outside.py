@@ -38,9 +38,10 @@ def listening() -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    """And the folders of mpiexec."""
+    """And the folders of mpiexec, and what MPI's ranks share."""
     places = [place for place in (Path("/dev/shm"), Path(tempfile.gettempdir())) if place.exists()]
-    return {str(f) for place in places for name in ("labkit*", "ompi.*") for f in place.glob(name)}
+    names = "labkit*", "ompi.*", "sm_segment.*"
+    return {str(f) for place in places for name in names for f in place.glob(name)}
 
 
 def wait_until(true: object, message: str, seconds: float = 20.0) -> None:

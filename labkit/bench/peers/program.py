@@ -21,6 +21,7 @@ import psutil
 
 HERE = Path(__file__).parent
 MARK = "LABKIT_BENCH_MARK"
+MEMORY = "/dev/shm"
 WHERE_ALONE = "in an empty network namespace (unshare -n), where no DNS look-up stalls TCPStore"
 WHERE_NOT = "beside the network: unshare is not allowed here, so DNS may stall TCPStore for 5 s"
 
@@ -72,11 +73,14 @@ class Program:
         self.deadline = time.monotonic() + seconds
         self.mark = uuid.uuid4().hex
         self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self.files = tempfile.TemporaryDirectory(prefix="labkit-bench-")  # of an mpiexec, if it is
+        # Of an mpiexec, if it is one: killed, it leaves its files and what its ranks share behind.
+        memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+        self.files = tempfile.TemporaryDirectory(prefix="labkit-bench-", dir=memory)
         namespace = () if network else unshare()
         start = [*namespace, sys.executable, "-IS", script("start"), str(bool(namespace))]
         quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore"}
-        quiet["PRTE_MCA_prte_tmpdir_base"] = self.files.name
+        for setting in ("PRTE_MCA_prte_tmpdir_base", "OMPI_MCA_btl_sm_backing_directory"):
+            quiet[setting] = self.files.name
         self.process = subprocess.Popen(
             [*start, str(int(seconds) + 5), *command],
             stdin=subprocess.PIPE if told else subprocess.DEVNULL,
