@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from leftovers import shared_memory
 
 from labkit.bench import (
     checkpoint,
@@ -35,21 +36,15 @@ FIELDS = {"name", "side", "unit", "n", "min", "median", "max", "load", "note", "
 OURS = "LABKIT_TEST_BENCH"
 
 
-def in_memory() -> set[Path]:
-    """The lab's, and those of Open MPI's ranks."""
-    memory = Path("/dev/shm")
-    return {*memory.glob("labkit*"), *memory.glob("sm_segment.*")}
-
-
 @pytest.fixture
 def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every process that a test starts inherits a word of its own; none may be there at its end,
     nor what they shared."""
     word = uuid.uuid4().hex
     monkeypatch.setenv(OURS, word)
-    before = in_memory()
+    before = shared_memory()
     yield
-    assert in_memory() <= before
+    assert shared_memory() <= before
     left = []
     for process in psutil.process_iter():
         try:

@@ -9,7 +9,8 @@ from pathlib import Path
 import cloudpickle
 import patient
 import pytest
-from outside import listening, shared_memory, wait_until, workers
+from leftovers import shared_memory
+from outside import listening, wait_until, workers
 
 from labkit import Cluster
 from labkit.protocols.effects import Protocol

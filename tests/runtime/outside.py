@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -35,13 +34,6 @@ def listening() -> list[int]:
     """The ports on which this process listens."""
     connections = psutil.Process().net_connections(kind="inet")
     return [c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN]
-
-
-def shared_memory() -> set[str]:
-    """And the folders of mpiexec, and what MPI's ranks share."""
-    places = [place for place in (Path("/dev/shm"), Path(tempfile.gettempdir())) if place.exists()]
-    names = "labkit*", "ompi.*", "sm_segment.*"
-    return {str(f) for place in places for name in names for f in place.glob(name)}
 
 
 def wait_until(true: object, message: str, seconds: float = 20.0) -> None:

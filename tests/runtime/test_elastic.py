@@ -77,6 +77,8 @@ def test_sums_in_shared_memory_survive_as_well(cluster: Cluster) -> None:
 
     assert hashes(run) == expected
     assert views(run)[-2:] == [(0, 1, 3), (0, 1, 2, 3)]
+    sums = [e for e in run.events if e.kind == "begin" and e.data.get("thread") == "group"]
+    assert {e.data["algorithm"] for e in sums} == {"shared_memory"}
 
 
 @pytest.mark.case(3)
